@@ -1,0 +1,1 @@
+"""The program on a node: reads the desired state, swaps containers, reports."""

@@ -1,0 +1,1 @@
+"""The outside world: one typed Prefect block per system the flows talk to."""

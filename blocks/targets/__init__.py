@@ -1,0 +1,1 @@
+"""Where an environment's releases run."""

@@ -1,0 +1,1 @@
+"""How flows get started: Prefect deployments, the command line, the local stack."""

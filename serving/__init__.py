@@ -1,0 +1,1 @@
+"""The sample model API that the root Dockerfile builds."""
