@@ -1,0 +1,104 @@
+"""Desired state: one JSON document per node, written by controllers, read by the agent."""
+
+from collections.abc import Mapping
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from releases.problem import Refused, Superseded
+from releases.release import Release
+
+FORMAT = 1
+
+
+class Candidate(BaseModel):
+    """A release on trial. traffic: 0 = only marked requests, 1–99 = canary, 100 = switched."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    release: Release
+    traffic: int = Field(0, ge=0, le=100)
+    key_sha256: str = Field(description="Hex SHA-256 of the secret header's value that reaches it.")
+
+
+class ServiceDesired(BaseModel):
+    """What one service should be on a node."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    generation: int = Field(0, ge=0)
+    confirmed: Release | None = None
+    candidate: Candidate | None = None
+
+
+class Desired(BaseModel):
+    """The whole document."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    format: int = FORMAT
+    services: Mapping[str, ServiceDesired] = Field(default_factory=dict)
+
+    def of(self, service: str) -> ServiceDesired:
+        """The service's part; an unknown service wants nothing."""
+        return self.services.get(service, ServiceDesired())
+
+    def with_service(self, service: str, wanted: ServiceDesired) -> "Desired":
+        """A copy in which only this service's part is replaced."""
+        return self.model_copy(update={"services": {**self.services, service: wanted}})
+
+
+def propose(now: ServiceDesired, release: Release, key_sha256: str, *, reverted: bool = False) -> ServiceDesired:
+    """Put a candidate on trial, under a new generation.
+
+    `reverted`: the node has said that the candidate standing there was reverted. Raises Refused.
+    """
+    if now.candidate is not None and not reverted:
+        standing = now.candidate.release
+        raise Refused(
+            f"release {standing.number} of {release.service} is still on trial",
+            where=f"environment {release.environment}",
+            expected="it is confirmed or reverted first",
+            got=f"generation {now.generation} with {now.candidate.traffic} % of the traffic",
+            next_step=f"wait up to {standing.confirm_window:.0f} s: unconfirmed, it is reverted by itself",
+        )
+    return ServiceDesired(
+        generation=now.generation + 1,
+        confirmed=now.confirmed,
+        candidate=Candidate(release=release, traffic=0, key_sha256=key_sha256),
+    )
+
+
+def shift(now: ServiceDesired, generation: int, traffic: int) -> ServiceDesired:
+    """Give the candidate of this generation more or less traffic. Raises Superseded."""
+    candidate = _candidate_of(now, generation)
+    return now.model_copy(update={"candidate": candidate.model_copy(update={"traffic": traffic})})
+
+
+def confirm(now: ServiceDesired, generation: int) -> ServiceDesired:
+    """Make the candidate of this generation the confirmed release. Raises Superseded."""
+    if now.generation == generation and now.candidate is None:
+        return now  # said before: a repeated confirm changes nothing
+    candidate = _candidate_of(now, generation)
+    return now.model_copy(update={"confirmed": candidate.release, "candidate": None})
+
+
+def revert(now: ServiceDesired, generation: int) -> ServiceDesired:
+    """Take the candidate of this generation back, under a new generation. Raises Superseded."""
+    _candidate_of(now, generation)
+    return ServiceDesired(generation=now.generation + 1, confirmed=now.confirmed, candidate=None)
+
+
+def put_back(now: ServiceDesired, release: Release | None) -> ServiceDesired:
+    """Make `release` the confirmed one everywhere, whatever was tried, under a new generation."""
+    return ServiceDesired(generation=now.generation + 1, confirmed=release, candidate=None)
+
+
+def _candidate_of(now: ServiceDesired, generation: int) -> Candidate:
+    if now.generation != generation or now.candidate is None:
+        raise Superseded(
+            "somebody else has changed this service meanwhile",
+            expected=f"generation {generation} with a candidate",
+            got=f"generation {now.generation}, {'a' if now.candidate else 'no'} candidate",
+            next_step="model-deploy status",
+        )
+    return now.candidate

@@ -1,0 +1,69 @@
+"""A release: image digest + model version + settings. Numbered, and immutable once written."""
+
+import hashlib
+from datetime import datetime
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from releases.spec import Model, Run
+
+
+class Release(BaseModel):
+    """Everything a node needs to run a service, and what a person asks about it later."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    service: str
+    environment: str
+    number: int = Field(ge=1)
+    image: str = Field(description="repository@sha256:…", pattern=r"^.+@sha256:[0-9a-f]{64}$")
+    version: str = Field(description="For people: the commit's short name, or a tag.")
+    revision: str = Field("", description="The commit the image was built from.")
+    source: str = Field("", description="Where the sources came from: a path or URL.")
+    source_key: str = ""
+    dirty: bool = False
+    model: Model | None = None
+    port: int = Field(ge=1, le=65535, description="Port in the container.")
+    public_port: int = Field(ge=1, le=65535, description="Port at the edge.")
+    run: Run
+    confirm_window: float = Field(gt=0, description="Seconds; see releases.swap.")
+    restores: int | None = Field(None, description="The release that this one brings back.")
+    created: datetime
+    created_by: str = ""
+
+    @property
+    def digest(self) -> str:
+        """The image's sha256:…"""
+        return self.image.rsplit("@", 1)[1]
+
+    @property
+    def fingerprint(self) -> str:
+        """Short hash of the whole document: what a container's label says it runs."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+
+    @property
+    def content_number(self) -> int:
+        """The release whose content this is: itself, or the one it restores."""
+        return self.restores or self.number
+
+
+class Verdict(StrEnum):
+    """How a release ended."""
+
+    confirmed = "confirmed"
+    reverted = "reverted"
+    failed = "failed"  # never reached a user
+
+
+class Outcome(BaseModel):
+    """What became of a release; written once, beside the release."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    number: int
+    verdict: Verdict
+    reason: str = ""
+    live: int | None = Field(None, description="The release that is live afterwards.")
+    at: datetime
+    seconds: dict[str, float] = Field(default_factory=dict, description="Step → seconds.")

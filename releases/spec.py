@@ -1,0 +1,227 @@
+"""`model-deploy.yaml`: what a service's repository says about itself. Every field has a default."""
+
+import difflib
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from releases.problem import BadInput
+
+SPEC_FILE = "model-deploy.yaml"
+
+Name = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$",
+        description="Lower-case letters, digits and dashes.",
+    ),
+]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Memory = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?[kmg]$", description="For example 512m or 2g.")]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Build(_Section):
+    """How the image is built."""
+
+    dockerfile: str = Field("Dockerfile", description="Path from the service's folder.")
+    target: str | None = Field(None, description="Stage to build; the last one if not given.")
+    args: dict[str, str] = Field(default_factory=dict, description="Build arguments; never secrets.")
+    platform: str | None = Field(None, description="For example linux/amd64; the engine's own if not given.")
+    timeout: Seconds = Field(1800, description="Seconds the build may take.")
+
+
+class Tests(_Section):
+    """How the service is tested before anything is pushed."""
+
+    target: str | None = Field(None, description="Stage that runs the tests; none: no tests are run.")
+    command: list[str] = Field(default_factory=list, description="Instead of the stage's own CMD.")
+    junit: str = Field("/reports/junit.xml", description="Where in the container the JUnit report appears.")
+    timeout: Seconds = Field(900, description="Seconds the tests may take.")
+
+
+class Health(_Section):
+    """When a container counts as ready."""
+
+    path: str | None = Field(None, description="Answers 2xx when ready; none: a TCP connection counts.")
+    timeout: Seconds = Field(60, description="Seconds from start to ready, loading the model included.")
+
+
+class Warmup(_Section):
+    """A request that must be answered with 2xx before the container counts as ready."""
+
+    method: str = "POST"
+    path: str = "/predict"
+    json_body: Any = Field(None, alias="json")
+    times: int = Field(1, ge=1, le=1000)
+
+
+class Swap(StrEnum):
+    """Whether the old and the new container run side by side for a moment."""
+
+    overlap = "overlap"
+    replace = "replace"
+
+
+class Resources(_Section):
+    """Limits of one container."""
+
+    memory: Memory | None = None
+    cpus: float | None = Field(None, gt=0, le=1024)
+
+
+class Logs(_Section):
+    """Rotation of the container's log files."""
+
+    max_size: Memory = "10m"
+    max_file: int = Field(5, ge=1, le=100)
+
+
+class Limits(_Section):
+    """What the edge enforces for every request."""
+
+    request_timeout: Seconds = Field(60, description="Seconds the service may take to answer.")
+    max_body: Memory | None = Field(None, description="Largest request body; none: no limit.")
+
+
+class Run(_Section):
+    """How the container runs on a node."""
+
+    port: int | None = Field(None, ge=1, le=65535, description="The image's EXPOSE if not given.")
+    public_port: int | None = Field(None, ge=1, le=65535, description="The edge's next free port if not given.")
+    health: Health = Field(default_factory=lambda: Health())
+    warmup: Warmup | None = None
+    env: dict[str, str] = Field(default_factory=dict)
+    secrets: dict[str, str] = Field(
+        default_factory=dict, description="Environment variable → name of a secret of the environment."
+    )
+    resources: Resources = Field(default_factory=lambda: Resources())
+    drain: Seconds = Field(30, description="Seconds the old container may finish its requests in.")
+    stop_grace: Seconds = Field(10, description="Seconds between SIGTERM and SIGKILL.")
+    swap: Swap = Field(Swap.overlap, description="replace: stop the old one first (downtime), for one GPU.")
+    logs: Logs = Field(default_factory=lambda: Logs())
+    limits: Limits = Field(default_factory=lambda: Limits())
+
+
+class Expect(_Section):
+    """What the answer to a smoke check must be."""
+
+    status: int = Field(200, ge=100, le=599)
+    json_body: Any = Field(None, alias="json", description="Must be contained in the answer's JSON.")
+    json_schema: dict[str, Any] | None = Field(None, description="The answer must fit this JSON schema.")
+    headers: dict[str, str] = Field(default_factory=dict, description="Headers with exactly these values.")
+    p95: Seconds | None = Field(None, description="Latency budget in seconds over `requests` requests.")
+
+
+class SmokeCheck(_Section):
+    """One request from outside, through the edge, and what must come back."""
+
+    name: str | None = None
+    method: str = "GET"
+    path: str = "/"
+    headers: dict[str, str] = Field(default_factory=dict)
+    json_body: Any = Field(None, alias="json")
+    expect: Expect = Field(default_factory=lambda: Expect())
+    requests: int = Field(1, ge=1, le=10_000, description="How often; the latency budget is over these.")
+    attempts: int = Field(1, ge=1, le=10, description="A failed check is tried this often in all.")
+    timeout: Seconds = Field(10, description="Seconds one request may take.")
+
+    @property
+    def title(self) -> str:
+        """How reports call this check."""
+        return self.name or f"{self.method} {self.path}"
+
+
+class Model(_Section):
+    """Which model the service answers with."""
+
+    name: Name
+    version: str = Field(pattern=r"^v\d+(\.\d+)*$", description="v1, v1.1, v2, …")
+
+
+class Confirm(_Section):
+    """How long the new release is watched before it is confirmed."""
+
+    bake: float = Field(0, ge=0, le=86_400, description="Seconds between the switch and the confirmation.")
+    window: Seconds = Field(120, description="Unconfirmed this long after a switch, the node reverts by itself.")
+
+
+class ServiceSpec(_Section):
+    """The whole of `model-deploy.yaml`."""
+
+    name: Name | None = Field(None, description="The folder's name if not given.")
+    build: Build = Field(default_factory=lambda: Build())
+    test: Tests = Field(default_factory=lambda: Tests())
+    run: Run = Field(default_factory=lambda: Run())
+    smoke: list[SmokeCheck] = Field(default_factory=list)
+    model: Model | None = None
+    confirm: Confirm = Field(default_factory=lambda: Confirm())
+
+    @field_validator("smoke", mode="after")
+    @classmethod
+    def _titles_differ(cls, checks: list[SmokeCheck]) -> list[SmokeCheck]:
+        titles = [check.title for check in checks]
+        twice = sorted({title for title in titles if titles.count(title) > 1})
+        if twice:
+            raise ValueError(f"two smoke checks are called {twice[0]!r}; give each a name of its own")
+        return checks
+
+
+def read_spec(folder: Path) -> ServiceSpec:
+    """Read the folder's spec; a folder without one gets the defaults. Raises BadInput."""
+    path = folder / SPEC_FILE
+    if not path.exists():
+        return ServiceSpec()
+    return parse_spec(path.read_text(encoding="utf-8"), where=str(path))
+
+
+def parse_spec(text: str, where: str = SPEC_FILE) -> ServiceSpec:
+    """Parse a spec's text. Raises BadInput that names the field and the nearest known key."""
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise BadInput("the spec is not YAML", where=where, got=str(error)) from error
+    if raw is None:
+        raise BadInput(
+            "the spec is empty",
+            where=where,
+            expected="at least one field, for example `name: my-model`",
+            got="no content",
+            next_step=f"write a field, or delete {SPEC_FILE}: every field has a default",
+        )
+    if not isinstance(raw, dict):
+        raise BadInput("the spec is not a mapping", where=where, expected="key: value", got=type(raw).__name__)
+    try:
+        return ServiceSpec.model_validate(raw)
+    except ValidationError as error:
+        raise _first_problem(error, where) from error
+
+
+def _first_problem(error: ValidationError, where: str) -> BadInput:
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        known = _known_keys(first["loc"][:-1])
+        near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+        hint = f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(known)}"
+        return BadInput(f"unknown key `{field}`", where=where, expected=hint, got=str(first["loc"][-1]))
+    return BadInput(
+        f"`{field}` is not right", where=where, expected=first["msg"], got=repr(first.get("input"))[:200]
+    )
+
+
+def _known_keys(path: tuple[int | str, ...]) -> list[str]:
+    schema = ServiceSpec.model_json_schema(by_alias=True)
+    node: dict[str, Any] = schema
+    for part in path:
+        child = node.get("items", {}) if isinstance(part, int) else node.get("properties", {}).get(part, {})
+        options = [child, *child.get("anyOf", []), *child.get("allOf", [])]
+        refs = [option["$ref"] for option in options if "$ref" in option]
+        node = schema["$defs"][refs[0].rsplit("/", 1)[1]] if refs else child
+    return sorted(node.get("properties", {}))

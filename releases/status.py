@@ -1,0 +1,74 @@
+"""Reported state: one JSON document per node, written by the agent, read by controllers and people."""
+
+from datetime import datetime
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field
+
+FORMAT = 1
+STATUS_PATH = "/_model-deploy/status"
+RELEASE_HEADER = "X-Model-Deploy-Release"
+CANDIDATE_HEADER = "X-Model-Deploy-Candidate"
+
+
+class Phase(StrEnum):
+    """Where a swap is. The order is the order of a swap that goes well."""
+
+    pull = "pull"
+    fetch = "fetch"
+    start = "start"
+    probe = "probe"
+    verify = "verify"  # ready; only marked requests reach it
+    switch = "switch"
+    bake = "bake"  # has traffic, not confirmed, the old one stays warm
+    drain = "drain"  # confirmed; the old one finishes its requests
+    live = "live"
+    reverted = "reverted"  # this generation was given up; see failure
+    idle = "idle"  # nothing wanted, nothing running
+
+
+class Failure(BaseModel):
+    """Why a generation was given up."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    phase: Phase
+    reason: str
+    elapsed: float | None = Field(None, description="Seconds in the phase.")
+    limit: float | None = Field(None, description="Seconds it had.")
+    last_answer: str = ""
+    log_tail: tuple[str, ...] = ()
+    next_step: str = ""
+
+
+class ServiceStatus(BaseModel):
+    """One service on one node."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    generation: int = Field(0, description="The desired generation this is about.")
+    phase: Phase = Phase.idle
+    traffic: int = Field(0, description="Per cent that the generation's candidate gets now.")
+    live: int | None = Field(None, description="Number of the release that has the traffic.")
+    confirmed: int | None = Field(None, description="Number of the last confirmed release.")
+    confirmed_generation: int | None = None
+    candidate: int | None = None
+    reverts_in: float | None = Field(None, description="Seconds left to confirm in.")
+    failure: Failure | None = None
+    reverted: dict[int, Failure] = Field(default_factory=dict, description="Generation → why, newest few.")
+    public_port: int | None = None
+    message: str = ""
+    seconds: dict[str, float] = Field(default_factory=dict, description="Phase → seconds, of this generation.")
+
+
+class NodeStatus(BaseModel):
+    """The whole document."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    format: int = FORMAT
+    node: str
+    agent: str = Field("", description="The agent's version.")
+    at: datetime
+    problem: str = Field("", description="What keeps the agent from reading its desired state.")
+    services: dict[str, ServiceStatus] = Field(default_factory=dict)

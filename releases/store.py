@@ -1,0 +1,41 @@
+"""Storage behind one small protocol: a directory and Cloud Storage pass the same tests."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from releases.problem import Problem
+
+
+class AlreadyExists(Problem):
+    """A create-only write met an object with other content."""
+
+
+class Changed(Problem):
+    """A conditional replace met another generation than the one that was read."""
+
+
+class NotFound(Problem):
+    """No such object."""
+
+
+class Store(Protocol):
+    """Objects by key ('a/b/c'); every write is whole or not at all."""
+
+    def create(self, key: str, data: bytes) -> None:
+        """Write once. The same bytes again are fine; others raise AlreadyExists."""
+
+    def replace(self, key: str, data: bytes, if_generation: int) -> int:
+        """Write if the generation is still this one (0: if it does not exist). Raises Changed."""
+
+    def read(self, key: str) -> tuple[bytes, int]:
+        """Content and generation. Raises NotFound."""
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """Keys that start with the prefix, sorted."""
+
+    def upload(self, key: str, file: Path) -> str:
+        """Create-only from a file; returns its SHA-256 in hex. Raises AlreadyExists."""
+
+    def download(self, key: str, file: Path) -> str:
+        """To a file, whole or not at all; returns its SHA-256 in hex. Raises NotFound."""
