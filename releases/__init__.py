@@ -1,1 +1,1 @@
-"""The plain rules: service spec, versions, release record, swap state machine. No Prefect, no cloud client."""
+"""The plain rules: spec, versions, release record, swap state machine. No Prefect, no cloud client."""

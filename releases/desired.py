@@ -11,7 +11,7 @@ FORMAT = 1
 
 
 class Candidate(BaseModel):
-    """A release on trial. traffic: 0 = only marked requests, 1–99 = canary, 100 = switched."""
+    """A release on trial. traffic: 0 = only marked requests, 1-99 = canary, 100 = switched."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -47,7 +47,9 @@ class Desired(BaseModel):
         return self.model_copy(update={"services": {**self.services, service: wanted}})
 
 
-def propose(now: ServiceDesired, release: Release, key_sha256: str, *, reverted: bool = False) -> ServiceDesired:
+def propose(
+    now: ServiceDesired, release: Release, key_sha256: str, *, reverted: bool = False
+) -> ServiceDesired:
     """Put a candidate on trial, under a new generation.
 
     `reverted`: the node has said that the candidate standing there was reverted. Raises Refused.

@@ -34,7 +34,7 @@ class Release(BaseModel):
 
     @property
     def digest(self) -> str:
-        """The image's sha256:…"""
+        """The part of the image after the @."""
         return self.image.rsplit("@", 1)[1]
 
     @property

@@ -1,9 +1,8 @@
 """`model-deploy.yaml`: what a service's repository says about itself. Every field has a default."""
 
 import difflib
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -62,11 +61,8 @@ class Warmup(_Section):
     times: int = Field(1, ge=1, le=1000)
 
 
-class Swap(StrEnum):
-    """Whether the old and the new container run side by side for a moment."""
-
-    overlap = "overlap"
-    replace = "replace"
+# Whether the old and the new container run side by side for a moment.
+Swap = Literal["overlap", "replace"]
 
 
 class Resources(_Section):
@@ -94,19 +90,21 @@ class Run(_Section):
     """How the container runs on a node."""
 
     port: int | None = Field(None, ge=1, le=65535, description="The image's EXPOSE if not given.")
-    public_port: int | None = Field(None, ge=1, le=65535, description="The edge's next free port if not given.")
-    health: Health = Field(default_factory=lambda: Health())
+    public_port: int | None = Field(
+        None, ge=1, le=65535, description="The edge's next free port if not given."
+    )
+    health: Health = Field(default_factory=Health)
     warmup: Warmup | None = None
     env: dict[str, str] = Field(default_factory=dict)
     secrets: dict[str, str] = Field(
         default_factory=dict, description="Environment variable → name of a secret of the environment."
     )
-    resources: Resources = Field(default_factory=lambda: Resources())
+    resources: Resources = Field(default_factory=Resources)
     drain: Seconds = Field(30, description="Seconds the old container may finish its requests in.")
     stop_grace: Seconds = Field(10, description="Seconds between SIGTERM and SIGKILL.")
-    swap: Swap = Field(Swap.overlap, description="replace: stop the old one first (downtime), for one GPU.")
-    logs: Logs = Field(default_factory=lambda: Logs())
-    limits: Limits = Field(default_factory=lambda: Limits())
+    swap: Swap = Field("overlap", description="replace: stop the old one first (downtime), for one GPU.")
+    logs: Logs = Field(default_factory=Logs)
+    limits: Limits = Field(default_factory=Limits)
 
 
 class Expect(_Section):
@@ -127,7 +125,7 @@ class SmokeCheck(_Section):
     path: str = "/"
     headers: dict[str, str] = Field(default_factory=dict)
     json_body: Any = Field(None, alias="json")
-    expect: Expect = Field(default_factory=lambda: Expect())
+    expect: Expect = Field(default_factory=Expect)
     requests: int = Field(1, ge=1, le=10_000, description="How often; the latency budget is over these.")
     attempts: int = Field(1, ge=1, le=10, description="A failed check is tried this often in all.")
     timeout: Seconds = Field(10, description="Seconds one request may take.")
@@ -149,19 +147,21 @@ class Confirm(_Section):
     """How long the new release is watched before it is confirmed."""
 
     bake: float = Field(0, ge=0, le=86_400, description="Seconds between the switch and the confirmation.")
-    window: Seconds = Field(120, description="Unconfirmed this long after a switch, the node reverts by itself.")
+    window: Seconds = Field(
+        120, description="Unconfirmed this long after a switch, the node reverts by itself."
+    )
 
 
 class ServiceSpec(_Section):
     """The whole of `model-deploy.yaml`."""
 
     name: Name | None = Field(None, description="The folder's name if not given.")
-    build: Build = Field(default_factory=lambda: Build())
-    test: Tests = Field(default_factory=lambda: Tests())
-    run: Run = Field(default_factory=lambda: Run())
+    build: Build = Field(default_factory=Build)
+    test: Tests = Field(default_factory=Tests)
+    run: Run = Field(default_factory=Run)
     smoke: list[SmokeCheck] = Field(default_factory=list)
     model: Model | None = None
-    confirm: Confirm = Field(default_factory=lambda: Confirm())
+    confirm: Confirm = Field(default_factory=Confirm)
 
     @field_validator("smoke", mode="after")
     @classmethod
@@ -196,7 +196,9 @@ def parse_spec(text: str, where: str = SPEC_FILE) -> ServiceSpec:
             next_step=f"write a field, or delete {SPEC_FILE}: every field has a default",
         )
     if not isinstance(raw, dict):
-        raise BadInput("the spec is not a mapping", where=where, expected="key: value", got=type(raw).__name__)
+        raise BadInput(
+            "the spec is not a mapping", where=where, expected="key: value", got=type(raw).__name__
+        )
     try:
         return ServiceSpec.model_validate(raw)
     except ValidationError as error:

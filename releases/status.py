@@ -58,7 +58,9 @@ class ServiceStatus(BaseModel):
     reverted: dict[int, Failure] = Field(default_factory=dict, description="Generation → why, newest few.")
     public_port: int | None = None
     message: str = ""
-    seconds: dict[str, float] = Field(default_factory=dict, description="Phase → seconds, of this generation.")
+    seconds: dict[str, float] = Field(
+        default_factory=dict, description="Phase → seconds, of this generation."
+    )
 
 
 class NodeStatus(BaseModel):
