@@ -1,0 +1,3 @@
+.PHONY: bootstrap demo down test check
+bootstrap demo down test check:
+	@script/$@

@@ -1,0 +1,1 @@
+"""Getting one machine ready: engine, base images, registry, the agent's image."""

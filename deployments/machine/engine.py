@@ -1,0 +1,75 @@
+"""The container engine: used as it is where one answers, installed where we may."""
+
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+from blocks.command import run
+from blocks.docker_client import DockerClient, find_docker
+from releases.problem import Failed, Unreachable
+
+INSTALL_SECONDS = 600
+START_SECONDS = 60
+DAEMON_LOG = Path("/var/log/dockerd.log")
+
+
+def ensure_engine() -> DockerClient:
+    """Return a docker that works, installing and starting one as root on Debian or Ubuntu. Raises Unreachable."""
+    try:
+        return find_docker()
+    except Unreachable:
+        if not may_install():
+            raise
+    if not shutil.which("dockerd"):
+        install("docker.io", "iptables", "ca-certificates")
+    if not _daemon_answers():
+        _start_daemon()
+    try:
+        return find_docker()
+    except Unreachable:
+        install("docker-buildx")  # newer distributions ship it apart
+        return find_docker()
+
+
+def may_install() -> bool:
+    """Root on a machine with apt."""
+    return os.geteuid() == 0 and shutil.which("apt-get") is not None
+
+
+def install(*packages: str) -> None:
+    """Install Debian packages without a question. Raises Failed with apt's own words."""
+    quiet = {"DEBIAN_FRONTEND": "noninteractive"}
+    for argv in (
+        ["apt-get", "update", "-qq"],
+        ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages],
+    ):
+        finished = run(argv, timeout=INSTALL_SECONDS, env=quiet)
+        if finished.code != 0:
+            raise Failed(f"`{' '.join(argv)}` failed", got=finished.tail)
+
+
+def _daemon_answers() -> bool:
+    return bool(shutil.which("docker")) and run(["docker", "info"], timeout=20).code == 0
+
+
+def _start_daemon() -> None:
+    """Without systemd the daemon is started in the background, and outlives us."""
+    if Path("/run/systemd/system").exists():
+        run(["systemctl", "start", "docker"], timeout=START_SECONDS)
+    else:
+        with DAEMON_LOG.open("ab") as log:
+            subprocess.Popen(
+                ["dockerd"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+    deadline = time.monotonic() + START_SECONDS
+    while not _daemon_answers():
+        if time.monotonic() > deadline:
+            raise Unreachable(
+                "the container engine was installed but does not start",
+                where=str(DAEMON_LOG),
+                expected=f"an answer within {START_SECONDS} s",
+                next_step=f"tail {DAEMON_LOG}",
+            )
+        time.sleep(0.3)

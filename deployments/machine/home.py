@@ -1,0 +1,95 @@
+"""The home of the local environment: a directory, and what was chosen once on this machine."""
+
+import json
+import os
+import socket
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from releases.problem import BadInput
+
+EDGE_PORTS = 8
+
+
+class Chosen(BaseModel):
+    """Chosen once and remembered: digests and addresses are recorded with them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    node: str
+    registry_port: int
+    prefect_port: int
+    edge_ports: list[int]
+
+
+class Home:
+    """`$MODEL_DEPLOY_HOME`, or ~/.model-deploy."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        given = os.environ.get("MODEL_DEPLOY_HOME")
+        self.path = (path or (Path(given) if given else Path.home() / ".model-deploy")).absolute()
+
+    @property
+    def node_folder(self) -> Path:
+        """Mounted whole into the agent."""
+        return self.path / "node"
+
+    @property
+    def secrets(self) -> Path:
+        """Files of mode 0600 that only the agent reads."""
+        return self.path / "secrets"
+
+    @property
+    def store(self) -> Path:
+        """The local environment's bucket."""
+        return self.path / "store"
+
+    @property
+    def prefect(self) -> Path:
+        """The Prefect server's own folder."""
+        return self.path / "prefect"
+
+    def chosen(self) -> Chosen:
+        """What was chosen, choosing now if it was not. Raises BadInput for a spoilt file."""
+        file = self.path / "machine.json"
+        if file.exists():
+            try:
+                return Chosen.model_validate_json(file.read_text(encoding="utf-8"))
+            except (ValidationError, json.JSONDecodeError) as error:
+                raise BadInput(
+                    "the remembered settings of this machine cannot be read",
+                    where=str(file),
+                    got=str(error).splitlines()[0],
+                    next_step=f"mend or delete {file}",
+                ) from error
+        self.prepare()
+        ports = free_ports(EDGE_PORTS + 2)
+        chosen = Chosen(
+            node=os.environ.get("MODEL_DEPLOY_NODE", "model-deploy"),
+            registry_port=ports[0],
+            prefect_port=ports[1],
+            edge_ports=sorted(ports[2:]),
+        )
+        fresh = file.with_suffix(".new")
+        fresh.write_text(chosen.model_dump_json(indent=2), encoding="utf-8")
+        fresh.rename(file)
+        return chosen
+
+    def prepare(self) -> None:
+        """Make the folders."""
+        for folder in (self.node_folder, self.store, self.prefect):
+            folder.mkdir(parents=True, exist_ok=True)
+        self.secrets.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nothing listens on now, all different."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()

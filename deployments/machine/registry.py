@@ -1,0 +1,58 @@
+"""The local environment's private OCI registry."""
+
+import time
+import urllib.error
+import urllib.request
+
+from blocks.command import run
+from blocks.docker_client import DockerClient
+from deployments.machine.images import REGISTRY
+from releases.problem import Failed, Unreachable
+
+START_SECONDS = 30
+
+
+def ensure_registry(docker: DockerClient, node: str, port: int) -> str:
+    """Start the registry on its remembered port. Returns its address. Raises Failed, Unreachable."""
+    name = f"{node}-registry"
+    state = run([docker.path, "inspect", "--format", "{{.State.Running}}", name], timeout=30)
+    if state.code != 0:
+        _must(start_command(docker, node, port))
+    elif state.output.strip() != "true":
+        _must([docker.path, "start", name])
+    _wait(port)
+    return f"localhost:{port}"
+
+
+def start_command(docker: DockerClient, node: str, port: int) -> list[str]:
+    """The command that starts it; only this machine reaches the port."""
+    return [
+        *(docker.path, "run", "--detach", "--restart", "unless-stopped"),
+        *("--name", f"{node}-registry", "--label", f"model-deploy.node={node}"),
+        *("--publish", f"127.0.0.1:{port}:5000", "--volume", f"{node}-registry:/var/lib/registry"),
+        *("--log-opt", "max-size=10m", "--log-opt", "max-file=3"),
+        REGISTRY,
+    ]
+
+
+def _must(argv: list[str]) -> None:
+    finished = run(argv, timeout=60)
+    if finished.code != 0:
+        raise Failed("the local registry does not start", got=finished.tail)
+
+
+def _wait(port: int) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/", timeout=2):
+                return
+        except (urllib.error.URLError, OSError) as error:
+            if time.monotonic() > deadline:
+                raise Unreachable(
+                    "the local registry does not answer",
+                    where=f"http://127.0.0.1:{port}/v2/",
+                    expected=f"200 within {START_SECONDS} s",
+                    got=str(error),
+                ) from error
+            time.sleep(0.1)
