@@ -1,1 +1,1 @@
-"""The sample model API that the root Dockerfile builds."""
+"""The sample model API: which iris a flower is."""

@@ -1,0 +1,171 @@
+"""The edge: HAProxy in a container of its own. It owns the public ports and is switched at runtime."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from docker.errors import APIError, NotFound
+
+from agent import haproxy
+from agent.engine import PREFIX, Engine
+from agent.haproxy import Service
+from releases.swap import Slot
+
+FOLDER = Path(haproxy.FOLDER)
+ANSWER_SECONDS = 5.0
+START_SECONDS = 15.0
+
+
+class EdgeError(Exception):
+    """HAProxy did not do what it was told."""
+
+
+class Edge:
+    """Brings the running HAProxy to what the services say, from files that outlive it."""
+
+    def __init__(self, engine: Engine, image: str, ports: list[int], folder: Path = FOLDER) -> None:
+        self.engine = engine
+        self.image = image
+        self.ports = ports
+        self.folder = folder
+        self.services: dict[str, Service] = {}
+        self.lock = threading.Lock()
+        self.name = f"{engine.node}-edge"
+        self.subnet = engine.subnet()
+
+    def ensure(self) -> None:
+        """Have the edge's container running, with whatever the files say."""
+        with self.lock:
+            if not (self.folder / "haproxy.cfg").exists():
+                self._write()
+            self._ensure_container()
+
+    def remember(self, service: Service) -> None:
+        """Know a service without touching the running HAProxy: at the agent's start."""
+        self.services[service.name] = service
+
+    def converge(self, service: Service) -> None:
+        """Make the edge serve the service like this: files first, then the running HAProxy."""
+        with self.lock:
+            self.services[service.name] = service
+            self._write()
+            self._ensure_container()
+            if self._loaded() != self._structure():
+                self._reload()
+            self.send(haproxy.runtime_commands(service))
+
+    def sessions(self, service: str) -> dict[Slot, int]:
+        """Requests in flight, by slot."""
+        found = dict.fromkeys(Slot, 0)
+        for line in self.send(["show stat"]).splitlines():
+            fields = line.split(",")
+            if fields[0] == f"service_{service}" and fields[1] in set(Slot):
+                found[Slot(fields[1])] = int(fields[4] or 0)
+        return found
+
+    def send(self, commands: list[str]) -> str:
+        """Send runtime commands on one connection. Raises EdgeError at a refusal or no answer."""
+        try:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(ANSWER_SECONDS)
+                connection.connect(str(self.folder / "admin.sock"))
+                connection.sendall((";".join(commands) + "\n").encode())
+                chunks = []
+                while chunk := connection.recv(65536):
+                    chunks.append(chunk)
+        except OSError as error:
+            raise EdgeError(f"HAProxy's runtime socket does not answer: {error}") from error
+        answer = b"".join(chunks).decode()
+        refused = [
+            line for line in answer.splitlines() if line.startswith(("No such", "Unknown", "Require", "'"))
+        ]
+        if refused:
+            raise EdgeError(f"HAProxy refused a command: {refused[0]}")
+        return answer
+
+    def _structure(self) -> str:
+        return haproxy.structure_key(self._sorted())
+
+    def _sorted(self) -> list[Service]:
+        return [self.services[name] for name in sorted(self.services)]
+
+    def _write(self) -> None:
+        for service in self.services.values():
+            for name, text in haproxy.files(service).items():
+                self._write_file(name, text)
+        agent = f"{self.subnet}.2:9180"
+        self._write_file("haproxy.cfg", haproxy.config(self._sorted(), self.ports[0], agent))
+
+    def _write_file(self, name: str, text: str) -> None:
+        fresh = self.folder / f"{name}.new"
+        fresh.write_text(text, encoding="utf-8")
+        fresh.replace(self.folder / name)
+
+    def _loaded(self) -> str:
+        """The structure HAProxy runs with, written after every load."""
+        try:
+            return (self.folder / "loaded").read_text(encoding="utf-8")
+        except OSError:
+            return ""
+
+    def _ensure_container(self) -> None:
+        try:
+            found = self.engine.client.containers.get(self.name)
+            if found.status == "running":
+                return
+            found.start()
+        except NotFound:
+            self._create()
+        self._wait(lambda: "Pid:" in self.send(["show info"]))
+        self._write_file("loaded", self._structure())
+
+    def _create(self) -> None:
+        api = self.engine.api
+        created = api.create_container(
+            self.image,
+            name=self.name,
+            entrypoint=["haproxy", "-W", "-db", "-f", f"{haproxy.FOLDER}/haproxy.cfg"],
+            user="0:0",  # the runtime socket lies on a volume whose owner is root
+            labels={f"{PREFIX}.node": self.engine.node},
+            ports=self.ports,
+            host_config=api.create_host_config(
+                binds={f"{self.engine.node}-edge": {"bind": haproxy.FOLDER, "mode": "rw"}},
+                port_bindings={port: ("127.0.0.1", port) for port in self.ports},
+                restart_policy={"Name": "unless-stopped"},
+                log_config={"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}},
+            ),
+            networking_config=api.create_networking_config(
+                {self.engine.network: api.create_endpoint_config(ipv4_address=f"{self.subnet}.3")}
+            ),
+        )
+        try:
+            api.start(created["Id"])
+        except APIError as error:
+            api.remove_container(created["Id"], force=True)
+            raise EdgeError(f"the edge does not start: {error.explanation}") from error
+
+    def _reload(self) -> None:
+        """Only for a new service or other limits, never for a swap; the listeners are handed over."""
+        before = self._pid()
+        self.engine.api.kill(self.name, "SIGUSR2")
+        self._wait(lambda: self._pid() != before)
+        self._write_file("loaded", self._structure())
+
+    def _pid(self) -> str:
+        lines = self.send(["show info"]).splitlines()
+        return next((line for line in lines if line.startswith("Pid:")), "")
+
+    def _wait(self, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                if condition():
+                    return
+                problem = "it has not changed"
+            except EdgeError as error:
+                problem = str(error)
+            if time.monotonic() > deadline:
+                raise EdgeError(f"the edge is not ready after {START_SECONDS:.0f} s: {problem}")
+            time.sleep(0.02)

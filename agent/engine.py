@@ -1,0 +1,211 @@
+"""The node's container engine, as far as one service's containers go."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import docker
+from docker.errors import DockerException, ImageNotFound, NotFound
+from docker.types import LogConfig
+
+from agent.failure import StepFailed
+from releases.release import Release
+from releases.status import Phase
+from releases.swap import Container, Running, Slot
+
+PREFIX = "model-deploy"
+TAIL_LINES = 20
+TAIL_WIDTH = 300
+API_SECONDS = 60
+PULL_SECONDS = 900
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """The two fixed addresses of a service on the node's network: bridge addresses are handed out again."""
+
+    a: str
+    b: str
+
+    def of(self, slot: Slot) -> str:
+        """The slot's address."""
+        return self.a if slot is Slot.a else self.b
+
+
+class Engine:
+    """docker-py, with our labels on everything."""
+
+    def __init__(self, node: str, network: str, secrets: Path) -> None:
+        self.node = node
+        self.network = network
+        self.secrets = secrets
+        self.client = docker.from_env(timeout=API_SECONDS)
+        self.api: Any = self.client.api  # its stubs are stricter than it is
+        self.puller = docker.from_env(timeout=PULL_SECONDS)
+
+    def subnet(self) -> str:
+        """The first three numbers of the node's network, such as 172.31.7."""
+        config = self.client.networks.get(self.network).attrs["IPAM"]["Config"][0]
+        return str(config["Subnet"]).rsplit(".", 1)[0]
+
+    def containers(self, service: str) -> tuple[Container, ...]:
+        """Every container of the service, running or not."""
+        labels = [f"{PREFIX}.node={self.node}", f"{PREFIX}.service={service}"]
+        found = self.client.containers.list(all=True, filters={"label": labels}, ignore_removed=True)
+        return tuple(_seen(one.attrs) for one in found)
+
+    def has_image(self, image: str) -> bool:
+        """Whether the image is on the node."""
+        try:
+            self.client.images.get(image)
+        except ImageNotFound:
+            return False
+        return True
+
+    def pull(self, image: str) -> None:
+        """Pull by digest. Raises StepFailed."""
+        try:
+            self.puller.images.pull(image)
+        except DockerException as error:
+            raise StepFailed(
+                Phase.pull,
+                f"the image cannot be pulled: {_words(error)}",
+                next_step=f"docker pull {image}",
+            ) from error
+
+    def start(self, release: Release, slot: Slot, address: str, generation: int) -> None:
+        """Create and start. Raises StepFailed."""
+        name = f"{self.node}-{release.service}-r{release.number}"
+        try:
+            self._remove_name(name)
+            created = self.api.create_container(
+                release.image,
+                name=name,
+                environment=self._environment(release),
+                labels=self._labels(release, slot, generation),
+                host_config=self._limits(release),
+                networking_config=self.api.create_networking_config(
+                    {self.network: self.api.create_endpoint_config(ipv4_address=address)}
+                ),
+            )
+            self.api.start(created["Id"])
+        except DockerException as error:
+            raise StepFailed(
+                Phase.start, f"the container does not start: {_words(error)}", next_step=f"docker logs {name}"
+            ) from error
+
+    def restart(self, container: Container) -> None:
+        """Start a container that exists. Raises StepFailed."""
+        try:
+            self.api.start(container.id)
+        except DockerException as error:
+            raise StepFailed(Phase.start, f"the container does not start: {_words(error)}") from error
+
+    def keep_up(self, container: Container) -> None:
+        """Once confirmed, the engine itself brings the container back."""
+        self.api.update_container(container.id, restart_policy={"Name": "unless-stopped"})
+
+    def stop(self, container: Container, grace: float) -> None:
+        """Stop with time to finish; a container that is gone is fine."""
+        try:
+            self.api.update_container(container.id, restart_policy={"Name": "no"})
+            self.api.stop(container.id, timeout=round(grace))
+        except NotFound:
+            return
+
+    def remove(self, container: Container, grace: float) -> None:
+        """Stop and remove; a container that is gone is fine."""
+        self.stop(container, grace)
+        try:
+            self.api.remove_container(container.id, v=True, force=True)
+        except NotFound:
+            return
+
+    def exit_reason(self, container_id: str) -> str | None:
+        """Why it is not running; None while it is."""
+        try:
+            return _exit_reason(self.api.inspect_container(container_id)["State"])
+        except NotFound:
+            return "the container is gone"
+
+    def log_tail(self, container_id: str) -> tuple[str, ...]:
+        """The last lines it wrote, each cut to a bearable width."""
+        try:
+            raw = self.api.logs(container_id, tail=TAIL_LINES)
+        except DockerException:
+            return ()
+        return tuple(line[:TAIL_WIDTH] for line in raw.decode(errors="replace").splitlines())
+
+    def _environment(self, release: Release) -> dict[str, str]:
+        own = {
+            "RELEASE": str(release.number),
+            "ENVIRONMENT": release.environment,
+            "MODEL_NAME": release.model.name if release.model else "",
+            "MODEL_VERSION": release.model.version if release.model else "",
+        }
+        secrets = {variable: self._secret(name) for variable, name in release.run.secrets.items()}
+        return {**{name: value for name, value in own.items() if value}, **release.run.env, **secrets}
+
+    def _secret(self, name: str) -> str:
+        try:
+            return (self.secrets / Path(name).name).read_text(encoding="utf-8").rstrip("\n")
+        except OSError as error:
+            raise StepFailed(
+                Phase.start,
+                f"the secret {name!r} is not on this node",
+                next_step=f"write it to secrets/{name}",
+            ) from error
+
+    def _labels(self, release: Release, slot: Slot, generation: int) -> dict[str, str]:
+        values = {
+            "node": self.node,
+            "service": release.service,
+            "release": str(release.number),
+            "fingerprint": release.fingerprint,
+            "generation": str(generation),
+            "slot": str(slot),
+        }
+        return {f"{PREFIX}.{name}": value for name, value in values.items()}
+
+    def _limits(self, release: Release) -> Any:
+        run = release.run
+        rotation = {"max-size": run.logs.max_size, "max-file": str(run.logs.max_file)}
+        return self.api.create_host_config(
+            init=True,  # a PID 1 that ignores SIGTERM would cost the whole grace
+            log_config=LogConfig(type=LogConfig.types.JSON, config=rotation),
+            mem_limit=run.resources.memory,
+            nano_cpus=round(run.resources.cpus * 1e9) if run.resources.cpus else None,
+            restart_policy={"Name": "no"},  # a crash on trial is a verdict
+        )
+
+    def _remove_name(self, name: str) -> None:
+        """A container left by an agent that was killed between create and start."""
+        try:
+            self.api.remove_container(name, force=True)
+        except NotFound:
+            return
+
+
+def _seen(attrs: dict[str, Any]) -> Container:
+    labels = attrs["Config"]["Labels"]
+    status = attrs["State"]["Status"]
+    return Container(
+        id=attrs["Id"],
+        fingerprint=labels.get(f"{PREFIX}.fingerprint", ""),
+        release=int(labels.get(f"{PREFIX}.release", "0")),
+        slot=Slot(labels.get(f"{PREFIX}.slot", "a")),
+        state={"running": Running.running, "created": Running.created}.get(status, Running.exited),
+        exit_reason=_exit_reason(attrs["State"]) or "",
+    )
+
+
+def _exit_reason(state: dict[str, Any]) -> str | None:
+    if state["Status"] in {"running", "created"}:
+        return None
+    if state.get("OOMKilled"):
+        return "out of memory"
+    return str(state.get("Error") or f"exit code {state.get('ExitCode')}")
+
+
+def _words(error: DockerException) -> str:
+    return str(getattr(error, "explanation", None) or error)[:400]

@@ -1,0 +1,263 @@
+"""Carries out one service's swap: look, settle, take the one next step, look again."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from docker.errors import DockerException
+
+from agent import haproxy, probe
+from agent.edge import Edge, EdgeError
+from agent.engine import Addresses, Engine
+from agent.failure import Interrupted, StepFailed
+from agent.memory import Disk, clock
+from releases import swap
+from releases.desired import ServiceDesired
+from releases.release import Release
+from releases.status import Failure, Phase, ServiceStatus
+from releases.swap import Container, Memory, Running, Slot
+
+LOOK_EVERY = 60.0
+LONGEST_BACKOFF = 60.0
+FIRST_BACKOFF = 1.0
+
+PHASES: dict[type, Phase] = {
+    swap.Pull: Phase.pull,
+    swap.Start: Phase.start,
+    swap.Restart: Phase.start,
+    swap.Probe: Phase.probe,
+    swap.Expose: Phase.verify,
+    swap.Switch: Phase.switch,
+    swap.Unroute: Phase.switch,
+    swap.Drain: Phase.drain,
+    swap.Stop: Phase.drain,
+    swap.Remove: Phase.drain,
+}
+
+
+@dataclass(frozen=True)
+class Node:
+    """What all services on a node share."""
+
+    engine: Engine
+    edge: Edge
+    disk: Disk
+
+
+class Swapper:
+    """One service on this node. `wanted` is asked anew before every step."""
+
+    def __init__(
+        self,
+        service: str,
+        node: Node,
+        wanted: Callable[[], ServiceDesired],
+        report: Callable[[str, ServiceStatus], None],
+    ) -> None:
+        self.service = service
+        self.node = node
+        self.wanted = wanted
+        self.report = report
+        self.wake = threading.Event()
+        self.memory, self.message = node.disk.load(service)
+        first = node.disk.first_address(service)
+        subnet = node.edge.subnet
+        self.addresses = Addresses(f"{subnet}.{first}", f"{subnet}.{first + 1}")
+        self.seconds: dict[str, float] = {}
+        self.generation = -1
+        self.backoff = 0.0
+
+    def run(self) -> None:
+        """Swap for ever. A crash is reported and tried again; it never reaches the other services."""
+        while True:
+            self.wake.clear()
+            try:
+                pause = self.turn()
+            except (DockerException, EdgeError, OSError) as error:
+                self.message = f"{type(error).__name__}: {error}"[:400]
+                pause = self._back_off()
+                self._report(Phase.idle)
+            if pause:
+                self.wake.wait(pause)
+
+    def turn(self) -> float:
+        """Take one step; seconds until the next look (0: at once)."""
+        wanted, seen = self.wanted(), self._look()
+        if wanted.generation != self.generation:
+            self.generation, self.seconds, self.backoff = wanted.generation, {}, 0.0
+        before = self.memory
+        self.memory = swap.settle(wanted, self.memory, seen, clock())
+        self._add_log_tail(before)
+        release = swap.goal(wanted, self.memory)
+        step = swap.next_step(wanted, self.memory, seen, self._images(release), clock())
+        phase = step.phase if isinstance(step, swap.Rest) else PHASES[type(step)]
+        self._report(phase)
+        started = time.monotonic()
+        try:
+            self._carry_out(step, wanted)
+        except StepFailed as failed:
+            return self._failed(wanted, release, failed.failure)
+        except Interrupted:
+            return 0.0
+        finally:
+            spent = time.monotonic() - started
+            self.seconds[phase] = round(self.seconds.get(phase, 0.0) + spent, 3)
+            if self.memory != before:
+                self.node.disk.save(self.service, self.memory)
+        if not isinstance(step, swap.Rest):
+            return 0.0
+        self.backoff = 0.0
+        return min(LOOK_EVERY, LOOK_EVERY if step.seconds is None else step.seconds + 0.01)
+
+    def _look(self) -> tuple[Container, ...]:
+        seen = self.node.engine.containers(self.service)
+        if self.memory.draining:
+            sessions = self.node.edge.sessions(self.service)
+            seen = tuple(replace(one, sessions=sessions[one.slot]) for one in seen)
+        return seen
+
+    def _images(self, release: Release | None) -> frozenset[str]:
+        there = release is not None and self.node.engine.has_image(release.image)
+        return frozenset({release.image}) if release and there else frozenset()
+
+    def _carry_out(self, step: swap.Step, wanted: ServiceDesired) -> None:  # noqa: C901 - one case per kind of step
+        engine = self.node.engine
+        match step:
+            case swap.Pull(release):
+                engine.pull(release.image)
+            case swap.Start(release, slot):
+                engine.start(release, slot, self.addresses.of(slot), wanted.generation)
+            case swap.Restart(container):
+                engine.restart(container)
+            case swap.Probe(container, release):
+                self._probe(container, release)
+            case swap.Expose(container, release):
+                self._remember(swap.exposed(self.memory, wanted.generation, container, release, clock()))
+                self._converge(wanted)
+            case swap.Switch(slot, traffic):
+                self._remember(swap.switched(self.memory, slot, traffic, clock()))
+                self._converge(wanted)
+            case swap.Unroute():
+                self._remember(swap.unrouted(self.memory))
+                self._converge(wanted)
+            case swap.Drain(container):
+                self._remember(swap.drained(self.memory, container, clock()))
+                self._converge(wanted)
+            case swap.Stop(container):
+                engine.stop(container, self._grace())
+            case swap.Remove(container):
+                engine.remove(container, self._grace())
+                self.memory = swap.removed(self.memory, container)
+            case swap.Rest(Phase.live):
+                self._tidy(wanted)
+            case swap.Rest():
+                pass
+
+    def _probe(self, container: Container, release: Release) -> None:
+        generation = self.wanted().generation
+        probe.wait_until_ready(
+            release,
+            self.addresses.of(container.slot),
+            exit_reason=lambda: self.node.engine.exit_reason(container.id),
+            log_tail=lambda: self.node.engine.log_tail(container.id),
+            interrupted=lambda: self.wanted().generation != generation,
+        )
+        self.memory = swap.ready(self.memory, container)
+
+    def _remember(self, memory: Memory) -> None:
+        """On disk before the edge is touched: an agent that dies in between says the same again."""
+        self.memory = memory
+        self.node.disk.save(self.service, memory)
+
+    def _converge(self, wanted: ServiceDesired) -> None:
+        self.node.edge.converge(self.at_the_edge(wanted))
+
+    def at_the_edge(self, wanted: ServiceDesired) -> haproxy.Service:
+        """How the edge should serve this service, from what is remembered."""
+        memory, trial = self.memory, self.memory.trial
+        seen = self.node.engine.containers(self.service)
+        on_trial = next((one.slot for one in seen if trial and one.id == trial.container), None)
+        shares = haproxy.weights(memory.live, on_trial, trial.traffic if trial else 0)
+        reference = (trial.release if trial else None) or memory.confirmed or _candidate(wanted)
+        timeout, body = haproxy.limits_of(reference) if reference else (60.0, None)
+        key = wanted.candidate.key_sha256 if wanted.candidate else ""
+
+        def server(slot: Slot) -> haproxy.Server:
+            number = next((one.release for one in seen if one.slot is slot), None)
+            port = _port(slot, on_trial, memory, reference)
+            marked = key if trial and slot is on_trial else ""
+            return haproxy.Server(self.addresses.of(slot), port, shares[slot], number, marked)
+
+        public = reference.public_port if reference else 0
+        return haproxy.Service(self.service, public, timeout, body, server(Slot.a), server(Slot.b))
+
+    def _grace(self) -> float:
+        return self.memory.confirmed.run.stop_grace if self.memory.confirmed else 10.0
+
+    def _failed(self, wanted: ServiceDesired, release: Release | None, failure: Failure) -> float:
+        self.message = failure.reason
+        if wanted.candidate is not None and release == wanted.candidate.release:
+            self._remember(swap.give_up(self.memory, wanted.generation, failure))
+            return 0.0
+        if release is not None:
+            self._remember(swap.unfit(self.memory, release))
+        return self._back_off()
+
+    def _back_off(self) -> float:
+        self.backoff = min(LONGEST_BACKOFF, max(FIRST_BACKOFF, self.backoff * 2))
+        return self.backoff
+
+    def _add_log_tail(self, before: Memory) -> None:
+        """A trial that has just ended takes its container's last words along."""
+        trial = before.trial
+        if trial is None or trial.generation in before.reverted:
+            return
+        failure = self.memory.reverted.get(trial.generation)
+        if failure is not None and not failure.log_tail:
+            told = failure.model_copy(update={"log_tail": self.node.engine.log_tail(trial.container)})
+            self.memory = swap.give_up(self.memory, trial.generation, told)
+
+    def _tidy(self, wanted: ServiceDesired) -> None:
+        """Confirmed and alone: the engine keeps it up, and the edge forgets the trial."""
+        for container in self.node.engine.containers(self.service):
+            if container.state is Running.running:
+                self.node.engine.keep_up(container)
+        self._converge(wanted)
+
+    def _report(self, phase: Phase) -> None:
+        wanted, memory, trial = self.wanted(), self.memory, self.memory.trial
+        failure = memory.reverted.get(wanted.generation)
+        resting = phase in {Phase.live, Phase.idle, Phase.drain}
+        seen = self.node.engine.containers(self.service)
+        live = next((one.release for one in seen if one.slot is memory.live), None)
+        left = trial.release.confirm_window - (clock().now - trial.since) if trial else None
+        release = _candidate(wanted) or memory.confirmed
+        status = ServiceStatus(
+            generation=wanted.generation,
+            phase=Phase.reverted if failure and resting else phase,
+            traffic=trial.traffic if trial else 0,
+            live=live,
+            confirmed=memory.confirmed.number if memory.confirmed else None,
+            confirmed_generation=memory.confirmed_generation,
+            candidate=wanted.candidate.release.number if wanted.candidate else None,
+            reverts_in=left,
+            failure=failure,
+            reverted=dict(memory.reverted),
+            public_port=release.public_port if release else None,
+            message=self.message,
+            seconds=dict(self.seconds),
+        )
+        self.report(self.service, status)
+
+
+def _candidate(wanted: ServiceDesired) -> Release | None:
+    return wanted.candidate.release if wanted.candidate else None
+
+
+def _port(slot: Slot, on_trial: Slot | None, memory: Memory, reference: Release | None) -> int:
+    if memory.trial is not None and slot is on_trial:
+        return memory.trial.release.port
+    if memory.confirmed is not None:
+        return memory.confirmed.port
+    return reference.port if reference else 1

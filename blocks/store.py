@@ -1,0 +1,122 @@
+"""A directory as a store: the local environment's bucket."""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from prefect.blocks.core import Block
+
+from releases.problem import BadInput
+from releases.store import AlreadyExists, Changed, NotFound
+
+LOCK = ".lock"
+
+
+class DirectoryStore(Block):
+    """Implements releases.store.Store on files; every write is a rename or a link."""
+
+    _block_type_name = "Directory Store"
+    _block_type_slug = "directory-store"
+
+    path: Path
+
+    def create(self, key: str, data: bytes) -> None:
+        """Write once; the same bytes again are fine. Raises AlreadyExists."""
+        with self._fresh(key) as (fresh, path):
+            fresh.write_bytes(data)
+            self._link(fresh, path, key)
+
+    def replace(self, key: str, data: bytes, if_generation: int) -> int:
+        """Write if the generation is still this one. Raises Changed."""
+        with self._locked(), self._fresh(key) as (fresh, path):
+            now = _generation(path.read_bytes()) if path.exists() else 0
+            if now != if_generation:
+                raise Changed(f"{key} has changed meanwhile", expected=str(if_generation), got=str(now))
+            fresh.write_bytes(data)
+            fresh.replace(path)
+            return _generation(data)
+
+    def read(self, key: str) -> tuple[bytes, int]:
+        """Content and generation. Raises NotFound."""
+        try:
+            data = self._path(key).read_bytes()
+        except FileNotFoundError as error:
+            raise NotFound(f"there is no {key}", where=str(self.path)) from error
+        return data, _generation(data)
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """Keys that start with the prefix, sorted."""
+        if not self.path.exists():
+            return
+        found = (file.relative_to(self.path).as_posix() for file in self.path.rglob("*") if file.is_file())
+        yield from sorted(
+            key for key in found if key.startswith(prefix) and not Path(key).name.startswith(".")
+        )
+
+    def upload(self, key: str, file: Path) -> str:
+        """Create-only from a file; returns its SHA-256. Raises AlreadyExists."""
+        with self._fresh(key) as (fresh, path):
+            shutil.copyfile(file, fresh)
+            digest = _sha256(fresh)
+            self._link(fresh, path, key)
+        return digest
+
+    def download(self, key: str, file: Path) -> str:
+        """To a file, whole or not at all; returns its SHA-256. Raises NotFound."""
+        source = self._path(key)
+        if not source.exists():
+            raise NotFound(f"there is no {key}", where=str(self.path))
+        fresh = file.with_name(f".{file.name}.part")
+        shutil.copyfile(source, fresh)
+        fresh.replace(file)
+        return _sha256(file)
+
+    def _path(self, key: str) -> Path:
+        parts = Path(key).parts
+        if not parts or key.startswith("/") or ".." in parts:
+            raise BadInput("this is not a key", expected="a/b/c", got=key)
+        return self.path.joinpath(*parts)
+
+    @contextmanager
+    def _fresh(self, key: str) -> Iterator[tuple[Path, Path]]:
+        """A file beside the key's own that is gone afterwards, whatever happens."""
+        path = self._path(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=".new-", dir=path.parent)
+        os.close(handle)
+        try:
+            yield Path(name), path
+        finally:
+            Path(name).unlink(missing_ok=True)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / LOCK).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _link(self, fresh: Path, path: Path, key: str) -> None:
+        """Unlike a rename, a link never replaces what is there."""
+        try:
+            os.link(fresh, path)
+        except FileExistsError as error:
+            if _sha256(path) != _sha256(fresh):
+                raise AlreadyExists(
+                    f"{key} is there already, with other content", where=str(self.path)
+                ) from error
+
+
+def _generation(data: bytes) -> int:
+    """From the content: enough to see that somebody has written in between."""
+    return int.from_bytes(hashlib.sha256(data).digest()[:6]) + 1
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

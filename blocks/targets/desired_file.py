@@ -1,0 +1,47 @@
+"""The laptop's desired state: a file, changed under a lock by atomic rename."""
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from releases.desired import Desired, ServiceDesired
+from releases.problem import Failed
+
+
+def read(folder: Path) -> Desired:
+    """Read what is desired; nothing yet is an empty document. Raises Failed."""
+    path = folder / "desired.json"
+    try:
+        return Desired.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return Desired()
+    except ValidationError as error:
+        raise Failed(
+            "the desired state cannot be read", where=str(path), got=str(error).splitlines()[0]
+        ) from error
+
+
+def change(folder: Path, service: str, make: Callable[[ServiceDesired], ServiceDesired]) -> ServiceDesired:
+    """Change one service's part and leave the others' alone; what `make` raises changes nothing."""
+    with _locked(folder):
+        desired = read(folder)
+        wanted = make(desired.of(service))
+        fresh = folder / "desired.json.new"
+        with fresh.open("wb") as file:
+            file.write(desired.with_service(service, wanted).model_dump_json().encode())
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(folder / "desired.json")
+    return wanted
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "desired.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,311 @@
+"""The local engine as a target: one node, this machine."""
+
+import ipaddress
+import json
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import docker
+import httpx
+from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker.types import IPAMConfig, IPAMPool
+from prefect.blocks.core import Block
+from pydantic import ValidationError
+
+from blocks.targets import desired_file
+from releases import desired as desire
+from releases.desired import ServiceDesired
+from releases.problem import Failed, Refused, Unreachable
+from releases.release import Release
+from releases.status import STATUS_PATH, Failure, NodeStatus, Phase, ServiceStatus
+
+LABEL = "model-deploy.node"
+ARGUMENTS = "model-deploy.arguments"
+UP_SECONDS = 40.0
+POLL_SECONDS = 0.03
+
+
+class LocalTarget(Block):
+    """Runs an environment's releases on the local container engine, through the agent."""
+
+    _block_type_name = "Local Target"
+    _block_type_slug = "local-target"
+
+    home: Path
+    node: str = "model-deploy"
+    ports: list[int]
+    agent_image: str = "model-deploy/agent:local"
+    edge_image: str = "model-deploy/haproxy:local"
+
+    @property
+    def folder(self) -> Path:
+        """What the controllers and the agent share."""
+        return self.home / "node"
+
+    def url(self, port: int) -> str:
+        """Where the edge answers."""
+        return f"http://127.0.0.1:{port}"
+
+    def ensure_node(self) -> None:
+        """Have the agent and its edge running, and answering. Raises Unreachable, Failed."""
+        client = self._client()
+        try:
+            self._ensure_network(client)
+            self._ensure_agent(client)
+        except DockerException as error:
+            raise Failed("the node cannot be set up", where=self.node, got=str(error)[:400]) from error
+        self.check_reachable(UP_SECONDS)
+
+    def check_reachable(self, seconds: float = 3.0) -> None:
+        """Ask the edge for the node's status. Raises Unreachable."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                httpx.get(f"{self.url(self.ports[0])}{STATUS_PATH}", timeout=2).raise_for_status()
+            except httpx.HTTPError as error:
+                if time.monotonic() > deadline:
+                    raise Unreachable(
+                        "the node's edge does not answer",
+                        where=f"{self.url(self.ports[0])}{STATUS_PATH}",
+                        expected=f"200 within {seconds:.0f} s",
+                        got=str(error),
+                        next_step=f"docker logs {self.node}-agent; docker logs {self.node}-edge",
+                    ) from error
+                time.sleep(0.1)
+            else:
+                return
+
+    def remove_node(self) -> None:
+        """Take everything away that belongs to the node: containers, volumes, network."""
+        client = self._client()
+        mine = {"label": f"{LABEL}={self.node}"}
+        for name in (f"{self.node}-agent", None):  # the agent first, or it brings the others back
+            for container in client.containers.list(all=True, filters=mine, ignore_removed=True):
+                if name in {None, container.name}:
+                    _quietly(lambda one=container: one.remove(force=True, v=True))
+        for volume in client.volumes.list(filters=mine):
+            _quietly(lambda one=volume: one.remove(force=True))
+        for network in client.networks.list(filters=mine):
+            _quietly(network.remove)
+
+    def service_port(self, service: str, wanted: int | None) -> int:
+        """The service's port at the edge, chosen once. Raises Refused."""
+        file = self.folder / "ports.json"
+        taken: dict[str, int] = json.loads(file.read_bytes()) if file.exists() else {}
+        others = {port: name for name, port in taken.items() if name != service}
+        if wanted is not None and (wanted in others or wanted not in self.ports[1:]):
+            raise Refused(
+                f"port {wanted} cannot be the public port of {service}",
+                where="run.public_port",
+                expected=f"one of {self.ports[1:]}, which the local edge has open, or none to get the next free one",
+                got=f"taken by {others[wanted]}" if wanted in others else "not one of the edge's ports",
+            )
+        port = wanted or taken.get(service)
+        if port is None:
+            port = next((one for one in self.ports[1:] if one not in others), None)
+        if port is None:
+            raise Refused(
+                "every port of the local edge is taken", got=", ".join(taken), next_step="model-deploy down"
+            )
+        if taken.get(service) != port:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            fresh = file.with_suffix(".new")
+            fresh.write_text(json.dumps({**taken, service: port}), encoding="utf-8")
+            fresh.replace(file)
+        return port
+
+    def desired(self, service: str) -> ServiceDesired:
+        """What is desired of the service now."""
+        return desired_file.read(self.folder).of(service)
+
+    def propose(self, release: Release, key_sha256: str) -> int:
+        """Put the release on trial; returns its generation. Raises Refused."""
+        status = self.status(release.service)
+
+        def make(now: ServiceDesired) -> ServiceDesired:
+            over = status.generation == now.generation and status.phase is Phase.reverted
+            return desire.propose(now, release, key_sha256, reverted=over)
+
+        return desired_file.change(self.folder, release.service, make).generation
+
+    def shift(self, service: str, generation: int, traffic: int) -> None:
+        """Give the candidate more or less traffic. Raises Superseded."""
+        desired_file.change(self.folder, service, lambda now: desire.shift(now, generation, traffic))
+
+    def confirm(self, service: str, generation: int) -> None:
+        """Make the candidate the confirmed release. Raises Superseded."""
+        desired_file.change(self.folder, service, lambda now: desire.confirm(now, generation))
+
+    def revert(self, service: str, generation: int) -> int:
+        """Take the candidate back; returns the new generation. Raises Superseded."""
+        return desired_file.change(
+            self.folder, service, lambda now: desire.revert(now, generation)
+        ).generation
+
+    def status(self, service: str) -> ServiceStatus:
+        """What the agent says of the service."""
+        return self.node_status().services.get(service, ServiceStatus())
+
+    def node_status(self) -> NodeStatus:
+        """What the agent says of the node. Raises Unreachable."""
+        try:
+            return NodeStatus.model_validate_json((self.folder / "status.json").read_bytes())
+        except FileNotFoundError:
+            return NodeStatus.model_validate({"node": self.node, "at": 0})
+        except ValidationError as error:
+            raise Unreachable(
+                "the node's status cannot be read", where=self.node, got=str(error)[:200]
+            ) from error
+
+    def wait_for(
+        self,
+        service: str,
+        generation: int,
+        arrived: Callable[[ServiceStatus], bool],
+        seconds: float,
+        check: Callable[[], None] = lambda: None,
+    ) -> ServiceStatus:
+        """Wait until the node reports it. Raises Failed when the generation is reverted, Unreachable when late."""
+        deadline = time.monotonic() + seconds
+        while True:
+            status = self.status(service)
+            if generation in status.reverted:
+                raise failed(service, status, status.reverted[generation])
+            if status.generation >= generation and arrived(status):
+                return status
+            if time.monotonic() > deadline:
+                raise Unreachable(
+                    f"the node has not come far enough with {service}",
+                    expected=f"within {seconds:.0f} s",
+                    got=f"generation {status.generation}, phase {status.phase} {status.message}".strip(),
+                    next_step=f"docker logs {self.node}-agent",
+                )
+            check()
+            time.sleep(POLL_SECONDS)
+
+    def _client(self) -> docker.DockerClient:
+        try:
+            client = docker.from_env(timeout=60)
+            client.ping()
+        except DockerException as error:
+            raise Unreachable(
+                "the container engine does not answer", got=str(error)[:200], next_step="model-deploy doctor"
+            ) from error
+        return client
+
+    def _ensure_network(self, client: docker.DockerClient) -> str:
+        """A subnet of our own: fixed addresses work on no other."""
+        try:
+            network = client.networks.get(self.node)
+        except NotFound:
+            network = self._new_network(client)
+        network.reload()
+        return str(network.attrs["IPAM"]["Config"][0]["Subnet"]).rsplit(".", 1)[0]
+
+    def _new_network(self, client: docker.DockerClient) -> Any:
+        for subnet in ipaddress.ip_network("172.31.0.0/16").subnets(new_prefix=24):
+            pool = IPAMPool(subnet=str(subnet), gateway=str(subnet[1]))
+            try:
+                return client.networks.create(
+                    self.node, labels={LABEL: self.node}, ipam=IPAMConfig(pool_configs=[pool])
+                )
+            except APIError as error:
+                if "overlaps" not in str(error):
+                    raise
+        raise Failed("every subnet of 172.31.0.0/16 is taken", next_step="docker network prune")
+
+    def _ensure_agent(self, client: docker.DockerClient) -> None:
+        name = f"{self.node}-agent"
+        subnet = self._ensure_network(client)
+        arguments = ["--node", self.node, "--ports", ",".join(str(port) for port in self.ports)]
+        arguments += ["--edge-image", self.edge_image]
+        try:
+            key = f"{client.images.get(self.agent_image).id} {' '.join(arguments)}"
+        except ImageNotFound as error:
+            raise Refused(
+                f"the agent's image {self.agent_image} is not on this machine", next_step="model-deploy up"
+            ) from error
+        try:
+            found = client.containers.get(name)
+            if found.labels.get(ARGUMENTS) == key:
+                if found.status != "running":
+                    found.start()
+                return
+            found.remove(force=True)  # another agent takes over; whatever serves goes on
+        except NotFound:
+            pass
+        self._check_ports_free(client)
+        self._start_agent(client, name, f"{subnet}.2", arguments, key)
+
+    def _check_ports_free(self, client: docker.DockerClient) -> None:
+        """Before the edge exists: a port that another program has is said now, by name of the port."""
+        if client.containers.list(all=True, filters={"name": f"^{self.node}-edge$"}):
+            return
+        for port in self.ports:
+            with socket.socket() as one:
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    one.bind(("127.0.0.1", port))
+                except OSError as error:
+                    raise Refused(
+                        f"port {port} is taken by another program",
+                        expected="the local edge's ports are free",
+                        next_step=f"stop what uses it, or delete {self.home / 'machine.json'} to choose others",
+                    ) from error
+
+    def _start_agent(
+        self, client: docker.DockerClient, name: str, address: str, arguments: list[str], key: str
+    ) -> None:
+        api: Any = client.api
+        for volume in (f"{self.node}-state", f"{self.node}-edge"):
+            client.volumes.create(volume, labels={LABEL: self.node})
+        self.folder.mkdir(parents=True, exist_ok=True)
+        secrets = self.home / "secrets"
+        secrets.mkdir(mode=0o700, parents=True, exist_ok=True)
+        binds = {
+            "/var/run/docker.sock": {"bind": "/var/run/docker.sock", "mode": "rw"},
+            str(self.folder): {"bind": "/node", "mode": "rw"},
+            str(secrets): {"bind": "/secrets", "mode": "ro"},
+            f"{self.node}-state": {"bind": "/state", "mode": "rw"},
+            f"{self.node}-edge": {"bind": "/edge", "mode": "rw"},
+        }
+        created = api.create_container(
+            self.agent_image,
+            command=arguments,
+            name=name,
+            labels={LABEL: self.node, ARGUMENTS: key},
+            host_config=api.create_host_config(
+                binds=binds,
+                init=True,
+                restart_policy={"Name": "unless-stopped"},
+                log_config={"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}},
+            ),
+            networking_config=api.create_networking_config(
+                {self.node: api.create_endpoint_config(ipv4_address=address)}
+            ),
+        )
+        api.start(created["Id"])
+
+
+def failed(service: str, status: ServiceStatus, failure: Failure) -> Failed:
+    """What the agent says about a generation it gave up, as a problem for people."""
+    took = f" after {failure.elapsed:.1f} s" if failure.elapsed is not None else ""
+    limit = f" (limit {failure.limit:.0f} s)" if failure.limit is not None else ""
+    got = [f"{failure.reason}{took}{limit}", failure.last_answer, *failure.log_tail]
+    live = f"release {status.live}" if status.live else "nothing"
+    return Failed(
+        f"{service} failed in `{failure.phase}`; live is {live}",
+        got="\n       ".join(line for line in got if line),
+        next_step=failure.next_step or f"model-deploy logs {service}",
+    )
+
+
+def _quietly(remove: Callable[[], Any]) -> None:
+    """Gone already is as good."""
+    try:
+        remove()
+    except APIError:
+        return
