@@ -13,6 +13,7 @@ from releases.status import Phase
 
 INTERVAL = 0.03
 ANSWER_SECONDS = 2.0
+CONNECT_SECONDS = 0.3  # on the node's own bridge; a container that is gone answers nothing at all
 ASK_ENGINE_EVERY = 0.25
 BODY_SHOWN = 200
 
@@ -34,12 +35,10 @@ def wait_until_ready(
         elapsed = time.monotonic() - started
         if interrupted():
             raise Interrupted
-        reason = None
-        if elapsed - asked > ASK_ENGINE_EVERY:
+        reason = "the container did not become ready in time" if elapsed > health.timeout else None
+        if reason or elapsed - asked > ASK_ENGINE_EVERY:
             asked, ended = elapsed, exit_reason()
-            reason = f"the container exited before it was ready: {ended}" if ended else None
-        if elapsed > health.timeout:
-            reason = "the container did not become ready in time"
+            reason = f"the container exited before it was ready: {ended}" if ended else reason
         if reason:
             raise StepFailed(
                 Phase.probe,
@@ -59,7 +58,7 @@ def _probe(release: Release, address: str) -> tuple[bool, str]:
     path = release.run.health.path
     if path is None:
         try:
-            socket.create_connection((address, release.port), timeout=ANSWER_SECONDS).close()
+            socket.create_connection((address, release.port), timeout=CONNECT_SECONDS).close()
         except OSError as error:
             return False, f"TCP {release.port}: {error}"
         return True, ""
@@ -87,8 +86,10 @@ def _request(
     address: str, port: int, method: str, path: str, body: bytes | None, limit: float
 ) -> tuple[int, str]:
     """Status and the body's beginning; status 0 and the error when there was no answer."""
-    connection = http.client.HTTPConnection(address, port, timeout=limit)
+    connection = http.client.HTTPConnection(address, port, timeout=CONNECT_SECONDS)
     try:
+        connection.connect()
+        connection.sock.settimeout(limit)
         headers = {"Content-Type": "application/json"} if body is not None else {}
         connection.request(method, path, body, headers)
         answer = connection.getresponse()

@@ -83,7 +83,7 @@ class Ledger:
         return next((entry for entry in self.entries() if entry.confirmed), None)
 
     def before(self, live: Release) -> Release:
-        """The last good release before the live one's content, so that two rollbacks go two back. Raises BadInput."""
+        """The last good release before the live content: two rollbacks go two back. Raises BadInput."""
         for entry in self.entries():
             original = entry.release.restores is None
             if entry.confirmed and original and entry.release.number < live.content_number:

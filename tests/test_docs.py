@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from releases.spec import parse_spec
+from releases.spec_file import parse_spec
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

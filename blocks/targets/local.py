@@ -5,6 +5,7 @@ import json
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,13 +82,13 @@ class LocalTarget(Block):
     def remove_node(self) -> None:
         """Take everything away that belongs to the node: containers, volumes, network."""
         client = self._client()
-        mine = {"label": f"{LABEL}={self.node}"}
+        mine: Any = {"label": f"{LABEL}={self.node}"}
         for name in (f"{self.node}-agent", None):  # the agent first, or it brings the others back
             for container in client.containers.list(all=True, filters=mine, ignore_removed=True):
                 if name in {None, container.name}:
-                    _quietly(lambda one=container: one.remove(force=True, v=True))
+                    _quietly(partial(container.remove, force=True, v=True))
         for volume in client.volumes.list(filters=mine):
-            _quietly(lambda one=volume: one.remove(force=True))
+            _quietly(partial(volume.remove, force=True))
         for network in client.networks.list(filters=mine):
             _quietly(network.remove)
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from releases.problem import BadInput
-from releases.spec import ServiceSpec, parse_spec, read_spec
+from releases.spec import ServiceSpec
+from releases.spec_file import parse_spec, read_spec
 
 
 def test_a_folder_without_a_spec_gets_the_defaults(tmp_path: Path) -> None:

@@ -1,0 +1,174 @@
+"""Swaps by the real agent, with real containers behind the real edge."""
+
+import subprocess
+import time
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from bench.load import Request, running
+from releases.problem import Failed
+from releases.status import CANDIDATE_HEADER, RELEASE_HEADER, Phase
+from tests.conftest import LocalNode
+
+pytestmark = pytest.mark.containers
+
+
+def answer(node: LocalNode, path: str = "/", **headers: str) -> httpx.Response:
+    return httpx.get(f"http://127.0.0.1:{node.port}{path}", headers=headers, timeout=10)
+
+
+def live(node: LocalNode) -> str:
+    return answer(node).headers[RELEASE_HEADER]
+
+
+def wait(condition: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it has not come true"
+        time.sleep(0.05)
+
+
+def docker(*argv: str) -> str:
+    return subprocess.run(["docker", *argv], check=True, capture_output=True, text=True).stdout
+
+
+def test_a_candidate_is_met_by_marked_requests_only_until_it_is_switched(node: LocalNode) -> None:
+    node.confirmed(node.release())
+    generation = node.verified(node.release(), token="secret")
+    marked = {CANDIDATE_HEADER: "secret"}
+    assert {answer(node).json()["release"] for _ in range(20)} == {"1"}
+    assert {answer(node, **marked).json()["release"] for _ in range(20)} == {"2"}
+    assert answer(node, **{CANDIDATE_HEADER: "guess"}).json()["release"] == "1"
+    node.target.shift("sample", generation, 100)
+    node.target.wait_for("sample", generation, lambda s: s.phase is Phase.bake, 10)
+    assert {answer(node).json()["release"] for _ in range(20)} == {"2"}
+
+
+@pytest.mark.parametrize("keep_alive", [True, False])
+def test_no_request_fails_over_swaps_under_load(node: LocalNode, keep_alive: bool) -> None:
+    node.confirmed(node.release())
+    fast = Request(node.port)
+    slow = Request(node.port, path="/slow")
+    with (
+        running(fast, rate=200, keep_alive=keep_alive) as quick,
+        running(slow, rate=2, senders=4, keep_alive=keep_alive) as long,
+    ):
+        for _ in range(10):
+            node.confirmed(node.release())
+    assert quick.failures + long.failures == []
+    assert {"2", "11"} <= quick.releases
+    assert quick.total > 500
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason"),
+    [
+        ("crashes", "exited before it was ready: exit code 3"),
+        ("never healthy", "did not become ready in time"),
+    ],
+)
+def test_a_candidate_that_never_gets_ready_is_given_up_and_the_old_one_serves(
+    node: LocalNode, behaviour: str, reason: str
+) -> None:
+    node.confirmed(node.release())
+    with running(Request(node.port), rate=50) as load, pytest.raises(Failed) as caught:
+        node.verified(node.release(behaviour, health={"path": "/healthz", "timeout": 2}))
+    assert reason in str(caught.value)
+    assert "starting" in str(caught.value), "the container's last lines are missing"
+    assert load.failures == []
+    assert live(node) == "1"
+    wait(lambda: docker("ps", "-aq", "--filter", f"name={node.target.node}-sample-r2") == "")
+
+
+def test_a_crash_in_the_bake_goes_back_at_once(node: LocalNode) -> None:
+    node.confirmed(node.release())
+    generation = node.switched(node.release("crashes later"))
+    with pytest.raises(Failed, match="exit code 4"):
+        node.target.wait_for("sample", generation, lambda s: s.phase is Phase.live, 15)
+    wait(lambda: live(node) == "1", 2)
+
+
+def test_an_unconfirmed_release_is_reverted_by_the_node_itself(node: LocalNode) -> None:
+    node.confirmed(node.release())
+    generation = node.switched(node.release(window=2))
+    with pytest.raises(Failed, match="not confirmed in time"):
+        node.target.wait_for("sample", generation, lambda s: s.phase is Phase.live, 15)
+    wait(lambda: live(node) == "1", 2)
+    node.target.confirm("sample", generation)  # too late: never revived
+    time.sleep(0.5)
+    assert live(node) == "1"
+
+
+def test_a_first_release_that_fails_leaves_nothing_running(node: LocalNode) -> None:
+    with pytest.raises(Failed):
+        node.verified(node.release("crashes"))
+    wait(
+        lambda: (
+            docker(
+                "ps",
+                "-aq",
+                "--filter",
+                f"label=model-deploy.service=sample",
+                "--filter",
+                f"label=model-deploy.node={node.target.node}",
+            )
+            == ""
+        )
+    )
+
+
+@pytest.mark.parametrize("phase", [Phase.start, Phase.probe, Phase.verify, Phase.bake, Phase.drain])
+def test_an_agent_killed_in_any_phase_goes_on_where_it_was(node: LocalNode, phase: Phase) -> None:
+    node.confirmed(node.release())
+    agent = f"{node.target.node}-agent"
+    with running(Request(node.port), rate=50) as load:
+        release = node.release()
+        if phase in {Phase.start, Phase.probe}:
+            generation = node.propose(release)
+            wait(lambda: node.target.status("sample").phase in {phase, Phase.probe, Phase.verify})
+        elif phase is Phase.verify:
+            generation = node.verified(release)
+        else:
+            generation = node.switched(release)
+        if phase is Phase.drain:
+            node.target.confirm("sample", generation)
+        docker("kill", "--signal", "KILL", agent)
+        docker("start", agent)
+        wait(lambda: node.target.status("sample").phase in {Phase.verify, Phase.bake, Phase.live})
+        if phase is not Phase.drain:
+            node.target.shift("sample", generation, 100)
+            node.target.wait_for("sample", generation, lambda s: s.phase is Phase.bake, 20)
+            node.target.confirm("sample", generation)
+        node.target.wait_for("sample", generation, lambda s: s.phase is Phase.live, 20)
+    assert load.failures == []
+    assert live(node) == "2"
+    assert (
+        docker(
+            "ps",
+            "-q",
+            "--filter",
+            f"label=model-deploy.service=sample",
+            "--filter",
+            f"label=model-deploy.node={node.target.node}",
+        ).count("\n")
+        == 1
+    )
+
+
+def test_an_edge_that_restarts_serves_the_same_release(node: LocalNode) -> None:
+    node.confirmed(node.release())
+    node.confirmed(node.release())
+    docker("restart", "-t", "0", f"{node.target.node}-edge")
+    wait(lambda: answers(node))
+    assert live(node) == "2"
+    node.confirmed(node.release())
+    assert live(node) == "3"
+
+
+def answers(node: LocalNode) -> bool:
+    try:
+        return answer(node).status_code == 200
+    except httpx.HTTPError:
+        return False

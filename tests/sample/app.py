@@ -1,0 +1,40 @@
+"""A service small enough to start in a moment; BEHAVIOUR says how it misbehaves."""
+
+import os
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+BEHAVIOUR = os.environ.get("BEHAVIOUR", "")
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        if self.path.startswith("/slow"):
+            time.sleep(2)
+        sick = BEHAVIOUR == "never healthy" and self.path == "/healthz"
+        word = "wrong" if BEHAVIOUR == "wrong" else "right"
+        body = f'{{"answer": "{word}", "release": "{os.environ.get("RELEASE", "")}"}}'.encode()
+        self.send_response(503 if sick else 200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: object) -> None: ...
+
+
+class Server(ThreadingHTTPServer):
+    request_queue_size = 256
+
+
+print("starting", BEHAVIOUR or "well", flush=True)
+if BEHAVIOUR == "crashes":
+    print("cannot go on: no weights", flush=True)
+    sys.exit(3)
+if BEHAVIOUR == "crashes later":
+    threading.Timer(float(os.environ.get("AFTER", "2")), lambda: os._exit(4)).start()
+Server(("", 8000), Handler).serve_forever()
