@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from releases.spec import Model, Run
+from releases.spec import Model, Run, SmokeCheck
 
 
 class Release(BaseModel):
@@ -27,6 +27,7 @@ class Release(BaseModel):
     port: int = Field(ge=1, le=65535, description="Port in the container.")
     public_port: int = Field(ge=1, le=65535, description="Port at the edge.")
     run: Run
+    smoke: tuple[SmokeCheck, ...] = Field((), description="Checked again when this release is brought back.")
     confirm_window: float = Field(gt=0, description="Seconds; see releases.swap.")
     restores: int | None = Field(None, description="The release that this one brings back.")
     created: datetime

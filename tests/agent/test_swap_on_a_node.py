@@ -110,7 +110,7 @@ def test_a_first_release_that_fails_leaves_nothing_running(node: LocalNode) -> N
                 "ps",
                 "-aq",
                 "--filter",
-                f"label=model-deploy.service=sample",
+                "label=model-deploy.service=sample",
                 "--filter",
                 f"label=model-deploy.node={node.target.node}",
             )
@@ -149,7 +149,7 @@ def test_an_agent_killed_in_any_phase_goes_on_where_it_was(node: LocalNode, phas
             "ps",
             "-q",
             "--filter",
-            f"label=model-deploy.service=sample",
+            "label=model-deploy.service=sample",
             "--filter",
             f"label=model-deploy.node={node.target.node}",
         ).count("\n")

@@ -1,0 +1,111 @@
+"""Any OCI registry, through the engine on this machine."""
+
+import time
+from typing import Any
+
+import docker
+from docker.errors import APIError, DockerException, ImageNotFound
+from docker.errors import NotFound as NoSuchImage
+from prefect.blocks.core import Block
+from prefect_docker import DockerRegistryCredentials
+
+from releases.problem import Failed, Unreachable
+
+PUSH_SECONDS = 900
+PUSH_ATTEMPTS = 4
+FIRST_PAUSE = 0.5
+DENIED = ("unauthorized", "denied", "authentication required", "401", "403")
+
+
+class ImageRegistry(Block):
+    """Where an environment's images are kept: Docker Hub, Artifact Registry, or one on this machine."""
+
+    _block_type_name = "Image Registry"
+    _block_type_slug = "image-registry"
+
+    prefix: str
+    credentials: DockerRegistryCredentials | None = None
+
+    def repository(self, service: str) -> str:
+        """The service's repository."""
+        return f"{self.prefix}/{service}"
+
+    def find(self, repository: str, tag: str) -> str | None:
+        """The digest behind a tag, pinned; None if there is none. Raises Unreachable."""
+        try:
+            data = self._client().images.get_registry_data(f"{repository}:{tag}", auth_config=self._login())
+        except (NoSuchImage, ImageNotFound):
+            return None
+        except APIError as error:
+            if any(word in str(error).lower() for word in ("not found", "manifest unknown", "name unknown")):
+                return None
+            raise Unreachable(
+                "the registry does not answer", where=self.prefix, got=str(error)[:300]
+            ) from error
+        return f"{repository}@{data.id}"
+
+    def push(self, local: str, repository: str, tags: list[str]) -> str:
+        """Push under every tag; returns repository@digest. Retried where that can help. Raises Failed."""
+        digest = ""
+        for tag in tags:
+            self._client().api.tag(local, repository, tag, force=True)
+            digest = self._push(repository, tag)
+        return f"{repository}@{digest}"
+
+    def _push(self, repository: str, tag: str) -> str:
+        pause, got = FIRST_PAUSE, ""
+        for attempt in range(PUSH_ATTEMPTS):
+            if attempt:
+                time.sleep(pause)
+                pause *= 2
+            digest, got = self._push_once(repository, tag)
+            if digest:
+                return digest
+            if any(word in got.lower() for word in DENIED):
+                raise Failed(
+                    f"the registry refuses the push of {repository}:{tag}",
+                    expected="credentials that may push",
+                    got=got[:300],
+                    next_step="check the credentials of the environment's Image Registry block",
+                )
+        raise Unreachable(
+            f"{repository}:{tag} cannot be pushed", got=f"{PUSH_ATTEMPTS} attempts; {got[:300]}"
+        )
+
+    def _push_once(self, repository: str, tag: str) -> tuple[str, str]:
+        """The digest, or what went wrong. The login is made anew: a build may outlive a token."""
+        digest, problem = "", ""
+        try:
+            client = self._client(PUSH_SECONDS)
+            lines: Any = client.images.push(
+                repository, tag, stream=True, decode=True, auth_config=self._login()
+            )
+            for line in lines:
+                problem = line.get("error", problem)
+                digest = line.get("aux", {}).get("Digest", digest)
+        except (DockerException, OSError) as error:
+            problem = str(error)
+        return ("", problem) if problem else (digest, "the registry named no digest")
+
+    def pull(self, image: str) -> None:
+        """Have the image on this machine. Raises Unreachable."""
+        try:
+            self._client(PUSH_SECONDS).images.pull(image, auth_config=self._login())
+        except DockerException as error:
+            raise Unreachable(f"{image} cannot be pulled", got=str(error)[:300]) from error
+
+    def _login(self) -> dict[str, str] | None:
+        if self.credentials is None:
+            return None
+        return {
+            "username": self.credentials.username,
+            "password": self.credentials.password.get_secret_value(),
+        }
+
+    def _client(self, timeout: int = 60) -> docker.DockerClient:
+        try:
+            return docker.from_env(timeout=timeout)
+        except DockerException as error:
+            raise Unreachable(
+                "the container engine does not answer", next_step="model-deploy doctor"
+            ) from error

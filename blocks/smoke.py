@@ -1,0 +1,84 @@
+"""Smoke checks: requests from outside, through the edge."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import httpx
+
+from releases.problem import Failed
+from releases.smoke import misfit, p95
+from releases.spec import SmokeCheck
+from releases.status import CANDIDATE_HEADER, RELEASE_HEADER
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """A check that passed. Latencies in seconds."""
+
+    title: str
+    latencies: tuple[float, ...]
+
+
+def run_checks(
+    checks: list[SmokeCheck], url: str, release: int, token: str | None, between: Callable[[], None]
+) -> list[CheckResult]:
+    """Run every check; with a token the candidate is met, else whoever serves users. Raises Failed."""
+    results = []
+    with httpx.Client(base_url=url) as client:
+        for check in checks:
+            between()
+            results.append(_with_attempts(client, check, release, token))
+    return results
+
+
+def _with_attempts(client: httpx.Client, check: SmokeCheck, release: int, token: str | None) -> CheckResult:
+    for attempt in range(check.attempts):
+        try:
+            return _run(client, check, release, token)
+        except Failed:
+            if attempt + 1 == check.attempts:
+                raise
+            time.sleep(min(1.0, 0.1 * 2**attempt))
+    raise AssertionError  # attempts is at least 1
+
+
+def _run(client: httpx.Client, check: SmokeCheck, release: int, token: str | None) -> CheckResult:
+    latencies = []
+    for _ in range(check.requests):
+        started = time.monotonic()
+        answer = _send(client, check, token)
+        latencies.append(time.monotonic() - started)
+        answering = answer.headers.get(RELEASE_HEADER, "none")
+        if answering != str(release):
+            raise _failed(
+                check, f"release {release} answers", f"release {answering}, status {answer.status_code}"
+            )
+        wrong = misfit(check.expect, answer.status_code, answer.headers, answer.text)
+        if wrong:
+            raise _failed(check, *wrong)
+    budget = check.expect.p95
+    if budget is not None and p95(latencies) > budget:
+        got = f"{p95(latencies) * 1000:.0f} ms over {check.requests} requests"
+        raise _failed(check, f"p95 within {budget * 1000:.0f} ms", got)
+    return CheckResult(check.title, tuple(latencies))
+
+
+def _send(client: httpx.Client, check: SmokeCheck, token: str | None) -> httpx.Response:
+    headers = {**check.headers, **({CANDIDATE_HEADER: token} if token else {})}
+    content = None
+    if check.json_body is not None:
+        content = json.dumps(check.json_body)
+        headers.setdefault("content-type", "application/json")
+    try:
+        return client.request(
+            check.method, check.path, headers=headers, content=content, timeout=check.timeout
+        )
+    except httpx.HTTPError as error:
+        got = f"{type(error).__name__}: {error}"
+        raise _failed(check, f"an answer within {check.timeout:.0f} s", got) from error
+
+
+def _failed(check: SmokeCheck, expected: str, got: str) -> Failed:
+    return Failed(f"the smoke check `{check.title}` failed", f"{check.method} {check.path}", expected, got)

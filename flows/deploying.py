@@ -1,0 +1,168 @@
+"""Deploy, smoke-test, confirm, record: the part that a release and a rollback share."""
+
+import hashlib
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from prefect import get_run_logger
+
+from blocks.environment import Environment
+from blocks.smoke import CheckResult, run_checks
+from flows.stopwatch import Stopwatch
+from flows.turn import stop_if_cancelled
+from releases.problem import Problem
+from releases.release import Outcome, Release, Verdict
+from releases.spec import SmokeCheck
+from releases.status import Phase, ServiceStatus
+
+SHARE_OF_WINDOW = 0.8  # a bake as long as the window would be reverted by the node
+NODE_SLACK = 30.0
+PULL_LIMIT = 900.0
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A release that was confirmed."""
+
+    release: Release
+    url: str
+    checks: list[CheckResult]
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def deploy(
+    environment: Environment, release: Release, checks: list[SmokeCheck], bake: float, watch: Stopwatch
+) -> Deployed:
+    """Bring a claimed release to its users, or take it back. Raises Problem, after the way back is done."""
+    target, token = environment.target, secrets.token_urlsafe(24)
+    url = target.url(release.public_port)
+    with _recorded(environment, release, watch), watch.step("deploy"):
+        generation = target.propose(release, hashlib.sha256(token.encode()).hexdigest())
+    with _recorded(environment, release, watch), _reverting(environment, release, generation):
+        with watch.step("start"):
+            limit = PULL_LIMIT + release.run.health.timeout
+            _await(environment, release, generation, _is(Phase.verify), limit)
+        with watch.step("smoke test"):
+            results = run_checks(checks, url, release.number, token, stop_if_cancelled)
+        with watch.step("switch"):
+            target.shift(release.service, generation, 100)
+            _await(environment, release, generation, _is(Phase.bake), NODE_SLACK)
+        with watch.step("smoke test after"):
+            run_checks(checks, url, release.number, None, stop_if_cancelled)
+        with watch.step("bake"):
+            _bake(environment, release, generation, bake)
+        with watch.step("confirm"):
+            target.confirm(release.service, generation)
+            _await(environment, release, generation, _confirmed(generation), NODE_SLACK)
+    return Deployed(release, url, results, watch.seconds)
+
+
+def settle_open_claims(environment: Environment, service: str) -> None:
+    """Give every claim whose controller died the outcome that the node shows."""
+    ledger, status = environment.ledger(service), environment.target.status(service)
+    for entry in ledger.entries():
+        if entry.outcome is None:
+            verdict = Verdict.confirmed if status.confirmed == entry.release.number else Verdict.reverted
+            reason = "settled by a later run: the run that made this release ended before it had a verdict"
+            _record(environment, entry.release, verdict, reason, status.live, {})
+
+
+def _bake(environment: Environment, release: Release, generation: int, seconds: float) -> None:
+    """Watch the node for as long as asked, but leave time to confirm within the window."""
+    ends = time.monotonic() + min(seconds, SHARE_OF_WINDOW * release.confirm_window)
+    _await(environment, release, generation, lambda _: time.monotonic() >= ends, seconds + NODE_SLACK)
+
+
+def _await(
+    environment: Environment,
+    release: Release,
+    generation: int,
+    arrived: Callable[[ServiceStatus], bool],
+    seconds: float,
+) -> ServiceStatus:
+    looked = 0.0
+
+    def check() -> None:
+        nonlocal looked
+        if time.monotonic() - looked > 1:  # the server is asked once a second, the node much more often
+            looked = time.monotonic()
+            stop_if_cancelled()
+
+    return environment.target.wait_for(release.service, generation, arrived, seconds, check)
+
+
+def _is(phase: Phase) -> Callable[[ServiceStatus], bool]:
+    return lambda status: status.phase is phase
+
+
+def _confirmed(generation: int) -> Callable[[ServiceStatus], bool]:
+    return lambda status: status.confirmed_generation == generation
+
+
+@contextmanager
+def _reverting(environment: Environment, release: Release, generation: int) -> Iterator[None]:
+    """Whatever ends the block early (a failure, a cancel, a signal) takes the release back."""
+    try:
+        yield
+    except BaseException as error:
+        live = _take_back(environment, release, generation)
+        if isinstance(error, Problem):
+            said = f"release {live} is live" if live else "nothing is live"
+            error.what = f"release {release.number} was taken back: {error.what}; {said}"
+            error.next_step = error.next_step or f"model-deploy logs {release.service}"
+        raise
+
+
+def _take_back(environment: Environment, release: Release, generation: int) -> int | None:
+    target, service = environment.target, release.service
+    try:
+        if generation not in target.status(service).reverted:
+            newer = target.revert(service, generation)
+            rest = {Phase.live, Phase.drain, Phase.idle}
+            return target.wait_for(service, newer, lambda status: status.phase in rest, NODE_SLACK).live
+        done = {Phase.reverted}
+        deadline = time.monotonic() + NODE_SLACK
+        while target.status(service).phase not in done and time.monotonic() < deadline:
+            time.sleep(0.03)
+    except Problem as problem:
+        # The node takes an unconfirmed release back by itself at the end of its window.
+        get_run_logger().warning("the revert could not be asked for: %s", problem)
+    return target.status(service).live
+
+
+@contextmanager
+def _recorded(environment: Environment, release: Release, watch: Stopwatch) -> Iterator[None]:
+    """Write the outcome, good or bad, once."""
+    try:
+        yield
+    except BaseException as error:
+        switched = "switch" in watch.seconds
+        verdict = Verdict.reverted if switched else Verdict.failed
+        live = environment.target.status(release.service).live
+        _record(environment, release, verdict, str(error) or type(error).__name__, live, watch.seconds)
+        raise
+    if "confirm" in watch.seconds:
+        _record(environment, release, Verdict.confirmed, "", release.number, watch.seconds)
+
+
+def _record(
+    environment: Environment,
+    release: Release,
+    verdict: Verdict,
+    reason: str,
+    live: int | None,
+    seconds: dict[str, float],
+) -> None:
+    outcome = Outcome(
+        number=release.number,
+        verdict=verdict,
+        reason=reason,
+        live=live,
+        at=datetime.now(UTC),
+        seconds=seconds,
+    )
+    environment.ledger(release.service).settle(outcome)

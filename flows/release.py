@@ -1,0 +1,223 @@
+"""From sources to a confirmed release, or back to what was live."""
+
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+from prefect import flow, get_run_logger, task
+from prefect.futures import wait
+from prefect.runtime import flow_run
+from pydantic import BaseModel, Field
+
+from blocks.checkout import Checkout, check_out
+from blocks.environment import Environment
+from blocks.image_builder import TestsFailed
+from flows import pages
+from flows.deploying import deploy, settle_open_claims
+from flows.stopwatch import Stopwatch
+from flows.turn import stop_if_cancelled, turn
+from releases.problem import BadInput, Unreachable
+from releases.release import Release
+from releases.smoke import checks_of
+from releases.source_key import source_key
+from releases.spec import ServiceSpec
+from releases.spec_file import read_spec
+
+
+class ReleaseResult(BaseModel):
+    """What a release or rollback came to."""
+
+    service: str
+    environment: str
+    number: int
+    version: str
+    image: str
+    url: str
+    reused: bool
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What is released: the checkout, what it says of itself, and the key of its build."""
+
+    checkout: Checkout
+    spec: ServiceSpec
+    service: str
+    key: str
+
+
+def _worth_retrying(_task: Any, _run: Any, state: Any) -> bool:
+    """Only what the outside world did; a wrong ref or spec stays wrong."""
+    return isinstance(state.result(raise_on_failure=False), Unreachable)
+
+
+@flow(name="release", flow_run_name="release {source} at {ref} to {environment}", validate_parameters=True)
+def release(
+    source: Annotated[
+        str, Field(description="Repository: a path on the worker's machine, or a git URL.")
+    ] = ".",
+    ref: Annotated[str, Field(description="Branch, tag or commit.")] = "HEAD",
+    path: Annotated[str, Field(description="The service's folder in the repository.")] = "",
+    environment: Annotated[str, Field(description="Where to release to.")] = "local",
+    rebuild: Annotated[
+        bool, Field(description="Build and test even if these sources were built before.")
+    ] = False,
+) -> ReleaseResult:
+    """Test, build, push, deploy, smoke-test and confirm a model service."""
+    where, watch = Environment.load(environment), Stopwatch()
+    with tempfile.TemporaryDirectory(prefix="model-deploy-") as folder:
+        with watch.step("check out"):
+            sources = read_sources(where, source, ref, path, Path(folder))
+        with watch.step("reach the node"):
+            where.target.ensure_node()
+        with turn(sources.service, environment):
+            settle_open_claims(where, sources.service)
+            stop_if_cancelled()
+            image, reused = find_or_make_image(where, sources, watch, rebuild=rebuild)
+            stop_if_cancelled()
+            made = claim(where, sources, image)
+            before = where.ledger(sources.service).live()
+            checks = checks_of(sources.spec.smoke, sources.spec.run.health.path)
+            deployed = deploy(where, made, checks, sources.spec.confirm.bake, watch)
+        pages.publish(deployed, before, source)
+    return ReleaseResult(
+        service=made.service,
+        environment=environment,
+        number=made.number,
+        version=made.version,
+        image=made.image,
+        url=deployed.url,
+        reused=reused,
+        seconds=watch.seconds,
+    )
+
+
+@task(name="check out", retries=2, retry_delay_seconds=[1, 5], retry_condition_fn=_worth_retrying)
+def read_sources(where: Environment, source: str, ref: str, path: str, folder: Path) -> Sources:
+    """Check out, read the spec, and compute the key of the build."""
+    into = Path(tempfile.mkdtemp(dir=folder))
+    checkout = check_out(source, ref, path, into)
+    spec = read_spec(checkout.folder)
+    checkout.require(spec.build.dockerfile)
+    bases = where.builder.bases(checkout.folder, spec.build)
+    key = "" if checkout.dirty else source_key(checkout.tree, spec.build, bases)
+    return Sources(checkout, spec, spec.name or _service_name(source, path), key)
+
+
+def _service_name(source: str, path: str) -> str:
+    name = Path(path).name or Path(source.rstrip("/").removesuffix(".git")).resolve().name
+    plain = "".join(letter if letter.isalnum() else "-" for letter in name.lower()).strip("-")
+    if not plain or not plain[0].isalpha():
+        raise BadInput(
+            "the service has no name", got=name, next_step="write `name: …` into model-deploy.yaml"
+        )
+    return plain[:40]
+
+
+def find_or_make_image(
+    where: Environment, sources: Sources, watch: Stopwatch, *, rebuild: bool
+) -> tuple[str, bool]:
+    """The image of these sources: the one in the registry, else tested, built and pushed."""
+    repository, log = where.registry.repository(sources.service), get_run_logger()
+    if sources.checkout.dirty:
+        log.warning("the working tree has uncommitted changes: this build is marked dirty and never reused")
+    elif not rebuild:
+        with watch.step("look for the image"):
+            found = where.registry.find(repository, f"src-{sources.key}")
+        if found:
+            log.info(
+                "these sources were tested and built before: %s is used, tests and build are skipped", found
+            )
+            return found, True
+    local = f"model-deploy-build/{sources.service}:{sources.key or sources.checkout.short}"
+    with watch.step("tests and build"):
+        tests = run_tests.submit(where, sources, local)
+        build = build_image.submit(where, sources, local)
+        wait([tests, build])
+        tests.result()
+        build.result()
+    with watch.step("push"):
+        tags = [f"src-{sources.key}"] if sources.key else []
+        return push_image(where, local, repository, [*tags, sources.checkout.short]), False
+
+
+@task(name="tests")
+def run_tests(where: Environment, sources: Sources, local: str) -> None:
+    """Run the service's tests in a container of its test stage; the report becomes a table."""
+    spec, log = sources.spec, get_run_logger()
+    if spec.test.target is None:
+        log.warning("NO TESTS ARE RUN: model-deploy.yaml names no test.target")
+        return
+    stage = spec.build.model_copy(update={"target": spec.test.target})
+    image = where.builder.build(sources.checkout.folder, stage, f"{local}-tests", {}, log.debug)
+    try:
+        report = where.builder.test(image, spec.test, log.info)
+    except TestsFailed as failed:
+        pages.show_tests(sources.service, failed.report)
+        raise
+    pages.show_tests(sources.service, report)
+
+
+@task(name="build")
+def build_image(where: Environment, sources: Sources, local: str) -> None:
+    """Build the image that will serve."""
+    checkout = sources.checkout
+    labels = {
+        "org.opencontainers.image.revision": checkout.revision,
+        "org.opencontainers.image.version": checkout.short,
+        "org.opencontainers.image.source": checkout.source,
+        "org.opencontainers.image.created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "model-deploy.source-key": sources.key,
+    }
+    where.builder.build(checkout.folder, sources.spec.build, local, labels, get_run_logger().debug)
+
+
+@task(name="push")
+def push_image(where: Environment, local: str, repository: str, tags: list[str]) -> str:
+    """Push; the registry's digest is what everything after this speaks of."""
+    return where.registry.push(local, repository, tags)
+
+
+def claim(where: Environment, sources: Sources, image: str) -> Release:
+    """Write the release into the ledger under the next number."""
+    spec, checkout = sources.spec, sources.checkout
+    port = spec.run.port or _only_port(where, image)
+    public_port = where.target.service_port(sources.service, spec.run.public_port)
+
+    def make(number: int) -> Release:
+        return Release(
+            service=sources.service,
+            environment=where.name,
+            number=number,
+            image=image,
+            version=checkout.short,
+            revision=checkout.revision,
+            source=checkout.source,
+            source_key=sources.key,
+            dirty=checkout.dirty,
+            model=spec.model,
+            port=port,
+            public_port=public_port,
+            run=spec.run,
+            smoke=tuple(spec.smoke),
+            confirm_window=spec.confirm.window,
+            created=datetime.now(UTC),
+            created_by=str(flow_run.id or ""),
+        )
+
+    return where.ledger(sources.service).claim(make)
+
+
+def _only_port(where: Environment, image: str) -> int:
+    where.registry.pull(image)
+    ports = where.builder.exposed(image)
+    if len(ports) != 1:
+        raise BadInput(
+            "the service's port is not known",
+            expected="one EXPOSE in the Dockerfile, or run.port in model-deploy.yaml",
+            got=f"EXPOSE {ports}" if ports else "neither",
+        )
+    return ports[0]

@@ -1,0 +1,70 @@
+"""Back to a release that was good, as a release of its own."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from prefect import flow
+from prefect.runtime import flow_run
+from pydantic import Field
+
+from blocks.environment import Environment
+from flows import pages
+from flows.deploying import deploy, settle_open_claims
+from flows.release import ReleaseResult
+from flows.stopwatch import Stopwatch
+from flows.turn import turn
+from releases.problem import BadInput
+from releases.release import Release
+from releases.smoke import checks_of
+from releases.spec import SmokeCheck
+
+
+@flow(name="rollback", flow_run_name="rollback {service} in {environment}")
+def rollback(
+    service: Annotated[str, Field(description="The service's name.")],
+    to: Annotated[str, Field(description="Release number or version; the last good one if empty.")] = "",
+    environment: Annotated[str, Field(description="Where to roll back.")] = "local",
+    bake: Annotated[float, Field(description="Seconds to watch it before it is confirmed.", ge=0)] = 0,
+) -> ReleaseResult:
+    """Bring back an earlier release: same image digest, model version and settings, under a new number."""
+    where, watch = Environment.load(environment), Stopwatch()
+    with watch.step("reach the node"):
+        where.target.ensure_node()
+    with turn(service, environment):
+        settle_open_claims(where, service)
+        ledger = where.ledger(service)
+        live = ledger.live()
+        if live is None:
+            raise BadInput(f"{service} has no release in {environment} yet", next_step="model-deploy release")
+        old = ledger.named(to) if to else ledger.before(live.release)
+        with watch.step("pull"):
+            where.registry.pull(old.image)  # pruned meanwhile? known before anything is touched
+        made = ledger.claim(lambda number: again(old, number))
+        deployed = deploy(where, made, smoke_checks(old), bake, watch)
+    pages.publish(deployed, live, old.source)
+    return ReleaseResult(
+        service=service,
+        environment=environment,
+        number=made.number,
+        version=made.version,
+        image=made.image,
+        url=deployed.url,
+        reused=True,
+        seconds=watch.seconds,
+    )
+
+
+def again(old: Release, number: int) -> Release:
+    """The old release's content under a new number."""
+    changes = {
+        "number": number,
+        "restores": old.content_number,
+        "created": datetime.now(UTC),
+        "created_by": str(flow_run.id or ""),
+    }
+    return old.model_copy(update=changes)
+
+
+def smoke_checks(old: Release) -> list[SmokeCheck]:
+    """The checks that the release itself was tested with."""
+    return checks_of(list(old.smoke), old.run.health.path)

@@ -1,0 +1,108 @@
+"""One release at a time per service and environment; the newest of those that wait goes on."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from uuid import UUID
+
+from prefect import get_run_logger
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    FlowRunFilterTags,
+)
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.concurrency.sync import concurrency
+from prefect.context import FlowRunContext
+
+from releases.problem import Superseded, Unreachable
+
+LEASE_SECONDS = 60.0  # a run that was killed frees its place this much later
+LOOK_SECONDS = 1.0
+LONGEST_WAIT = 3600.0
+GOING = [StateType.RUNNING, StateType.PENDING]
+ENDING = (StateType.CANCELLING, StateType.CANCELLED)
+
+
+@contextmanager
+def turn(service: str, environment: str) -> Iterator[None]:
+    """Hold the service's place in the environment. Raises Superseded, Unreachable after an hour."""
+    name = f"release-{environment}-{service}"
+    tags = [f"service:{service}", f"environment:{environment}"]
+    run = _announce(name, tags)
+    deadline, said = time.monotonic() + LONGEST_WAIT, False
+    while True:
+        held = concurrency(
+            name,
+            timeout_seconds=LOOK_SECONDS,
+            lease_duration=LEASE_SECONDS,
+            strict=True,
+            raise_on_lease_renewal_failure=False,  # a Prefect outage must not end a deploy
+        )
+        try:
+            held.__enter__()
+        except TimeoutError as error:
+            _stop_if_superseded(run, tags)
+            if time.monotonic() > deadline:
+                raise Unreachable(f"another release of {service} holds {environment} for an hour") from error
+            if not said:
+                get_run_logger().info(
+                    "waiting: another release of %s is going on in %s", service, environment
+                )
+                said = True
+            continue
+        try:
+            yield
+        finally:
+            held.__exit__(None, None, None)
+        return
+
+
+def stop_if_cancelled() -> None:
+    """Notice a cancel from the UI, also where no worker is there to carry it out. Raises Cancelled."""
+    run_id = current_run()
+    if run_id is None:
+        return
+    with get_client(sync_client=True) as client:
+        state = client.read_flow_run(run_id).state
+    if state is not None and state.type in ENDING:
+        raise Cancelled
+
+
+class Cancelled(BaseException):
+    """A person has cancelled the run."""
+
+
+def current_run() -> UUID | None:
+    """The id of the flow run that we are in."""
+    context = FlowRunContext.get()
+    return context.flow_run.id if context and context.flow_run else None
+
+
+def _announce(name: str, tags: list[str]) -> FlowRun | None:
+    run_id = current_run()
+    with get_client(sync_client=True) as client:
+        client.upsert_global_concurrency_limit_by_name(name, 1)
+        if run_id is None:
+            return None
+        run = client.read_flow_run(run_id)
+        client.update_flow_run(run_id, tags={*run.tags, *tags})
+        return run
+
+
+def _stop_if_superseded(run: FlowRun | None, tags: list[str]) -> None:
+    stop_if_cancelled()
+    if run is None:
+        return
+    same = FlowRunFilter(
+        tags=FlowRunFilterTags(all_=tags), state=FlowRunFilterState(type=FlowRunFilterStateType(any_=GOING))
+    )
+    with get_client(sync_client=True) as client:
+        others = client.read_flow_runs(flow_run_filter=same)
+    mine = run.created or datetime.now(UTC)
+    newer = [other for other in others if other.id != run.id and other.created and other.created > mine]
+    if newer:
+        raise Superseded("a newer release has been asked for meanwhile", got=f"flow run {newer[0].name}")
