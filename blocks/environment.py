@@ -1,5 +1,7 @@
 """An environment: a registry, a target, a store, and what is kept."""
 
+from typing import cast
+
 from prefect.blocks.core import Block
 
 from blocks.image_builder import ImageBuilder
@@ -7,6 +9,7 @@ from blocks.image_registry import ImageRegistry
 from blocks.store import DirectoryStore
 from blocks.targets.local import LocalTarget
 from releases.ledger import Ledger
+from releases.problem import BadInput
 
 
 class Environment(Block):
@@ -24,3 +27,15 @@ class Environment(Block):
     def ledger(self, service: str) -> Ledger:
         """The record of the service's releases here."""
         return Ledger(self.store, service, self.name)
+
+
+def load_environment(name: str) -> Environment:
+    """The environment's block. Raises BadInput where there is none."""
+    try:
+        return cast("Environment", Environment.load(name))
+    except ValueError as error:
+        raise BadInput(
+            f"there is no environment {name}",
+            expected="one of deployments/environments.yaml, applied",
+            next_step="model-deploy apply",
+        ) from error

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
 from prefect.futures import wait
 from prefect.runtime import flow_run
 from pydantic import BaseModel, Field
 
 from blocks.checkout import Checkout, check_out
-from blocks.environment import Environment
+from blocks.environment import Environment, load_environment
 from blocks.image_builder import TestsFailed
 from flows import pages
 from flows.deploying import deploy, settle_open_claims
@@ -67,7 +68,7 @@ def release(
     ] = False,
 ) -> ReleaseResult:
     """Test, build, push, deploy, smoke-test and confirm a model service."""
-    where, watch = Environment.load(environment), Stopwatch()
+    where, watch = load_environment(environment), Stopwatch()
     with tempfile.TemporaryDirectory(prefix="model-deploy-") as folder:
         with watch.step("check out"):
             sources = read_sources(where, source, ref, path, Path(folder))
@@ -95,7 +96,13 @@ def release(
     )
 
 
-@task(name="check out", retries=2, retry_delay_seconds=[1, 5], retry_condition_fn=_worth_retrying)
+@task(
+    name="check out",
+    retries=2,
+    retry_delay_seconds=[1, 5],
+    retry_condition_fn=_worth_retrying,
+    cache_policy=NO_CACHE,
+)
 def read_sources(where: Environment, source: str, ref: str, path: str, folder: Path) -> Sources:
     """Check out, read the spec, and compute the key of the build."""
     into = Path(tempfile.mkdtemp(dir=folder))
@@ -144,7 +151,7 @@ def find_or_make_image(
         return push_image(where, local, repository, [*tags, sources.checkout.short]), False
 
 
-@task(name="tests")
+@task(name="tests", cache_policy=NO_CACHE)
 def run_tests(where: Environment, sources: Sources, local: str) -> None:
     """Run the service's tests in a container of its test stage; the report becomes a table."""
     spec, log = sources.spec, get_run_logger()
@@ -161,7 +168,7 @@ def run_tests(where: Environment, sources: Sources, local: str) -> None:
     pages.show_tests(sources.service, report)
 
 
-@task(name="build")
+@task(name="build", cache_policy=NO_CACHE)
 def build_image(where: Environment, sources: Sources, local: str) -> None:
     """Build the image that will serve."""
     checkout = sources.checkout
@@ -175,7 +182,7 @@ def build_image(where: Environment, sources: Sources, local: str) -> None:
     where.builder.build(checkout.folder, sources.spec.build, local, labels, get_run_logger().debug)
 
 
-@task(name="push")
+@task(name="push", cache_policy=NO_CACHE)
 def push_image(where: Environment, local: str, repository: str, tags: list[str]) -> str:
     """Push; the registry's digest is what everything after this speaks of."""
     return where.registry.push(local, repository, tags)

@@ -7,7 +7,7 @@ from prefect import flow
 from prefect.runtime import flow_run
 from pydantic import Field
 
-from blocks.environment import Environment
+from blocks.environment import load_environment
 from flows import pages
 from flows.deploying import deploy, settle_open_claims
 from flows.release import ReleaseResult
@@ -27,7 +27,7 @@ def rollback(
     bake: Annotated[float, Field(description="Seconds to watch it before it is confirmed.", ge=0)] = 0,
 ) -> ReleaseResult:
     """Bring back an earlier release: same image digest, model version and settings, under a new number."""
-    where, watch = Environment.load(environment), Stopwatch()
+    where, watch = load_environment(environment), Stopwatch()
     with watch.step("reach the node"):
         where.target.ensure_node()
     with turn(service, environment):

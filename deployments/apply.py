@@ -1,0 +1,103 @@
+"""Block documents from one versioned file; applying twice changes nothing."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from blocks.environment import Environment
+from blocks.image_builder import ImageBuilder
+from blocks.image_registry import ImageRegistry
+from blocks.store import DirectoryStore
+from blocks.targets.local import LocalTarget
+from deployments.machine.home import Chosen, Home
+from releases.problem import BadInput
+
+ENVIRONMENTS = Path(__file__).parent / "environments.yaml"
+
+
+class _Described(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    registry: dict[str, Any]
+    target: dict[str, Any]
+    store: dict[str, Any]
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    environments: dict[str, _Described]
+
+
+@dataclass(frozen=True)
+class Change:
+    """What applying did to one environment."""
+
+    environment: str
+    done: str
+
+
+def apply(home: Home, file: Path = ENVIRONMENTS) -> list[Change]:
+    """Save every environment that is new or different. Raises BadInput."""
+    changes = []
+    for name, wanted in read(home, file).items():
+        try:
+            now: Any = Environment.load(name)
+        except ValueError:
+            now = None
+        same = now is not None and now.model_dump() == wanted.model_dump()
+        if not same:
+            wanted.save(name, overwrite=True)
+        changes.append(Change(name, "unchanged" if same else "updated" if now else "created"))
+    return changes
+
+
+def read(home: Home, file: Path) -> dict[str, Environment]:
+    """The environments that the file describes. Raises BadInput that names the field."""
+    try:
+        described = _File.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+        values = _values(home, home.chosen())
+        return {name: _environment(name, one, values) for name, one in described.environments.items()}
+    except (OSError, yaml.YAMLError) as error:
+        raise BadInput("the environments cannot be read", where=str(file), got=str(error)) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise BadInput(f"`{field}` is not right", where=str(file), expected=first["msg"]) from error
+
+
+def _values(home: Home, chosen: Chosen) -> dict[str, Any]:
+    return {
+        "home": str(home.path),
+        "node": chosen.node,
+        "registry": f"localhost:{chosen.registry_port}",
+        "ports": chosen.edge_ports,
+    }
+
+
+def _environment(name: str, one: _Described, values: dict[str, Any]) -> Environment:
+    return Environment(
+        name=name,
+        builder=ImageBuilder(),
+        registry=ImageRegistry.model_validate(_filled(one.registry, values)),
+        target=LocalTarget.model_validate(_filled(one.target, values)),
+        store=DirectoryStore.model_validate(_filled(one.store, values)),
+    )
+
+
+def _filled(section: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """`${ports}` alone stands for the list, within a text for its words."""
+
+    def fill(value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        name = value.removeprefix("${").removesuffix("}")
+        return (
+            values[name]
+            if value == f"${{{name}}}" and name in values
+            else Template(value).safe_substitute(values)
+        )
+
+    return {key: fill(value) for key, value in section.items()}

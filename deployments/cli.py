@@ -1,0 +1,248 @@
+"""`model-deploy`: the command line. Heavy imports stay inside the commands, so that `--help` answers at once."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from releases import problem as problems
+
+if TYPE_CHECKING:
+    from blocks.environment import Environment
+    from flows.release import ReleaseResult
+
+EXIT_CODES = """Exit codes: 0 done; 1 failed, and taken back where anything was live; 2 bad input;
+3 refused or superseded; 4 something needed does not answer; 130 interrupted."""
+CODES = {problems.BadInput: 2, problems.Refused: 3, problems.Superseded: 3, problems.Unreachable: 4}
+
+app = typer.Typer(
+    help=f"Release a model service, and take it back when it misbehaves.\n\n{EXIT_CODES}",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+InEnvironment = Annotated[str, typer.Option("--environment", "-e", help="Which environment.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+OfService = Annotated[str, typer.Argument(help="Service; this folder's if not given.")]
+
+
+def main() -> None:
+    """Run a command; a mistake or failure is told without a traceback."""
+    try:
+        app()
+    except problems.Problem as problem:
+        sys.stderr.write(f"error: {problem}\n")
+        codes = [code for kind, code in CODES.items() if isinstance(problem, kind)]
+        sys.exit(codes[0] if codes else 1)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        sys.exit(130)
+
+
+@app.command()
+def release(
+    source: Annotated[str, typer.Argument(help="Repository: a path or a git URL.")] = ".",
+    ref: Annotated[str, typer.Option(help="Branch, tag or commit.")] = "HEAD",
+    path: Annotated[str, typer.Option(help="The service's folder in the repository.")] = "",
+    environment: InEnvironment = "local",
+    rebuild: Annotated[bool, typer.Option(help="Build even if these sources were built before.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Test, build, push, deploy, smoke-test, confirm."""
+    if Path(source).exists():
+        source = str(Path(source).absolute())
+    with connected(quiet=as_json):
+        from flows.release import release as flow  # noqa: PLC0415 - imports Prefect
+
+        result = flow(source=source, ref=ref, path=path, environment=environment, rebuild=rebuild)
+    show_result(result, as_json=as_json)
+
+
+@app.command()
+def rollback(
+    service: OfService = "",
+    to: Annotated[str, typer.Option(help="Release number or version; the last good one if not given.")] = "",
+    environment: InEnvironment = "local",
+    as_json: AsJson = False,
+) -> None:
+    """Bring back an earlier release."""
+    with connected(quiet=as_json):
+        from flows.rollback import rollback as flow  # noqa: PLC0415 - imports Prefect
+
+        result = flow(service=service_here(service), to=to, environment=environment)
+    show_result(result, as_json=as_json)
+
+
+@app.command()
+def status(service: OfService = "", environment: InEnvironment = "local", as_json: AsJson = False) -> None:
+    """What is live, what is on trial, and what was reverted and why."""
+    with connected(quiet=True):
+        found = load(environment).target.node_status()
+    shown = {name: one for name, one in found.services.items() if service in {"", name}}
+    if as_json:
+        typer.echo(json.dumps({name: one.model_dump(mode="json") for name, one in shown.items()}))
+        return
+    if found.problem:
+        typer.echo(f"the node says: {found.problem}")
+    for name, one in shown.items():
+        live = f"release {one.live} live" if one.live else "nothing live"
+        trial = f", release {one.candidate} on trial ({one.phase})" if one.candidate else ""
+        why = f"; last trial failed: {one.failure.reason}" if one.failure else ""
+        typer.echo(f"{name}: {live} at http://127.0.0.1:{one.public_port}{trial}{why}")
+    if not shown:
+        typer.echo("no service runs here yet; next: model-deploy release")
+
+
+@app.command()
+def history(service: OfService = "", environment: InEnvironment = "local", as_json: AsJson = False) -> None:
+    """Every release and how it ended, newest first."""
+    with connected(quiet=True):
+        entries = load(environment).ledger(service_here(service)).entries()
+    if as_json:
+        rows = [
+            {
+                "release": entry.release.model_dump(mode="json"),
+                "outcome": entry.outcome.model_dump(mode="json") if entry.outcome else None,
+            }
+            for entry in entries
+        ]
+        typer.echo(json.dumps(rows))
+        return
+    for entry in entries:
+        one, outcome = entry.release, entry.outcome
+        restores = f" restores {one.restores}" if one.restores else ""
+        ended = (
+            f"{outcome.verdict} {outcome.reason.splitlines()[0] if outcome.reason else ''}"
+            if outcome
+            else "open"
+        )
+        typer.echo(
+            f"{one.number:>4}  {one.version:<16} {one.digest[:19]}  {one.created:%Y-%m-%d %H:%M}{restores}  {ended}"
+        )
+
+
+@app.command()
+def logs(
+    service: OfService = "",
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on printing.")] = False,
+    environment: InEnvironment = "local",
+) -> None:
+    """What the service's containers print."""
+    from blocks.docker_client import find_docker  # noqa: PLC0415
+
+    with connected(quiet=True):
+        node = load(environment).target.node
+    docker, name = find_docker().path, service_here(service)
+    labels = [f"label=model-deploy.node={node}", f"label=model-deploy.service={name}"]
+    from blocks.command import run  # noqa: PLC0415
+
+    filters = [part for label in labels for part in ("--filter", label)]
+    found = run([docker, "ps", "-a", "--format", "{{.Names}}", *filters], timeout=30).output.split()
+    if not found:
+        raise problems.BadInput(f"no container of {name} is on this node", next_step="model-deploy history")
+    os.execv(docker, [docker, "logs", "--tail", "200", *(["--follow"] if follow else []), found[0]])  # noqa: S606
+
+
+@app.command()
+def apply(file: Annotated[Path | None, typer.Argument(help="The environments' file.")] = None) -> None:
+    """Bring Prefect's blocks to what the environments' file says."""
+    with connected(quiet=True) as home:
+        from deployments.apply import ENVIRONMENTS  # noqa: PLC0415
+        from deployments.apply import apply as apply_file  # noqa: PLC0415
+
+        for change in apply_file(home, file or ENVIRONMENTS):
+            typer.echo(f"{change.environment}: {change.done}")
+
+
+@app.command()
+def up(
+    worker: Annotated[bool, typer.Option(help="Also run what is started in the UI.")] = True,
+) -> None:
+    """Start what the local environment needs: engine, registry, Prefect's server and worker."""
+    from deployments.local import bring_up  # noqa: PLC0415
+
+    typer.echo(f"Prefect UI: {bring_up(say, worker=worker)}")
+
+
+@app.command()
+def down(
+    data: Annotated[bool, typer.Option(help="Also delete the ledger and what was remembered.")] = False,
+) -> None:
+    """Stop and remove everything that `up` and the releases have started."""
+    from deployments.local import take_down  # noqa: PLC0415
+
+    for line in take_down(data=data):
+        typer.echo(line)
+
+
+@app.command()
+def doctor() -> None:
+    """What is missing on this machine, and how to get it."""
+    from deployments.doctor import examine  # noqa: PLC0415
+
+    findings = examine()
+    for finding in findings:
+        typer.echo(f"{'ok     ' if finding.ok else 'MISSING'}  {finding.what}: {finding.detail}")
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(4)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of model-deploy.yaml."""
+    from releases.spec import ServiceSpec  # noqa: PLC0415
+
+    typer.echo(json.dumps(ServiceSpec.model_json_schema(), indent=2))
+
+
+def say(step: str, done: str, seconds: float) -> None:
+    """One line of set-up."""
+    typer.echo(f"  {step:<24} {done:<44} {seconds:6.1f} s")
+
+
+@contextmanager
+def connected(*, quiet: bool) -> "Iterator[Any]":
+    """Point Prefect at the local server, started if it is not up. Before Prefect is imported."""
+    from deployments.machine.home import Home  # noqa: PLC0415
+    from deployments.stack import ensure_server, environment  # noqa: PLC0415
+
+    home = Home()
+    ensure_server(home)
+    os.environ.update(environment(home))
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR" if quiet else "INFO")
+    yield home
+
+
+def load(name: str) -> "Environment":
+    """The environment's block."""
+    from blocks.environment import load_environment  # noqa: PLC0415
+
+    return load_environment(name)
+
+
+def service_here(given: str) -> str:
+    """The service that was named, else the one that this folder describes. Raises BadInput."""
+    from releases.spec_file import read_spec  # noqa: PLC0415
+
+    name = given or read_spec(Path.cwd()).name
+    if not name:
+        raise problems.BadInput(
+            "which service?", expected="its name, or a model-deploy.yaml with a name in this folder"
+        )
+    return name
+
+
+def show_result(result: "ReleaseResult", *, as_json: bool) -> None:
+    """Print what a release came to."""
+    if as_json:
+        typer.echo(result.model_dump_json())
+        return
+    typer.echo(f"\n{result.service} release {result.number} ({result.version}) is live at {result.url}")
+    typer.echo(f"  {result.image}")
+    for step, seconds in result.seconds.items():
+        typer.echo(f"  {step:<20} {seconds:7.2f} s")
