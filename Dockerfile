@@ -16,7 +16,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 COPY serving serving
 COPY tests/serving tests/serving
 ENV PATH=/opt/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1
-USER app
+USER 10001
 CMD ["python", "-m", "pytest", "tests/serving", "--import-mode=importlib", "-p", "no:cacheprovider", "--junitxml=/reports/junit.xml"]
 
 FROM ${BASE} AS serving
@@ -25,7 +25,7 @@ RUN useradd --system --uid 10001 app
 COPY --from=build /opt/venv /opt/venv
 COPY serving serving
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1
-USER app
+USER 10001
 EXPOSE 8000
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s \

@@ -1,6 +1,7 @@
 """`model-deploy`: the command line. Heavy imports stay inside the commands, so that `--help` answers at once."""
 
 import json
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -214,8 +215,20 @@ def connected(*, quiet: bool) -> "Iterator[Any]":
     home = Home()
     ensure_server(home)
     os.environ.update(environment(home))
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR" if quiet else "INFO")
+    # A failure is told once, by `main`; Prefect's own telling, with its traceback, stays in the UI.
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    if not quiet:
+        show_steps()
     yield home
+
+
+def show_steps() -> None:
+    """Print each step of a flow as it ends."""
+    steps, lines = logging.getLogger("model_deploy.steps"), logging.StreamHandler(sys.stdout)
+    lines.setFormatter(logging.Formatter("  %(message)s"))
+    steps.addHandler(lines)
+    steps.setLevel(logging.INFO)
+    steps.propagate = False
 
 
 def load(name: str) -> "Environment":
@@ -243,6 +256,5 @@ def show_result(result: "ReleaseResult", *, as_json: bool) -> None:
         typer.echo(result.model_dump_json())
         return
     typer.echo(f"\n{result.service} release {result.number} ({result.version}) is live at {result.url}")
-    typer.echo(f"  {result.image}")
-    for step, seconds in result.seconds.items():
-        typer.echo(f"  {step:<20} {seconds:7.2f} s")
+    typer.echo(f"  {result.image}{' (built before)' if result.reused else ''}")
+    typer.echo(f"  {sum(result.seconds.values()):.2f} s in all")

@@ -5,6 +5,9 @@ from contextlib import asynccontextmanager
 from typing import Annotated
 
 from fastapi import Body, Depends, FastAPI, HTTPException, Request
+from fastapi.encoders import jsonable_encoder
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from serving.access_log import hide_probes
@@ -55,6 +58,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.settings = settings
     app.state.model = None
+    app.exception_handler(RequestValidationError)(refuse)
 
     @app.post("/predict")
     def predict(
@@ -98,6 +102,13 @@ async def loaded_model(request: Request) -> Model:
     if model is None:
         raise HTTPException(503, "the model is not loaded")
     return model
+
+
+async def refuse(_request: Request, error: RequestValidationError) -> JSONResponse:
+    """Say what is wrong with a request, without sending all of it back."""
+    # FastAPI's own answer repeats the input: a NaN in it cannot be written as JSON and ends as a 500.
+    detail = [{key: part[key] for key in ("type", "loc", "msg")} for part in error.errors()]
+    return JSONResponse({"detail": jsonable_encoder(detail)}, status_code=422)
 
 
 hide_probes()

@@ -35,5 +35,5 @@ class Model:
     def _check_labels(self) -> None:
         # A model folder that does not fit together must stop the start, not spoil the answers.
         classes = self._session.get_outputs()[1].shape[1]
-        if len(set(self.labels)) != classes:
-            raise ValueError(f"{LABELS_FILE} names {len(set(self.labels))} classes, the model has {classes}")
+        if len(self.labels) != classes or len(set(self.labels)) != classes:
+            raise ValueError(f"{LABELS_FILE} must name {classes} different classes, got {self.labels}")

@@ -1,0 +1,81 @@
+"""`script/demo`: a release of the sample service, and a wrong one that is taken back while requests run."""
+
+import json
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlparse
+
+from blocks.command import run
+from deployments.cli import connected, say
+from deployments.load import requests_to
+from deployments.local import bring_up
+from deployments.stack import ROOT
+from releases.problem import Failed, Problem
+
+FLOWER = {"sepal_length": 6.3, "sepal_width": 3.3, "petal_length": 6.0, "petal_width": 2.5}
+LABELS = Path("serving/model/labels.json")
+
+
+def main() -> int:
+    """Show the main job; 1 if anything is not as promised."""
+    print("==> this machine")
+    interface = bring_up(say, worker=True)
+    with connected(quiet=False):
+        from flows.release import release  # noqa: PLC0415 - imports Prefect, which must know its server first
+
+        print("==> releasing the sample service (serving/, Dockerfile, model-deploy.yaml)")
+        good = release(source=str(ROOT), environment="local")
+        print("==> releasing a version with a wrong answer, while requests run")
+        with tempfile.TemporaryDirectory(prefix="model-deploy-demo-") as folder:
+            wrong = wrong_version(Path(folder) / ROOT.name)
+            port = urlparse(good.url).port or 80
+            with requests_to(port, "/predict", json.dumps(FLOWER).encode()) as answers:
+                refusal = refused(lambda: release(source=str(wrong), environment="local"))
+    print(f"  taken back: {refusal.what}\n    expected: {refusal.expected}\n    got: {refusal.got}")
+    lost = len(answers.failures)
+    print(f"  {lost} of {answers.total} requests failed meanwhile {answers.failures[:3] or ''}")
+    print("\n==> steps of the release")
+    for step, seconds in good.seconds.items():
+        print(f"  {step:<20} {seconds:8.2f} s")
+    print(f"\nrelease {good.number}, version {good.version}, {good.image}")
+    print(f"service     {good.url}   (docs at {good.url}/docs)")
+    print(f"try it      curl -s {good.url}/predict -H 'Content-Type: application/json' -d '{json.dumps(FLOWER)}'")
+    print(f"Prefect UI  {interface}")
+    print("take away   script/down")
+    return 1 if lost else 0
+
+
+def wrong_version(folder: Path) -> Path:
+    """A clone of this repository in which two of the model's labels have changed places."""
+    identity = ["-c", "user.name=demo", "-c", "user.email=demo@localhost"]
+    _git("clone", "--quiet", "--no-hardlinks", str(ROOT), str(folder))
+    file = folder / LABELS
+    labels = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps([*labels[1:], labels[0]]), encoding="utf-8")
+    _git("-C", str(folder), *identity, "commit", "--quiet", "--all", "-m", "Labels in another order")
+    return folder
+
+
+def refused(release: Callable[[], object]) -> Problem:
+    """The problem that the release must end with."""
+    try:
+        release()
+    except Problem as problem:
+        return problem
+    raise Failed("the wrong version was released", expected="it is taken back by its smoke test")
+
+
+def _git(*words: str) -> None:
+    finished = run(["git", *words], timeout=120)
+    if finished.code != 0:
+        raise Failed("the wrong version cannot be made", got=finished.tail)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except Problem as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        sys.exit(1)
