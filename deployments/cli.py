@@ -32,6 +32,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")
 OfService = Annotated[str, typer.Argument(help="Service; this folder's if not given.")]
 
 
+# A failure is told once, by `main`; Prefect's own telling, with its traceback, stays in the UI.
+os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+
+
 def main() -> None:
     """Run a command; a mistake or failure is told without a traceback."""
     try:
@@ -215,8 +219,6 @@ def connected(*, quiet: bool) -> "Iterator[Any]":
     home = Home()
     ensure_server(home)
     os.environ.update(environment(home))
-    # A failure is told once, by `main`; Prefect's own telling, with its traceback, stays in the UI.
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     if not quiet:
         show_steps()
     yield home

@@ -16,7 +16,7 @@ Memory = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?[kmg]$", description="
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, serialize_by_alias=True)
 
 
 class Build(_Section):

@@ -1,0 +1,21 @@
+"""A release that is written must be the release that is read."""
+
+from pathlib import Path
+
+from releases.desired import ServiceDesired, propose
+from releases.release import Release
+from releases.spec_file import parse_spec
+from tests.releases.test_swap import release
+
+DOCS = Path(__file__).parent.parent.parent / "docs" / "describe-a-service.md"
+
+
+def test_everything_a_spec_may_say_survives_the_ledger_and_the_node() -> None:
+    everything = DOCS.read_text(encoding="utf-8").split("## Everything")[1].split("```yaml\n")[1].split("```")[0]
+    spec = parse_spec(everything)
+    made = release(1).model_copy(update={"run": spec.run, "smoke": tuple(spec.smoke), "model": spec.model})
+    again = Release.model_validate_json(made.model_dump_json())
+    assert again == made
+    assert again.fingerprint == made.fingerprint
+    wanted = propose(ServiceDesired(), made, "k")
+    assert ServiceDesired.model_validate_json(wanted.model_dump_json()) == wanted
