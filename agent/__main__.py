@@ -124,7 +124,11 @@ def serve(agent: Agent) -> None:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the standard library's name
             """Say nothing: it is asked many times a second during a release."""
 
-    ThreadingHTTPServer(("", STATUS_PORT), Handler).serve_forever()
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, request: object, client_address: object) -> None:
+            """A client that went away is no news."""
+
+    Server(("", STATUS_PORT), Handler).serve_forever()
 
 
 def main() -> None:

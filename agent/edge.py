@@ -49,12 +49,16 @@ class Edge:
     def converge(self, service: Service) -> None:
         """Make the edge serve the service like this: files first, then the running HAProxy."""
         with self.lock:
-            self.services[service.name] = service
+            if service.public_port:
+                self.services[service.name] = service
+            else:
+                self.services.pop(service.name, None)
             self._write()
             self._ensure_container()
             if self._loaded() != self._structure():
                 self._reload()
-            self.send(haproxy.runtime_commands(service))
+            if service.public_port:
+                self.send(haproxy.runtime_commands(service))
 
     def sessions(self, service: str) -> dict[Slot, int]:
         """Requests in flight, by slot."""
@@ -150,7 +154,7 @@ class Edge:
         """Only for a new service or other limits, never for a swap; the listeners are handed over."""
         before = self._pid()
         self.engine.api.kill(self.name, "SIGUSR2")
-        self._wait(lambda: self._pid() != before)
+        self._wait(lambda: self._pid() not in {before, ""})  # no answer at all is no new worker
         self._write_file("loaded", self._structure())
 
     def _pid(self) -> str:

@@ -25,7 +25,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Service:
-    """One service at the edge."""
+    """One service at the edge. public_port 0: nothing of it is wanted, the edge forgets it."""
 
     name: str
     public_port: int

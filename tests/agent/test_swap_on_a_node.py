@@ -101,9 +101,17 @@ def test_an_unconfirmed_release_is_reverted_by_the_node_itself(node: LocalNode) 
     assert live(node) == "1"
 
 
+def test_a_first_candidate_is_reached_the_moment_it_is_said_to_be_ready(node: LocalNode) -> None:
+    node.verified(node.release(), token="secret")
+    assert answer(node, **{CANDIDATE_HEADER: "secret"}).json()["release"] == "1"
+    assert answer(node).status_code == 503
+
+
 def test_a_first_release_that_fails_leaves_nothing_running(node: LocalNode) -> None:
     with pytest.raises(Failed):
         node.verified(node.release("crashes"))
+    with pytest.raises(Failed):
+        node.target.wait_for("sample", node.verified(node.release("crashes later")), lambda s: False, 15)
     wait(
         lambda: (
             docker(

@@ -11,7 +11,9 @@ DOCS = Path(__file__).parent.parent.parent / "docs" / "describe-a-service.md"
 
 
 def test_everything_a_spec_may_say_survives_the_ledger_and_the_node() -> None:
-    everything = DOCS.read_text(encoding="utf-8").split("## Everything")[1].split("```yaml\n")[1].split("```")[0]
+    everything = (
+        DOCS.read_text(encoding="utf-8").split("## Everything")[1].split("```yaml\n")[1].split("```")[0]
+    )
     spec = parse_spec(everything)
     made = release(1).model_copy(update={"run": spec.run, "smoke": tuple(spec.smoke), "model": spec.model})
     again = Release.model_validate_json(made.model_dump_json())
