@@ -3,7 +3,6 @@
 import difflib
 import re
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -146,5 +145,5 @@ def _export(repository: Path, tree: str, folder: Path, into: Path) -> None:
 
 
 def _git(folder: Path, *words: str) -> Finished:
-    argv: Sequence[str] = ["git", "-C", str(folder), *words]
+    argv = ["git", "-C", str(folder), *words]
     return run(argv, timeout=GIT_SECONDS, env=NO_QUESTIONS)

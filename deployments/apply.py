@@ -47,7 +47,7 @@ def apply(home: Home, file: Path = ENVIRONMENTS) -> list[Change]:
             now: Any = Environment.load(name)
         except ValueError:
             now = None
-        same = now is not None and now.model_dump() == wanted.model_dump()
+        same = now is not None and _fields(now) == _fields(wanted)
         if not same:
             wanted.save(name, overwrite=True)
         changes.append(Change(name, "unchanged" if same else "updated" if now else "created"))
@@ -66,6 +66,11 @@ def read(home: Home, file: Path) -> dict[str, Environment]:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
         raise BadInput(f"`{field}` is not right", where=str(file), expected=first["msg"]) from error
+
+
+def _fields(environment: Environment) -> dict[str, Any]:
+    """What was described, without what Prefect adds to a block that it has stored."""
+    return {name: value for name, value in environment.model_dump().items() if not name.startswith("_")}
 
 
 def _values(home: Home, chosen: Chosen) -> dict[str, Any]:

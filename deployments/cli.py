@@ -1,10 +1,9 @@
-"""`model-deploy`: the command line. Heavy imports stay inside the commands, so that `--help` answers at once."""
+"""`model-deploy`: the command line. Heavy imports stay inside the commands: `--help` answers at once."""
 
 import json
 import logging
 import os
 import sys
-from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +13,8 @@ import typer
 from releases import problem as problems
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from blocks.environment import Environment
     from flows.release import ReleaseResult
 
@@ -126,9 +127,8 @@ def history(service: OfService = "", environment: InEnvironment = "local", as_js
             if outcome
             else "open"
         )
-        typer.echo(
-            f"{one.number:>4}  {one.version:<16} {one.digest[:19]}  {one.created:%Y-%m-%d %H:%M}{restores}  {ended}"
-        )
+        when = f"{one.created:%Y-%m-%d %H:%M}{restores}"
+        typer.echo(f"{one.number:>4}  {one.version:<16} {one.digest[:19]}  {when}  {ended}")
 
 
 @app.command()

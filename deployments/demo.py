@@ -41,9 +41,8 @@ def main() -> int:
         print(f"  {step:<20} {seconds:8.2f} s")
     print(f"\nrelease {good.number}, version {good.version}, {good.image}")
     print(f"service     {good.url}   (docs at {good.url}/docs)")
-    print(
-        f"try it      curl -s {good.url}/predict -H 'Content-Type: application/json' -d '{json.dumps(FLOWER)}'"
-    )
+    sent = f"-H 'Content-Type: application/json' -d '{json.dumps(FLOWER)}'"
+    print(f"try it      curl -s {good.url}/predict {sent}")
     print(f"Prefect UI  {interface}")
     print("take away   script/down")
     return 1 if lost else 0

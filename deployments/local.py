@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from collections.abc import Callable
 
 from blocks.command import run
@@ -12,9 +13,7 @@ from deployments.machine.prepare import prepare
 
 
 def bring_up(say: Callable[[str, str, float], None], *, worker: bool) -> str:
-    """Engine, images, registry, Prefect's server, blocks, worker; returns the UI's address. Raises Problem."""
-    import time  # noqa: PLC0415
-
+    """Engine, images, registry, Prefect's server, blocks, worker; the UI's address. Raises Problem."""
     home = Home()
     prepare(home, say)
     started = time.monotonic()

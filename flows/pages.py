@@ -61,4 +61,5 @@ def page(deployed: Deployed, before: Entry | None, source: str) -> str:
 
 def _check_row(check: CheckResult) -> str:
     slowest = p95(list(check.latencies)) * 1000
-    return f"| {check.title} | {len(check.latencies)} | {slowest:.0f} ms {'▇' * min(40, max(1, round(slowest / 5)))} |"
+    bar = "▇" * min(40, max(1, round(slowest / 5)))
+    return f"| {check.title} | {len(check.latencies)} | {slowest:.0f} ms {bar} |"

@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-
 STEPS = logging.getLogger("model_deploy.steps")
 
 

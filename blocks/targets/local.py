@@ -101,7 +101,7 @@ class LocalTarget(Block):
             raise Refused(
                 f"port {wanted} cannot be the public port of {service}",
                 where="run.public_port",
-                expected=f"one of {self.ports[1:]}, which the local edge has open, or none to get the next free one",
+                expected=f"one of {self.ports[1:]}, the local edge's ports, or none to get a free one",
                 got=f"taken by {others[wanted]}" if wanted in others else "not one of the edge's ports",
             )
         port = wanted or taken.get(service)
@@ -169,7 +169,7 @@ class LocalTarget(Block):
         seconds: float,
         check: Callable[[], None] = lambda: None,
     ) -> ServiceStatus:
-        """Wait until the node reports it. Raises Failed when the generation is reverted, Unreachable when late."""
+        """Wait until the node reports it. Raises Failed when it is reverted, Unreachable when late."""
         deadline = time.monotonic() + seconds
         while True:
             status = self.status(service)
@@ -254,7 +254,7 @@ class LocalTarget(Block):
                     raise Refused(
                         f"port {port} is taken by another program",
                         expected="the local edge's ports are free",
-                        next_step=f"stop what uses it, or delete {self.home / 'machine.json'} to choose others",
+                        next_step=f"stop it, or delete {self.home / 'machine.json'} to choose others",
                     ) from error
 
     def _start_agent(

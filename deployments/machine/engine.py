@@ -16,7 +16,7 @@ DAEMON_LOG = Path("/var/log/dockerd.log")
 
 
 def ensure_engine() -> DockerClient:
-    """Return a docker that works, installing and starting one as root on Debian or Ubuntu. Raises Unreachable."""
+    """Return a docker that works, got as root on Debian or Ubuntu. Raises Unreachable."""
     try:
         return find_docker()
     except Unreachable:

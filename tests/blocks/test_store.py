@@ -1,0 +1,86 @@
+"""What every store must hold, and the ledger on top of it."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from blocks.store import DirectoryStore
+from releases.ledger import Ledger
+from releases.problem import BadInput
+from releases.release import Outcome, Verdict
+from releases.store import AlreadyExists, Changed, NotFound
+from tests.releases.test_swap import release
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> DirectoryStore:
+    return DirectoryStore(path=tmp_path / "store")
+
+
+def test_an_object_is_created_once(store: DirectoryStore) -> None:
+    store.create("a/b", b"one")
+    store.create("a/b", b"one")  # a lost answer, asked again
+    with pytest.raises(AlreadyExists):
+        store.create("a/b", b"two")
+    assert store.read("a/b")[0] == b"one"
+
+
+def test_a_stale_writer_is_refused(store: DirectoryStore) -> None:
+    first = store.replace("k", b"1", if_generation=0)
+    store.replace("k", b"2", if_generation=first)
+    with pytest.raises(Changed):
+        store.replace("k", b"3", if_generation=first)
+    assert store.read("k")[0] == b"2"
+
+
+@pytest.mark.parametrize("key", ["../out", "/etc/passwd", "a/../../b", ""])
+def test_a_key_never_leaves_the_store(store: DirectoryStore, key: str) -> None:
+    with pytest.raises(BadInput):
+        store.create(key, b"")
+
+
+def test_files_go_up_and_down_whole(store: DirectoryStore, tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"weights")
+    up = store.upload("models/m/v1/f", tmp_path / "f")
+    assert store.download("models/m/v1/f", tmp_path / "g") == up
+    assert list(store.list("models/")) == ["models/m/v1/f"]
+    with pytest.raises(NotFound):
+        store.download("models/m/v2/f", tmp_path / "h")
+
+
+def test_concurrent_writers_get_different_numbers(store: DirectoryStore) -> None:
+    ledger = Ledger(store, "iris", "local")
+
+    def claim(writer: int) -> int:
+        # the same bytes twice count as one write: writers differ by their flow run
+        mine = {"created_by": str(writer)}
+        return ledger.claim(lambda number: release(number).model_copy(update=mine)).number
+
+    with ThreadPoolExecutor(16) as pool:
+        numbers = list(pool.map(claim, range(60)))
+    assert sorted(numbers) == list(range(1, 61))
+
+
+def test_the_way_back_skips_what_was_bad_and_goes_further_back_each_time(store: DirectoryStore) -> None:
+    ledger = Ledger(store, "iris", "local")
+    verdicts = [Verdict.confirmed, Verdict.confirmed, Verdict.reverted, Verdict.confirmed]
+    for verdict in verdicts:
+        made = ledger.claim(release)
+        ledger.settle(Outcome(number=made.number, verdict=verdict, at=datetime.now(UTC)))
+    back = ledger.before(ledger.get(4).release)
+    assert back.number == 2
+    restored = back.model_copy(update={"number": 5, "restores": 2})
+    assert ledger.before(restored).number == 1
+    with pytest.raises(BadInput, match="no good release before 1"):
+        ledger.before(ledger.get(1).release)
+
+
+def test_an_outcome_is_written_once(store: DirectoryStore) -> None:
+    ledger = Ledger(store, "iris", "local")
+    ledger.claim(release)
+    assert ledger.settle(Outcome(number=1, verdict=Verdict.reverted, at=datetime.now(UTC)))
+    assert not ledger.settle(Outcome(number=1, verdict=Verdict.confirmed, at=datetime.now(UTC)))
+    assert ledger.get(1).outcome is not None
+    assert ledger.get(1).outcome.verdict is Verdict.reverted
