@@ -1,5 +1,6 @@
 """One release at a time per service and environment; the newest of those that wait goes on."""
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,9 @@ from prefect.concurrency.sync import concurrency
 from prefect.context import FlowRunContext
 
 from releases.problem import Superseded, Unreachable
+
+# Prefect logs every look at a place that is taken as an error.
+logging.getLogger("prefect._internal.concurrency").setLevel(logging.CRITICAL)
 
 LEASE_SECONDS = 60.0  # a run that was killed frees its place this much later
 LOOK_SECONDS = 1.0

@@ -164,6 +164,32 @@ def test_a_ref_that_does_not_exist_names_the_near_ones(place: Place) -> None:
     assert "did you mean main" in done.stderr
 
 
+def test_the_newest_of_the_waiting_releases_goes_on_and_those_between_are_superseded(place: Place) -> None:
+    place.released()
+    before = int(place.answer().headers["X-Model-Deploy-Release"])
+    place.commit(bake=12)
+    argv = [str(Path(sys.executable).parent / "model-deploy"), "release", "."]
+    options = {
+        "cwd": place.repository,
+        "env": place.environment,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+    }
+    first = subprocess.Popen(argv, text=True, **options)
+    for line in first.stdout or ():
+        if line.strip().startswith("switch"):
+            break
+    second = subprocess.Popen(argv, text=True, **options)
+    for line in second.stdout or ():
+        if line.strip().startswith("reach the node"):
+            break
+    third = subprocess.Popen(argv, text=True, **options)
+    said = [process.communicate(timeout=120) for process in (first, second, third)]
+    assert [process.returncode for process in (first, second, third)] == [0, 3, 0], said
+    assert "a newer release has been asked for" in said[1][1]
+    assert int(place.answer().headers["X-Model-Deploy-Release"]) == before + 2
+
+
 def test_a_controller_that_is_killed_leaves_the_earlier_release_live(place: Place) -> None:
     place.released()
     before = place.answer().headers["X-Model-Deploy-Release"]
