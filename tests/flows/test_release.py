@@ -29,6 +29,7 @@ class Place:
 
     repository: Path
     environment: dict[str, str]
+    known_url: str = ""
 
     def model_deploy(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         argv = [str(Path(sys.executable).parent / "model-deploy"), *arguments]
@@ -64,7 +65,9 @@ class Place:
         return httpx.get(self.url(), timeout=5)
 
     def url(self) -> str:
-        return self.model_deploy("status").stdout.split(" at ")[1].split()[0].rstrip(",;")
+        if not self.known_url:  # it never changes once there is a release
+            self.known_url = self.model_deploy("status").stdout.split(" at ")[1].split()[0].rstrip(",;")
+        return self.known_url
 
 
 @pytest.fixture(scope="module")
@@ -203,8 +206,7 @@ def test_a_controller_that_is_killed_leaves_the_earlier_release_live(place: Plac
             break
     process.kill()
     process.wait()
-    deadline_reached = [place.answer().headers["X-Model-Deploy-Release"] == before for _ in range(1)]
-    assert deadline_reached == [False], "it was killed after the switch"
+    assert place.answer().headers["X-Model-Deploy-Release"] != before, "it was killed after the switch"
     wait_until(lambda: place.answer().headers["X-Model-Deploy-Release"] == before, 15)
 
 
