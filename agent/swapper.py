@@ -27,7 +27,7 @@ PHASES: dict[type, Phase] = {
     swap.Start: Phase.start,
     swap.Restart: Phase.start,
     swap.Probe: Phase.probe,
-    swap.Expose: Phase.verify,
+    swap.Expose: Phase.probe,  # "verify" is said once marked requests reach it, not before
     swap.Switch: Phase.switch,
     swap.Unroute: Phase.switch,
     swap.Drain: Phase.drain,
