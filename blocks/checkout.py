@@ -3,14 +3,15 @@
 import difflib
 import re
 import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from blocks.command import Finished, run
-from releases.problem import BadInput, Failed, Unreachable
+from blocks.command import run
+from blocks.git import GIT_SECONDS, NO_QUESTIONS, clone, git, masked, submodules
+from releases.problem import BadInput, Failed
 
-GIT_SECONDS = 300
-NO_QUESTIONS = {"GIT_TERMINAL_PROMPT": "0", "GIT_SSH_COMMAND": "ssh -oBatchMode=yes"}
+LARGEST_POINTER = 1024  # bytes; Git LFS keeps its pointer files under that
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,14 @@ def check_out(source: str, ref: str, path: str, into: Path) -> Checkout:
     prefix = path.strip("/")
     if local and ref == "HEAD" and _is_dirty(repository):
         _copy_worktree(repository / prefix, folder)
+        _check_lfs(folder)
         return Checkout(folder, revision, masked(source), dirty=True, tree="")
     inside = f"{revision}:{prefix}" if prefix else f"{revision}^{{tree}}"
-    tree = _git(repository, "rev-parse", "--verify", "--quiet", inside)
+    tree = git(repository, "rev-parse", "--verify", "--quiet", inside)
     if tree.code != 0:
         raise BadInput(f"there is no folder {path}", where=f"{masked(source)} at {ref}")
-    _export(repository, inside, folder, into)
+    _export(repository, revision, prefix, folder)
+    _check_lfs(folder)
     return Checkout(folder, revision, masked(source), dirty=False, tree=tree.output.strip())
 
 
@@ -64,21 +67,16 @@ def commits_between(source: str, old: str, new: str, most: int = 20) -> list[str
     """The commits from one release to the next, newest first; none where the history does not tell."""
     if not old or not new or not Path(source).exists():
         return []
-    finished = _git(Path(source), "log", "--oneline", "--no-decorate", f"-{most}", f"{old}..{new}")
+    finished = git(Path(source), "log", "--oneline", "--no-decorate", f"-{most}", f"{old}..{new}")
     return finished.output.splitlines() if finished.code == 0 else []
-
-
-def masked(source: str) -> str:
-    """A URL without the credentials somebody put into it."""
-    return re.sub(r"://[^/@]+@", "://***@", source)
 
 
 def _repository(source: str, into: Path) -> tuple[Path, bool]:
     if "://" in source or re.match(r"^[\w.-]+@[\w.-]+:", source):
-        _clone(source, into)
+        clone(source, into)
         return into, False
     folder = Path(source).expanduser().absolute()
-    top = _git(folder, "rev-parse", "--show-toplevel") if folder.is_dir() else None
+    top = git(folder, "rev-parse", "--show-toplevel") if folder.is_dir() else None
     if top is None or top.code != 0:
         raise BadInput(
             "this is not a git repository",
@@ -89,21 +87,12 @@ def _repository(source: str, into: Path) -> tuple[Path, bool]:
     return Path(top.output.strip()), True
 
 
-def _clone(source: str, into: Path) -> None:
-    argv = ["git", "clone", "--quiet", "--no-checkout", "--", source, str(into)]
-    finished = run(argv, timeout=GIT_SECONDS, env=NO_QUESTIONS)
-    if finished.code != 0:
-        raise Unreachable(
-            "the repository cannot be fetched", where=masked(source), got=masked(finished.tail).strip()
-        )
-
-
 def _resolve(repository: Path, ref: str, source: str) -> str:
     for name in (ref, f"origin/{ref}"):
-        found = _git(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+        found = git(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
         if found.code == 0:
             return found.output.strip().splitlines()[-1]
-    names = _git(repository, "for-each-ref", "--format=%(refname:short)").output.split()
+    names = git(repository, "for-each-ref", "--format=%(refname:short)").output.split()
     near = difflib.get_close_matches(ref, [name.removeprefix("origin/") for name in names], n=3)
     raise BadInput(
         f"there is no ref {ref}",
@@ -113,37 +102,53 @@ def _resolve(repository: Path, ref: str, source: str) -> str:
 
 
 def _is_dirty(repository: Path) -> bool:
-    return bool(_git(repository, "status", "--porcelain").output.strip())
+    return bool(git(repository, "status", "--porcelain").output.strip())
 
 
 def _copy_worktree(repository: Path, folder: Path) -> None:
-    """What git tracks, and what it does not but also does not ignore."""
-    listed = _git(repository, "ls-files", "-z", "--cached", "--others", "--exclude-standard").output
-    for name in filter(None, listed.split("\0")):
+    """What git tracks, in submodules too, and what it does not but also does not ignore."""
+    tracked = git(repository, "ls-files", "-z", "--cached", "--recurse-submodules").output
+    others = git(repository, "ls-files", "-z", "--others", "--exclude-standard").output
+    for name in filter(None, (tracked + others).split("\0")):
         source, copy = repository / name, folder / name
-        if source.is_file():
+        if source.is_symlink() or source.is_file():
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, copy, follow_symlinks=False)
 
 
-def _export(repository: Path, tree: str, folder: Path, into: Path) -> None:
-    archive = into / "context.tar"
-    for argv in (
-        ["git", "-C", str(repository), "archive", "--format=tar", "-o", str(archive), tree],
-        ["tar", "-xf", str(archive), "-C", str(folder)],
-    ):
-        finished = run(argv, timeout=GIT_SECONDS)
-        if finished.code != 0:
-            raise Failed("the sources cannot be exported", got=finished.tail)
-    archive.unlink()
-    if (folder / ".gitmodules").exists():
-        raise Failed(
-            "the repository has submodules, which are not carried along yet",
-            where=".gitmodules",
-            next_step="copy the files into the repository",
+def _export(repository: Path, revision: str, prefix: str, folder: Path) -> None:
+    """Write a commit's files, those of its submodules included. Git's own filters (LFS) apply."""
+    with tempfile.TemporaryDirectory(prefix="model-deploy-export-") as scratch:
+        archive = Path(scratch) / "context.tar"
+        inside = ["--", prefix] if prefix else []  # not REVISION:prefix, which knows no .gitattributes above
+        depth = f"--strip-components={len(Path(prefix).parts)}"
+        for argv in (
+            ["git", "-C", str(repository), "archive", "--format=tar", "-o", str(archive), revision, *inside],
+            ["tar", "-xf", str(archive), "-C", str(folder), depth],
+        ):
+            finished = run(argv, timeout=GIT_SECONDS, env=NO_QUESTIONS)
+            if finished.code != 0:
+                raise Failed("the sources cannot be exported", got=finished.tail)
+        for submodule in submodules(repository, revision, prefix):
+            home = submodule.repository(repository, Path(scratch))
+            within = folder / Path(submodule.path).relative_to(prefix or ".")
+            within.mkdir(parents=True, exist_ok=True)
+            _export(home, submodule.revision, "", within)
+
+
+def _check_lfs(folder: Path) -> None:
+    """Pointers instead of files would be built into the image: a model of 130 bytes."""
+    pointers = [str(file.relative_to(folder)) for file in folder.rglob("*") if _is_pointer(file)]
+    if pointers:
+        raise BadInput(
+            f"{len(pointers)} files are in Git LFS, and only their pointers are here",
+            where=", ".join(pointers[:3]),
+            expected="git-lfs on this machine, and the files in the repository's LFS store",
+            next_step="apt-get install git-lfs && git lfs install && git lfs fetch",
         )
 
 
-def _git(folder: Path, *words: str) -> Finished:
-    argv = ["git", "-C", str(folder), *words]
-    return run(argv, timeout=GIT_SECONDS, env=NO_QUESTIONS)
+def _is_pointer(file: Path) -> bool:
+    if not file.is_file() or file.stat().st_size > LARGEST_POINTER:
+        return False
+    return file.read_bytes().startswith(b"version https://git-lfs.github.com/spec/")

@@ -18,7 +18,7 @@ from blocks.image_builder import TestsFailed
 from flows import pages
 from flows.deploying import deploy, settle_open_claims
 from flows.stopwatch import Stopwatch
-from flows.turn import stop_if_cancelled, turn
+from flows.turn import name_the_end, stop_if_cancelled, turn
 from releases.problem import BadInput, Unreachable
 from releases.release import Release
 from releases.smoke import checks_of
@@ -55,7 +55,12 @@ def _worth_retrying(_task: Any, _run: Any, state: Any) -> bool:
     return isinstance(state.result(raise_on_failure=False), Unreachable)
 
 
-@flow(name="release", flow_run_name="release {source} at {ref} to {environment}", validate_parameters=True)
+@flow(
+    name="release",
+    flow_run_name="release {source} at {ref} to {environment}",
+    on_failure=[name_the_end],
+    on_crashed=[name_the_end],
+)
 def release(
     source: Annotated[
         str, Field(description="Repository: a path on the worker's machine, or a git URL.")

@@ -12,14 +12,19 @@ from flows import pages
 from flows.deploying import deploy, settle_open_claims
 from flows.release import ReleaseResult
 from flows.stopwatch import Stopwatch
-from flows.turn import turn
+from flows.turn import name_the_end, turn
 from releases.problem import BadInput
 from releases.release import Release
 from releases.smoke import checks_of
 from releases.spec import SmokeCheck
 
 
-@flow(name="rollback", flow_run_name="rollback {service} in {environment}")
+@flow(
+    name="rollback",
+    flow_run_name="rollback {service} in {environment}",
+    on_failure=[name_the_end],
+    on_crashed=[name_the_end],
+)
 def rollback(
     service: Annotated[str, Field(description="The service's name.")],
     to: Annotated[str, Field(description="Release number or version; the last good one if empty.")] = "",

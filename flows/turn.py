@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 from prefect import get_run_logger
@@ -15,9 +16,10 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateType,
     FlowRunFilterTags,
 )
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.concurrency.sync import concurrency
 from prefect.context import FlowRunContext
+from prefect.states import Cancelled as CancelledState
 
 from releases.problem import Superseded, Unreachable
 
@@ -78,6 +80,22 @@ def stop_if_cancelled() -> None:
 
 class Cancelled(BaseException):
     """A person has cancelled the run."""
+
+
+def name_the_end(flow: Any, flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001 - Prefect's names
+    """A flow's hook: superseded and cancelled runs are neither failed nor crashed."""
+    try:
+        ended_by: object = state.result(raise_on_failure=False)
+    except BaseException as error:  # noqa: BLE001 - a crash is raised whatever was asked for
+        ended_by = error
+    if isinstance(ended_by, Superseded):
+        end: State[Any] = CancelledState(name="Superseded", message=str(ended_by))
+    elif isinstance(ended_by, Cancelled):
+        end = CancelledState(message="Cancelled by a person; what was live before is live.")
+    else:
+        return
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(flow_run.id, end, force=True)
 
 
 def current_run() -> UUID | None:

@@ -1,0 +1,137 @@
+"""Sources as people keep them: any ref, a folder, changes not committed, submodules, LFS."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from blocks.checkout import check_out
+from blocks.git import masked
+from releases.problem import BadInput, Unreachable
+
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+
+
+class Repository:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+        self.git("init", "--quiet", "--initial-branch=main")
+
+    def git(self, *words: str) -> str:
+        identity = ["-c", "user.name=t", "-c", "user.email=t@localhost", "-c", "protocol.file.allow=always"]
+        argv = ["git", "-C", str(self.folder), *identity, *words]
+        return subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip()
+
+    def commit(self, **files: str) -> str:
+        for name, text in files.items():
+            path = self.folder / name.replace("__", "/")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        self.git("add", "-A")
+        self.git("commit", "--quiet", "--allow-empty", "-m", "change")
+        return self.git("rev-parse", "HEAD")
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    made = Repository(tmp_path / "service")
+    made.commit(Dockerfile="FROM scratch", api__app="one")
+    return made
+
+
+def test_any_ref_is_exported_as_it_was(repository: Repository, tmp_path: Path) -> None:
+    first = repository.git("rev-parse", "HEAD")
+    repository.git("tag", "v1")
+    repository.git("branch", "other")
+    second = repository.commit(api__app="two")
+    for number, (ref, revision, text) in enumerate(
+        [("v1", first, "one"), ("other", first, "one"), (first[:10], first, "one"), ("HEAD", second, "two")]
+    ):
+        found = check_out(str(repository.folder), ref, "", tmp_path / str(number))
+        assert (found.revision, (found.folder / "api/app").read_text()) == (revision, text)
+        assert not found.dirty
+
+
+def test_a_folder_of_the_repository_has_a_tree_of_its_own(repository: Repository, tmp_path: Path) -> None:
+    before = check_out(str(repository.folder), "HEAD", "api", tmp_path / "1")
+    repository.commit(Dockerfile="FROM other")
+    after = check_out(str(repository.folder), "HEAD", "api/", tmp_path / "2")
+    assert [file.name for file in after.folder.iterdir()] == ["app"]
+    assert before.tree == after.tree, "a change elsewhere would have built it again"
+
+
+def test_a_url_is_fetched_and_its_branches_are_known(repository: Repository, tmp_path: Path) -> None:
+    repository.git("branch", "staging")
+    repository.commit(api__app="newer")
+    found = check_out(f"file://{repository.folder}", "staging", "", tmp_path / "1")
+    assert (found.folder / "api/app").read_text() == "one"
+
+
+def test_uncommitted_changes_are_taken_along_and_said(repository: Repository, tmp_path: Path) -> None:
+    repository.commit(**{".gitignore": "ignored"})
+    for name in ("new", "ignored"):
+        (repository.folder / name).write_text("x")
+    found = check_out(str(repository.folder), "HEAD", "", tmp_path / "1")
+    assert found.dirty
+    assert found.short.endswith("-dirty")
+    assert (found.folder / "new").exists()
+    assert not (found.folder / "ignored").exists()
+
+
+@pytest.mark.parametrize("source", ["its own folder", "a clone of its URL"])
+def test_submodules_come_along_nested_ones_too(tmp_path: Path, source: str) -> None:
+    inner, outer, top = (Repository(tmp_path / name) for name in ("inner", "outer", "top"))
+    inner.commit(weights="deep")
+    outer.git("submodule", "--quiet", "add", "../inner", "inside")
+    outer.commit(code="middle")
+    top.git("submodule", "--quiet", "add", str(outer.folder), "vendor/outer")
+    top.git("submodule", "--quiet", "update", "--init", "--recursive")
+    top.commit(Dockerfile="FROM scratch")
+    outer.commit(code="later, and not what the top names")
+    where = str(top.folder) if source == "its own folder" else f"file://{top.folder}"
+    found = check_out(where, "HEAD", "", tmp_path / "export")
+    assert (found.folder / "vendor/outer/code").read_text() == "middle"
+    assert (found.folder / "vendor/outer/inside/weights").read_text() == "deep"
+    vendor = check_out(where, "HEAD", "vendor", tmp_path / "folder")
+    assert (vendor.folder / "outer/code").read_text() == "middle"
+
+
+def test_a_submodule_that_cannot_be_fetched_is_named(tmp_path: Path) -> None:
+    inner, top = Repository(tmp_path / "inner"), Repository(tmp_path / "top")
+    inner.commit(a="1")
+    top.git("submodule", "--quiet", "add", str(inner.folder), "inner")
+    top.commit()
+    inner.folder.rename(tmp_path / "gone")
+    with pytest.raises(Unreachable, match="inner"):
+        check_out(f"file://{top.folder}", "HEAD", "", tmp_path / "export")
+
+
+def test_lfs_pointers_are_never_built_into_an_image(repository: Repository, tmp_path: Path) -> None:
+    repository.commit(**{"model.onnx": POINTER})
+    with pytest.raises(BadInput, match="git-lfs") as caught:
+        check_out(str(repository.folder), "HEAD", "", tmp_path / "1")
+    assert caught.value.where == "model.onnx"
+
+
+@pytest.mark.parametrize(
+    ("source", "ref", "path", "said"),
+    [
+        ("{repo}", "mian", "", "did you mean main"),
+        ("{repo}", "HEAD", "nowhere", "there is no folder nowhere"),
+        ("{repo}/../empty", "HEAD", "", "not a git repository"),
+        ("file:///nowhere/at/all", "HEAD", "", "cannot be fetched"),
+        ("{repo}", "--all", "", "there is no ref --all"),
+    ],
+)
+def test_what_is_not_there_is_said(
+    repository: Repository, tmp_path: Path, source: str, ref: str, path: str, said: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises((BadInput, Unreachable)) as caught:
+        check_out(source.format(repo=repository.folder), ref, path, tmp_path / "into")
+    assert said in str(caught.value)
+
+
+def test_credentials_in_a_url_are_never_shown() -> None:
+    assert masked("https://me:token@example.com/a.git") == "https://***@example.com/a.git"
