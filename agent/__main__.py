@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from agent.edge import Edge, EdgeError
 from agent.engine import PREFIX, Engine
+from agent.images import Images
 from agent.memory import Disk, write
 from agent.swapper import Node, Swapper
 from releases.desired import FORMAT, Desired, ServiceDesired
@@ -25,9 +26,9 @@ RETRY_SECONDS = 2.0
 class Agent:
     """Watches what is desired, runs one swapper per service, reports."""
 
-    def __init__(self, node: str, folder: Path, shared: Node) -> None:
+    def __init__(self, node: str, folder: Path, engine: Engine, edge: Edge, disk: Disk) -> None:
         self.folder = folder
-        self.shared = shared
+        self.shared = Node(engine, edge, disk, Images(engine, disk, self.needed))
         self.desired = Desired()
         self.status = NodeStatus(node=node, agent="1", at=datetime.now(UTC))
         self.swappers: dict[str, Swapper] = {}
@@ -74,6 +75,15 @@ class Agent:
     def wanted(self, service: str) -> ServiceDesired:
         """What the document says now."""
         return self.desired.of(service)
+
+    def needed(self) -> set[str]:
+        """The images that are live, confirmed or on trial."""
+        wanted = list(self.desired.services.values())
+        releases = [one.confirmed for one in wanted] + [
+            swapper.memory.confirmed for swapper in self.swappers.values()
+        ]
+        releases += [one.candidate.release for one in wanted if one.candidate]
+        return {release.image for release in releases if release is not None}
 
     def report(self, service: str, status: ServiceStatus) -> None:
         """Take a service's status and publish the whole, if anything is new."""
@@ -140,7 +150,7 @@ def main() -> None:
     given = parser.parse_args()
     engine = Engine(given.node, given.node, secrets=Path("/secrets"))
     edge = Edge(engine, given.edge_image, [int(port) for port in given.ports.split(",")])
-    agent = Agent(given.node, Path("/node"), Node(engine, edge, Disk(Path("/state"))))
+    agent = Agent(given.node, Path("/node"), engine, edge, Disk(Path("/state")))
     threading.Thread(target=serve, args=[agent], daemon=True).start()
     agent.look()
     while True:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import docker
-from docker.errors import DockerException, ImageNotFound, NotFound
+from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.types import LogConfig
 
 from agent.failure import StepFailed
@@ -72,6 +72,16 @@ class Engine:
                 f"the image cannot be pulled: {_words(error)}",
                 next_step=f"docker pull {image}",
             ) from error
+
+    def remove_image(self, image: str) -> bool:
+        """Remove an image; False while a container has it. One that is gone is fine."""
+        try:
+            self.client.images.remove(image)
+        except ImageNotFound:
+            return True
+        except APIError:
+            return False
+        return True
 
     def start(self, release: Release, slot: Slot, address: str, generation: int) -> None:
         """Create and start. Raises StepFailed."""

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from releases.swap import Clock, Memory
 
 _MEMORY = TypeAdapter(Memory)
+_IMAGES = TypeAdapter(dict[str, list[str]])
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 FIRST_ADDRESS = 10
 
@@ -42,13 +43,24 @@ class Disk:
         """Remember."""
         write(self.folder / f"{service}.json", _MEMORY.dump_json(memory))
 
+    def images(self) -> dict[str, list[str]]:
+        """The images each service has used here, newest first."""
+        try:
+            return _IMAGES.validate_json((self.folder / "images").read_bytes())
+        except (FileNotFoundError, ValidationError):
+            return {}
+
+    def save_images(self, images: dict[str, list[str]]) -> None:
+        """Remember them."""
+        write(self.folder / "images", _IMAGES.dump_json(images))
+
     def services(self) -> set[str]:
         """Every service that is remembered."""
-        return {path.stem for path in self.folder.glob("*.json")} - {"seats"}
+        return {path.stem for path in self.folder.glob("*.json")}
 
     def first_address(self, service: str) -> int:
         """The last number of the service's first address; given once, never to another."""
-        path = self.folder / "seats.json"
+        path = self.folder / "seats"  # no .json: that is a service's
         seats: list[str] = json.loads(path.read_bytes()) if path.exists() else []
         if service not in seats:
             seats.append(service)

@@ -11,6 +11,7 @@ from agent import haproxy, probe
 from agent.edge import Edge, EdgeError
 from agent.engine import Addresses, Engine
 from agent.failure import Interrupted, StepFailed
+from agent.images import Images
 from agent.memory import Disk, clock
 from releases import swap
 from releases.desired import ServiceDesired
@@ -43,6 +44,7 @@ class Node:
     engine: Engine
     edge: Edge
     disk: Disk
+    images: Images
 
 
 class Swapper:
@@ -67,6 +69,7 @@ class Swapper:
         self.seconds: dict[str, float] = {}
         self.generation = -1
         self.backoff = 0.0
+        self.behind = True  # the edge may not have been told what is remembered
 
     def run(self) -> None:
         """Swap for ever. A crash is reported and tried again; it never reaches the other services."""
@@ -84,6 +87,8 @@ class Swapper:
     def turn(self) -> float:
         """Take one step; seconds until the next look (0: at once)."""
         wanted, seen = self.wanted(), self._look()
+        if self.behind and self.memory.live is not None:
+            self._converge(wanted)
         if wanted.generation != self.generation:
             self.generation, self.seconds, self.backoff = wanted.generation, {}, 0.0
         before = self.memory
@@ -125,7 +130,7 @@ class Swapper:
         engine = self.node.engine
         match step:
             case swap.Pull(release):
-                engine.pull(release.image)
+                self.node.images.pull(self.service, release.image)
             case swap.Start(release, slot):
                 engine.start(release, slot, self.addresses.of(slot), wanted.generation)
             case swap.Restart(container):
@@ -167,11 +172,13 @@ class Swapper:
 
     def _remember(self, memory: Memory) -> None:
         """On disk before the edge is touched: an agent that dies in between says the same again."""
-        self.memory = memory
         self.node.disk.save(self.service, memory)
+        self.memory = memory
 
     def _converge(self, wanted: ServiceDesired) -> None:
+        self.behind = True
         self.node.edge.converge(self.at_the_edge(wanted))
+        self.behind = False
 
     def at_the_edge(self, wanted: ServiceDesired) -> haproxy.Service:
         """How the edge should serve this service, from what is remembered."""
@@ -224,6 +231,9 @@ class Swapper:
             if container.state is Running.running:
                 self.node.engine.keep_up(container)
         self._converge(wanted)
+        if wanted.confirmed is not None:
+            self.node.images.used(self.service, wanted.confirmed.image)
+        self.node.images.prune(self.service)
 
     def _report(self, phase: Phase) -> None:
         wanted, memory, trial = self.wanted(), self.memory, self.memory.trial
@@ -242,7 +252,7 @@ class Swapper:
             confirmed_generation=memory.confirmed_generation,
             candidate=wanted.candidate.release.number if wanted.candidate else None,
             reverts_in=left,
-            failure=failure,
+            failure=failure or memory.reverted.get(wanted.generation - 1),  # of the last trial
             reverted=dict(memory.reverted),
             public_port=release.public_port if release else None,
             message=self.message,

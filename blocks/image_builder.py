@@ -82,7 +82,7 @@ class ImageBuilder(Block):
         return [int(word.split("/")[0]) for word in shown.output.split() if word.endswith("/tcp")]
 
     def test(self, image: str, tests: Tests, on_line: Callable[[str], None]) -> TestReport:
-        """Run the tests in a container of the image. Raises Failed that names the first failing test."""
+        """Run the tests in a container of the image, and drop both. Raises Failed: the first failing test."""
         docker, name = find_docker(), f"model-deploy-tests-{uuid.uuid4().hex[:8]}"
         try:
             argv = [docker.path, "run", "--init", "--name", name, image, *tests.command]
@@ -90,6 +90,9 @@ class ImageBuilder(Block):
             report = self._report(docker, name, tests.junit)
         finally:
             run([docker.path, "rm", "--force", "--volumes", name], timeout=ASK_SECONDS)
+            run(
+                [docker.path, "image", "rm", "--no-prune", image], timeout=ASK_SECONDS
+            )  # the build cache stays
         if report.failed:
             first = report.failed[0]
             raise TestsFailed(f"{len(report.failed)} of {len(report.cases)} tests failed", first, report)

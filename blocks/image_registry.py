@@ -1,6 +1,7 @@
 """Any OCI registry, through the engine on this machine."""
 
 import time
+from contextlib import suppress
 from typing import Any
 
 import docker
@@ -45,11 +46,17 @@ class ImageRegistry(Block):
         return f"{repository}@{data.id}"
 
     def push(self, local: str, repository: str, tags: list[str]) -> str:
-        """Push under every tag; returns repository@digest. Retried where that can help. Raises Failed."""
-        digest = ""
+        """Push under every tag; returns repository@digest. Retried where that can help. Raises Failed.
+
+        The tags here are then taken away: what a node keeps, it keeps by digest, and removes by itself.
+        """
+        api, digest = self._client().api, ""
         for tag in tags:
-            self._client().api.tag(local, repository, tag, force=True)
+            api.tag(local, repository, tag, force=True)
             digest = self._push(repository, tag)
+        for name in (local, *(f"{repository}:{tag}" for tag in tags)):
+            with suppress(APIError):  # gone already
+                api.remove_image(name, noprune=True)
         return f"{repository}@{digest}"
 
     def _push(self, repository: str, tag: str) -> str:

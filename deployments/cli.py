@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from flows.release import ReleaseResult
 
 EXIT_CODES = """Exit codes: 0 done; 1 failed, and taken back where anything was live; 2 bad input;
-3 refused or superseded; 4 something needed does not answer; 130 interrupted."""
+3 refused or superseded; 4 something needed does not answer; 130 cancelled."""
 CODES = {problems.BadInput: 2, problems.Refused: 3, problems.Superseded: 3, problems.Unreachable: 4}
 
 app = typer.Typer(
@@ -46,8 +46,8 @@ def main() -> None:
         sys.stderr.write(f"error: {problem}\n")
         codes = [code for kind, code in CODES.items() if isinstance(problem, kind)]
         sys.exit(codes[0] if codes else 1)
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
+    except (KeyboardInterrupt, problems.Cancelled):
+        sys.stderr.write("cancelled; what was live before is live\n")
         sys.exit(130)
 
 

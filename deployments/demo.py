@@ -9,12 +9,13 @@ from urllib.parse import urlparse
 
 from blocks.command import run
 from deployments.cli import connected, say
-from deployments.load import requests_to
+from deployments.load import Request, running
 from deployments.local import bring_up
 from deployments.stack import ROOT
 from releases.problem import Failed, Problem
 
 FLOWER = {"sepal_length": 6.3, "sepal_width": 3.3, "petal_length": 6.0, "petal_width": 2.5}
+JSON = (("Content-Type", "application/json"),)
 LABELS = Path("serving/model/labels.json")
 
 
@@ -31,11 +32,15 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="model-deploy-demo-") as folder:
             wrong = wrong_version(Path(folder) / ROOT.name)
             port = urlparse(good.url).port or 80
-            with requests_to(port, "/predict", json.dumps(FLOWER).encode()) as answers:
+            asked = Request(port, "POST", "/predict", json.dumps(FLOWER).encode(), JSON)
+            with (
+                running(asked, rate=100, senders=2, keep_alive=True) as kept,
+                running(asked, rate=100, senders=2, keep_alive=False) as fresh,
+            ):
                 refusal = refused(lambda: release(source=str(wrong), environment="local"))
     print(f"  taken back: {refusal.what}\n    expected: {refusal.expected}\n    got: {refusal.got}")
-    lost = len(answers.failures)
-    print(f"  {lost} of {answers.total} requests failed meanwhile {answers.failures[:3] or ''}")
+    failures = kept.failures + fresh.failures
+    print(f"  {len(failures)} of {kept.total + fresh.total} requests failed meanwhile {failures[:3] or ''}")
     print("\n==> steps of the release")
     for step, seconds in good.seconds.items():
         print(f"  {step:<20} {seconds:8.2f} s")
@@ -45,7 +50,7 @@ def main() -> int:
     print(f"try it      curl -s {good.url}/predict {sent}")
     print(f"Prefect UI  {interface}")
     print("take away   script/down")
-    return 1 if lost else 0
+    return 1 if failures else 0
 
 
 def wrong_version(folder: Path) -> Path:

@@ -1,52 +1,96 @@
-"""A bounded stream of requests while something happens, and how many of them failed."""
+"""A bounded stream of requests against a service on this machine, and what came of each."""
 
 import http.client
+import statistics
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-LIMIT_SECONDS = 300.0
-PAUSE = 0.01
-
 
 @dataclass
-class Answers:
-    """What came of the requests."""
+class Result:
+    """What came of the requests. Times in seconds."""
 
-    total: int = 0
+    latencies: list[float] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    releases: set[str] = field(default_factory=set)
+
+    @property
+    def total(self) -> int:
+        """Requests sent."""
+        return len(self.latencies) + len(self.failures)
+
+    def percentile(self, per_cent: int) -> float:
+        """Latency that so many per cent of the answered requests stayed under."""
+        if len(self.latencies) < 2:  # noqa: PLR2004 - no quantiles of one
+            return self.latencies[0] if self.latencies else float("nan")
+        return statistics.quantiles(self.latencies, n=100)[per_cent - 1]
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request, sent again and again."""
+
+    port: int
+    method: str = "GET"
+    path: str = "/"
+    body: bytes = b""
+    headers: tuple[tuple[str, str], ...] = ()
+    timeout: float = 10.0
 
 
 @contextmanager
-def requests_to(port: int, path: str, body: bytes) -> Iterator[Answers]:
-    """Send the request again and again from two threads, one keeping its connection, one not."""
-    answers, stop = Answers(), threading.Event()
-    ends = time.monotonic() + LIMIT_SECONDS
+def running(
+    request: Request, *, rate: float, senders: int = 8, keep_alive: bool = True, limit: float = 600
+) -> Iterator[Result]:
+    """Send `rate` requests a second while the block runs, at most `limit` seconds."""
+    result, lock, stop = Result(), threading.Lock(), threading.Event()
+    ends = time.monotonic() + limit
 
-    def send(*, keep_alive: bool) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-        while not stop.wait(PAUSE) and time.monotonic() < ends:
-            answers.total += 1
-            try:
-                connection.request("POST", path, body, {"Content-Type": "application/json"})
-                answer = connection.getresponse()
-                answer.read()
-                if answer.status != 200:  # noqa: PLR2004 - OK
-                    answers.failures.append(f"HTTP {answer.status}")
-            except (OSError, http.client.HTTPException) as error:
-                answers.failures.append(f"{type(error).__name__}: {error}")
+    def send() -> None:
+        connection = None
+        due = time.monotonic()
+        while not stop.is_set() and time.monotonic() < ends:
+            due += senders / rate
+            connection = _one(request, connection, result, lock)
+            if not keep_alive and connection is not None:
                 connection.close()
-            if not keep_alive:
-                connection.close()
+                connection = None
+            stop.wait(max(0.0, due - time.monotonic()))
 
-    threads = [threading.Thread(target=send, kwargs={"keep_alive": kind}) for kind in (True, False)]
+    threads = [threading.Thread(target=send, daemon=True) for _ in range(senders)]
     for thread in threads:
         thread.start()
     try:
-        yield answers
+        yield result
     finally:
         stop.set()
         for thread in threads:
-            thread.join()
+            thread.join(request.timeout + 5)
+
+
+def _one(
+    request: Request, connection: http.client.HTTPConnection | None, result: Result, lock: threading.Lock
+) -> http.client.HTTPConnection | None:
+    """Send once; the connection to go on with, or None."""
+    started = time.monotonic()
+    try:
+        connection = connection or http.client.HTTPConnection(
+            "127.0.0.1", request.port, timeout=request.timeout
+        )
+        connection.request(request.method, request.path, request.body or None, dict(request.headers))
+        answer = connection.getresponse()
+        answer.read()
+    except (OSError, http.client.HTTPException) as error:
+        with lock:
+            result.failures.append(f"{type(error).__name__}: {error}")
+        return None
+    with lock:
+        if answer.status < 500:  # noqa: PLR2004 - the server's fault from there on
+            result.latencies.append(time.monotonic() - started)
+            result.releases.add(answer.headers.get("X-Model-Deploy-Release", ""))
+        else:
+            result.failures.append(f"HTTP {answer.status}")
+    return None if answer.will_close else connection

@@ -40,9 +40,10 @@ def deploy(
     """Bring a claimed release to its users, or take it back. Raises Problem, after the way back is done."""
     target, token = environment.target, secrets.token_urlsafe(24)
     url = target.url(release.public_port)
+    former = target.desired(release.service).confirmed
     with _recorded(environment, release, watch), watch.step("deploy"):
         generation = target.propose(release, hashlib.sha256(token.encode()).hexdigest())
-    with _recorded(environment, release, watch), _reverting(environment, release, generation):
+    with _recorded(environment, release, watch), _reverting(environment, release, generation, former):
         with watch.step("start"):
             limit = PULL_LIMIT + release.run.health.timeout
             _await(environment, release, generation, _is(Phase.verify), limit)
@@ -62,13 +63,26 @@ def deploy(
 
 
 def settle_open_claims(environment: Environment, service: str) -> None:
-    """Give every claim whose controller died the outcome that the node shows."""
-    ledger, status = environment.ledger(service), environment.target.status(service)
-    for entry in ledger.entries():
-        if entry.outcome is None:
-            verdict = Verdict.confirmed if status.confirmed == entry.release.number else Verdict.reverted
-            reason = "settled by a later run: the run that made this release ended before it had a verdict"
-            _record(environment, entry.release, verdict, reason, status.live, {})
+    """Take back what a dead controller left on trial, and give its claims the outcome that the node shows.
+
+    Only for who holds the turn: nobody else is deploying.
+    """
+    ledger = environment.ledger(service)
+    unsettled = [entry.release for entry in ledger.entries() if entry.outcome is None]
+    if not unsettled:
+        return
+    wanted, live = environment.target.desired(service), ledger.live()
+    if wanted.candidate is not None:
+        _take_back(environment, wanted.candidate.release, wanted.generation, None)
+    elif wanted.generation in environment.target.status(service).reverted:  # confirmed too late
+        _put_back(environment, service, wanted.generation, live.release if live else None)
+    else:
+        _at_rest(environment, service, wanted.generation)
+    status = environment.target.status(service)
+    for release in unsettled:
+        verdict = Verdict.confirmed if status.confirmed == release.number else Verdict.reverted
+        reason = "settled by a later run: the run that made this release ended before it had a verdict"
+        _record(environment, release, verdict, reason, status.live, {})
 
 
 def _bake(environment: Environment, release: Release, generation: int, seconds: float) -> None:
@@ -104,12 +118,14 @@ def _confirmed(generation: int) -> Callable[[ServiceStatus], bool]:
 
 
 @contextmanager
-def _reverting(environment: Environment, release: Release, generation: int) -> Iterator[None]:
+def _reverting(
+    environment: Environment, release: Release, generation: int, former: Release | None
+) -> Iterator[None]:
     """Whatever ends the block early (a failure, a cancel, a signal) takes the release back."""
     try:
         yield
     except BaseException as error:
-        live = _take_back(environment, release, generation)
+        live = _take_back(environment, release, generation, former)
         if isinstance(error, Problem):
             said = f"release {live} is live" if live else "nothing is live"
             error.what = f"release {release.number} was taken back: {error.what}; {said}"
@@ -117,21 +133,31 @@ def _reverting(environment: Environment, release: Release, generation: int) -> I
         raise
 
 
-def _take_back(environment: Environment, release: Release, generation: int) -> int | None:
+def _take_back(
+    environment: Environment, release: Release, generation: int, former: Release | None
+) -> int | None:
+    """The release is neither wanted nor live any more; the number of what is live."""
     target, service = environment.target, release.service
     try:
-        if generation not in target.status(service).reverted:
-            newer = target.revert(service, generation)
-            rest = {Phase.live, Phase.drain, Phase.idle}
-            return target.wait_for(service, newer, lambda status: status.phase in rest, NODE_SLACK).live
-        done = {Phase.reverted}
-        deadline = time.monotonic() + NODE_SLACK
-        while target.status(service).phase not in done and time.monotonic() < deadline:
-            time.sleep(0.03)
+        wanted = target.desired(service)
+        if wanted.generation == generation and wanted.candidate is not None:
+            _at_rest(environment, service, target.revert(service, generation))
+        elif wanted.generation == generation:  # confirmed, but the node did not say so
+            _put_back(environment, service, generation, former)
     except Problem as problem:
         # The node takes an unconfirmed release back by itself at the end of its window.
         get_run_logger().warning("the revert could not be asked for: %s", problem)
     return target.status(service).live
+
+
+def _put_back(environment: Environment, service: str, generation: int, former: Release | None) -> None:
+    _at_rest(environment, service, environment.target.put_back(service, generation, former))
+
+
+def _at_rest(environment: Environment, service: str, generation: int) -> None:
+    """Wait until the node has done what the generation says. Raises Unreachable."""
+    rest = {Phase.live, Phase.drain, Phase.idle, Phase.reverted}
+    environment.target.wait_for(service, generation, lambda status: status.phase in rest, NODE_SLACK)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
+from uuid import uuid4
 
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -144,7 +145,7 @@ def find_or_make_image(
                 "these sources were tested and built before: %s is used, tests and build are skipped", found
             )
             return found, True
-    local = f"model-deploy-build/{sources.service}:{sources.key or sources.checkout.short}"
+    local = f"model-deploy-build/{sources.service}:{sources.checkout.short}-{uuid4().hex[:8]}"
     with watch.step("tests and build"):
         tests = run_tests.submit(where, sources, local)
         build = build_image.submit(where, sources, local)

@@ -21,7 +21,7 @@ from prefect.concurrency.sync import concurrency
 from prefect.context import FlowRunContext
 from prefect.states import Cancelled as CancelledState
 
-from releases.problem import Superseded, Unreachable
+from releases.problem import Cancelled, Superseded, Unreachable
 
 # Prefect logs every look at a place that is taken as an error.
 logging.getLogger("prefect._internal.concurrency").setLevel(logging.CRITICAL)
@@ -76,10 +76,6 @@ def stop_if_cancelled() -> None:
         state = client.read_flow_run(run_id).state
     if state is not None and state.type in ENDING:
         raise Cancelled
-
-
-class Cancelled(BaseException):
-    """A person has cancelled the run."""
 
 
 def name_the_end(flow: Any, flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001 - Prefect's names

@@ -90,17 +90,23 @@ def revert(now: ServiceDesired, generation: int) -> ServiceDesired:
     return ServiceDesired(generation=now.generation + 1, confirmed=now.confirmed, candidate=None)
 
 
-def put_back(now: ServiceDesired, release: Release | None) -> ServiceDesired:
-    """Make `release` the confirmed one everywhere, whatever was tried, under a new generation."""
-    return ServiceDesired(generation=now.generation + 1, confirmed=release, candidate=None)
+def put_back(now: ServiceDesired, generation: int, former: Release | None) -> ServiceDesired:
+    """Make `former` the confirmed release again where this generation's was not. Raises Superseded."""
+    if now.generation != generation:
+        raise _moved(now, f"generation {generation}")
+    return ServiceDesired(generation=now.generation + 1, confirmed=former, candidate=None)
 
 
 def _candidate_of(now: ServiceDesired, generation: int) -> Candidate:
     if now.generation != generation or now.candidate is None:
-        raise Superseded(
-            "somebody else has changed this service meanwhile",
-            expected=f"generation {generation} with a candidate",
-            got=f"generation {now.generation}, {'a' if now.candidate else 'no'} candidate",
-            next_step="model-deploy status",
-        )
+        raise _moved(now, f"generation {generation} with a candidate")
     return now.candidate
+
+
+def _moved(now: ServiceDesired, expected: str) -> Superseded:
+    return Superseded(
+        "somebody else has changed this service meanwhile",
+        expected=expected,
+        got=f"generation {now.generation}, {'a' if now.candidate else 'no'} candidate",
+        next_step="model-deploy status",
+    )

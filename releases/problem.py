@@ -43,3 +43,7 @@ class Unreachable(Problem):
 
 class Failed(Problem):
     """A step was tried and did not succeed."""
+
+
+class Cancelled(BaseException):
+    """A person has cancelled the run. No failure: nothing that handles those may swallow it."""

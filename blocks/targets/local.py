@@ -146,6 +146,14 @@ class LocalTarget(Block):
             self.folder, service, lambda now: desire.revert(now, generation)
         ).generation
 
+    def put_back(self, service: str, generation: int, former: Release | None) -> int:
+        """Make the former release the confirmed one again; the new generation. Raises Superseded."""
+
+        def make(now: ServiceDesired) -> ServiceDesired:
+            return desire.put_back(now, generation, former)
+
+        return desired_file.change(self.folder, service, make).generation
+
     def status(self, service: str) -> ServiceStatus:
         """What the agent says of the service."""
         return self.node_status().services.get(service, ServiceStatus())

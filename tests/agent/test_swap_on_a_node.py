@@ -7,10 +7,10 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from bench.load import Request, running
+from bench.node import LocalNode
+from deployments.load import Request, running
 from releases.problem import Failed
 from releases.status import CANDIDATE_HEADER, RELEASE_HEADER, Phase
-from tests.conftest import LocalNode
 
 pytestmark = pytest.mark.containers
 

@@ -1,5 +1,6 @@
 """A service small enough to start in a moment; BEHAVIOUR says how it misbehaves."""
 
+import itertools
 import os
 import sys
 import threading
@@ -7,6 +8,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 BEHAVIOUR = os.environ.get("BEHAVIOUR", "")
+ASKED = itertools.count(1)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -15,8 +17,13 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path.startswith("/slow"):
             time.sleep(2)
+        if BEHAVIOUR == "too slow":
+            time.sleep(0.8)
         sick = BEHAVIOUR == "never healthy" and self.path == "/healthz"
-        word = "wrong" if BEHAVIOUR == "wrong" else "right"
+        wrong = BEHAVIOUR == "wrong" or (
+            BEHAVIOUR == "wrong at first" and self.path == "/" and next(ASKED) < 3
+        )
+        word = "wrong" if wrong else "right"
         body = f'{{"answer": "{word}", "release": "{os.environ.get("RELEASE", "")}"}}'.encode()
         self.send_response(503 if sick else 200)
         self.send_header("Content-Type", "application/json")

@@ -1,0 +1,158 @@
+"""`model-deploy` commands in processes of their own, forked from one that has imported everything.
+
+Importing Prefect takes seconds; a suite that starts a hundred commands would spend most of its time on it.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+START_SECONDS = 90.0
+
+
+@dataclass(frozen=True)
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command that was started."""
+
+    base: Path
+
+    @property
+    def output(self) -> str:
+        return self.base.with_suffix(".out").read_text()
+
+    def wait_for(self, step: str, seconds: float = 90) -> None:
+        """Until the step's line is printed: it has ended, and the next one has begun."""
+        wait_until(
+            lambda: self.ended or any(line.strip().startswith(step) for line in self.output.splitlines()),
+            seconds,
+        )
+
+    @property
+    def ended(self) -> bool:
+        return self.base.with_suffix(".code").exists()
+
+    def signal(self, number: int) -> None:
+        os.kill(int(self.base.with_suffix(".pid").read_text()), number)
+
+    def kill(self) -> None:
+        self.signal(signal.SIGKILL)
+        self.wait()
+
+    def wait(self, seconds: float = 180) -> Done:
+        wait_until(lambda: self.ended, seconds)
+        code = int(self.base.with_suffix(".code").read_text())
+        return Done(code, self.output, self.base.with_suffix(".err").read_text())
+
+
+class Controllers:
+    """Starts commands."""
+
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.numbers = count(1)
+        self.log = (folder / "server.log").open("wb")
+        self.server = subprocess.Popen(
+            [sys.executable, str(Path(__file__))],
+            stdin=subprocess.PIPE,
+            stdout=self.log,
+            stderr=self.log,
+            env=environment,
+            cwd=Path(__file__).parent.parent,
+        )
+
+    def start(self, *arguments: str, cwd: Path) -> Command:
+        base = self.folder / f"{next(self.numbers):03}-{arguments[0]}"
+        order = {"arguments": arguments, "cwd": str(cwd), "base": str(base)}
+        assert self.server.stdin is not None
+        self.server.stdin.write(json.dumps(order).encode() + b"\n")
+        self.server.stdin.flush()
+        wait_until(base.with_suffix(".pid").exists, START_SECONDS)
+        return Command(base)
+
+    def close(self) -> None:
+        self.server.terminate()
+        self.server.wait(10)
+        self.log.close()
+
+
+def wait_until(condition, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"it has not come true within {seconds:.0f} s"
+        time.sleep(0.02)
+
+
+def serve() -> None:
+    """Import, then fork a child for every order on stdin; the child runs the command."""
+    from deployments.cli import connected
+
+    with connected(quiet=True):
+        import flows.release
+        import flows.rollback  # noqa: F401 - this is what the forking is for
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the waiters are nobody's business
+    for line in sys.stdin:
+        order = json.loads(line)
+        if os.fork() == 0:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            _wait_for_child(order)
+
+
+def _wait_for_child(order: dict) -> None:
+    base = Path(order["base"])
+    for suffix in (".out", ".err"):
+        base.with_suffix(suffix).touch()
+    child = os.fork()
+    if child == 0:
+        _run(order, base)
+    _write(base.with_suffix(".pid"), str(child))
+    _, status = os.waitpid(child, 0)
+    _write(base.with_suffix(".code"), str(os.waitstatus_to_exitcode(status)))
+    os._exit(0)
+
+
+def _run(order: dict, base: Path) -> None:
+    os.setsid()
+    os.chdir(order["cwd"])
+    for number, suffix in ((1, ".out"), (2, ".err")):
+        os.dup2(os.open(base.with_suffix(suffix), os.O_WRONLY | os.O_APPEND), number)
+    sys.argv = ["model-deploy", *order["arguments"]]
+    code = 0
+    try:
+        from deployments.cli import main
+
+        main()
+    except SystemExit as ended:
+        code = int(ended.code or 0)
+    except BaseException:  # noqa: BLE001 - what python itself would do: a traceback, and 1
+        import traceback
+
+        traceback.print_exc()
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _write(path: Path, text: str) -> None:
+    fresh = path.with_suffix(".new")
+    fresh.write_text(text)
+    fresh.rename(path)
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parent.parent))
+    serve()
