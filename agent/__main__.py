@@ -111,7 +111,7 @@ class Agent:
                     service = event["Actor"]["Attributes"].get(f"{PREFIX}.service")
                     if service in self.swappers:
                         self.swappers[service].wake.set()
-            except DockerException:
+            except (DockerException, OSError):
                 pass
             time.sleep(RETRY_SECONDS)
 
@@ -157,7 +157,7 @@ def main() -> None:
         try:
             edge.ensure()
             break
-        except (EdgeError, DockerException) as error:
+        except (EdgeError, DockerException, OSError) as error:
             print(f"the edge is not up: {error}", flush=True)  # noqa: T201 - the container's log
             time.sleep(RETRY_SECONDS)
     threading.Thread(target=agent.listen, daemon=True).start()

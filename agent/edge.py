@@ -137,7 +137,7 @@ class Edge:
             host_config=api.create_host_config(
                 binds={f"{self.engine.node}-edge": {"bind": haproxy.FOLDER, "mode": "rw"}},
                 port_bindings={port: ("127.0.0.1", port) for port in self.ports},
-                restart_policy={"Name": "unless-stopped"},
+                restart_policy={"Name": "always"},
                 log_config={"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}},
             ),
             networking_config=api.create_networking_config(

@@ -64,8 +64,11 @@ class Engine:
 
     def pull(self, image: str) -> None:
         """Pull by digest. Raises StepFailed."""
+        puller: Any = self.puller.api
         try:
-            self.puller.images.pull(image)
+            # `images.pull` would read over an error in the stream and complain of a missing image
+            for line in puller.pull(image, stream=True, decode=True):
+                _raise_error(line)
         except DockerException as error:
             raise StepFailed(
                 Phase.pull,
@@ -112,8 +115,11 @@ class Engine:
             raise StepFailed(Phase.start, f"the container does not start: {_words(error)}") from error
 
     def keep_up(self, container: Container) -> None:
-        """Once confirmed, the engine itself brings the container back."""
-        self.api.update_container(container.id, restart_policy={"Name": "unless-stopped"})
+        """Once confirmed, the engine itself brings the container back.
+
+        Not `unless-stopped`: an engine that was killed stops those, and leaves them stopped (tried, 20.10).
+        """
+        self.api.update_container(container.id, restart_policy={"Name": "always"})
 
     def stop(self, container: Container, grace: float) -> None:
         """Stop with time to finish; a container that is gone is fine."""
@@ -219,3 +225,9 @@ def _exit_reason(state: dict[str, Any]) -> str | None:
 
 def _words(error: DockerException) -> str:
     return str(getattr(error, "explanation", None) or error)[:400]
+
+
+def _raise_error(line: dict[str, str]) -> None:
+    """What a pull's stream says went wrong."""
+    if "error" in line:
+        raise DockerException(line["error"])

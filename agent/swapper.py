@@ -2,7 +2,9 @@
 
 import threading
 import time
+import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from docker.errors import DockerException
@@ -77,10 +79,13 @@ class Swapper:
             self.wake.clear()
             try:
                 pause = self.turn()
-            except (DockerException, EdgeError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, the others go on and so does this one
                 self.message = f"{type(error).__name__}: {error}"[:400]
                 pause = self._back_off()
-                self._report(Phase.idle)
+                if not isinstance(error, DockerException | EdgeError | OSError):
+                    traceback.print_exc()
+                with suppress(DockerException, OSError):  # the engine may be what is away
+                    self._report(Phase.idle)
             if pause:
                 self.wake.wait(pause)
 

@@ -76,13 +76,20 @@ class ImageBuilder(Block):
             raise Failed("the image cannot be built", where=build.dockerfile, got=finished.tail)
         return tag
 
+    def forget(self, repository: str) -> None:
+        """Drop every tag of a repository on this machine; the build cache stays."""
+        listed = [find_docker().path, "image", "ls", "--format", "{{.Repository}}:{{.Tag}}", repository]
+        tags = run(listed, timeout=ASK_SECONDS).output.split()
+        if tags:
+            run([find_docker().path, "image", "rm", "--no-prune", *tags], timeout=ASK_SECONDS)
+
     def exposed(self, image: str) -> list[int]:
         """The ports that the image says it listens on."""
         shown = run([find_docker().path, "image", "inspect", "--format", _PORTS, image], timeout=ASK_SECONDS)
         return [int(word.split("/")[0]) for word in shown.output.split() if word.endswith("/tcp")]
 
     def test(self, image: str, tests: Tests, on_line: Callable[[str], None]) -> TestReport:
-        """Run the tests in a container of the image, and drop both. Raises Failed: the first failing test."""
+        """Run the tests in a container of the image. Raises Failed that names the first failing test."""
         docker, name = find_docker(), f"model-deploy-tests-{uuid.uuid4().hex[:8]}"
         try:
             argv = [docker.path, "run", "--init", "--name", name, image, *tests.command]

@@ -54,9 +54,9 @@ class ImageRegistry(Block):
         for tag in tags:
             api.tag(local, repository, tag, force=True)
             digest = self._push(repository, tag)
-        for name in (local, *(f"{repository}:{tag}" for tag in tags)):
+        for tag in tags:
             with suppress(APIError):  # gone already
-                api.remove_image(name, noprune=True)
+                api.remove_image(f"{repository}:{tag}", noprune=True)
         return f"{repository}@{digest}"
 
     def _push(self, repository: str, tag: str) -> str:
@@ -96,8 +96,11 @@ class ImageRegistry(Block):
 
     def pull(self, image: str) -> None:
         """Have the image on this machine. Raises Unreachable."""
+        api: Any = self._client(PUSH_SECONDS).api
         try:
-            self._client(PUSH_SECONDS).images.pull(image, auth_config=self._login())
+            # `images.pull` would read over an error in the stream
+            for line in api.pull(image, stream=True, decode=True, auth_config=self._login()):
+                _raise_error(line)
         except DockerException as error:
             raise Unreachable(f"{image} cannot be pulled", got=str(error)[:300]) from error
 
@@ -116,3 +119,9 @@ class ImageRegistry(Block):
             raise Unreachable(
                 "the container engine does not answer", next_step="model-deploy doctor"
             ) from error
+
+
+def _raise_error(line: dict[str, str]) -> None:
+    """What a pull's stream says went wrong."""
+    if "error" in line:
+        raise DockerException(line["error"])

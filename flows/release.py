@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
-from uuid import uuid4
 
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -145,16 +144,20 @@ def find_or_make_image(
                 "these sources were tested and built before: %s is used, tests and build are skipped", found
             )
             return found, True
-    local = f"model-deploy-build/{sources.service}:{sources.checkout.short}-{uuid4().hex[:8]}"
-    with watch.step("tests and build"):
-        tests = run_tests.submit(where, sources, local)
-        build = build_image.submit(where, sources, local)
-        wait([tests, build])
-        tests.result()
-        build.result()
-    with watch.step("push"):
-        tags = [f"src-{sources.key}"] if sources.key else []
-        return push_image(where, local, repository, [*tags, sources.checkout.short]), False
+    builds = f"model-deploy-build/{where.name}-{sources.service}"  # ours alone, for as long as our turn is
+    local = f"{builds}:{sources.checkout.short}"
+    try:
+        with watch.step("tests and build"):
+            tests = run_tests.submit(where, sources, local)
+            build = build_image.submit(where, sources, local)
+            wait([tests, build])
+            tests.result()
+            build.result()
+        with watch.step("push"):
+            tags = [f"src-{sources.key}"] if sources.key else []
+            return push_image(where, local, repository, [*tags, sources.checkout.short]), False
+    finally:
+        where.builder.forget(builds)
 
 
 @task(name="tests", cache_policy=NO_CACHE)

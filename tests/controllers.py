@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -35,17 +36,19 @@ class Command:
 
     def wait_for(self, step: str, seconds: float = 90) -> None:
         """Until the step's line is printed: it has ended, and the next one has begun."""
-        wait_until(
-            lambda: self.ended or any(line.strip().startswith(step) for line in self.output.splitlines()),
-            seconds,
-        )
+        wait_until(lambda: self.ended or self.has_done(step), seconds)
+        assert self.has_done(step), f"it ended without {step!r}: {self.output}"
+
+    def has_done(self, step: str) -> bool:
+        return any(line.strip().startswith(f"{step}  ") for line in self.output.splitlines())
 
     @property
     def ended(self) -> bool:
         return self.base.with_suffix(".code").exists()
 
     def signal(self, number: int) -> None:
-        os.kill(int(self.base.with_suffix(".pid").read_text()), number)
+        with suppress(ProcessLookupError):  # it has just ended
+            os.kill(int(self.base.with_suffix(".pid").read_text()), number)
 
     def kill(self) -> None:
         self.signal(signal.SIGKILL)

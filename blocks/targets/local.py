@@ -289,7 +289,7 @@ class LocalTarget(Block):
             host_config=api.create_host_config(
                 binds=binds,
                 init=True,
-                restart_policy={"Name": "unless-stopped"},
+                restart_policy={"Name": "always"},
                 log_config={"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}},
             ),
             networking_config=api.create_networking_config(

@@ -27,7 +27,7 @@ def ensure_registry(docker: DockerClient, node: str, port: int) -> str:
 def start_command(docker: DockerClient, node: str, port: int) -> list[str]:
     """The command that starts it; only this machine reaches the port."""
     return [
-        *(docker.path, "run", "--detach", "--restart", "unless-stopped"),
+        *(docker.path, "run", "--detach", "--restart", "always"),
         *("--name", f"{node}-registry", "--label", f"model-deploy.node={node}"),
         *("--publish", f"127.0.0.1:{port}:5000", "--volume", f"{node}-registry:/var/lib/registry"),
         *("--log-opt", "max-size=10m", "--log-opt", "max-file=3"),

@@ -11,14 +11,13 @@ pytestmark = pytest.mark.containers
 BEFORE_THE_SWITCH = [
     "check out",
     "reach the node",
-    "look for the image",
     "tests and build",
     "push",
     "deploy",
     "start",
     "smoke test",
 ]
-AFTER_THE_SWITCH = ["switch", "smoke test after", "bake"]
+AFTER_THE_SWITCH = ["switch", "smoke test after"]
 
 
 @pytest.mark.timeout(600)
