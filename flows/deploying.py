@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from prefect import get_run_logger
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
 
 from blocks.environment import Environment
 from blocks.smoke import CheckResult, run_checks
@@ -19,6 +20,7 @@ from releases.release import Outcome, Release, Verdict
 from releases.spec import SmokeCheck
 from releases.status import Phase, ServiceStatus
 
+STEPS = ["deploy", "start", "smoke test", "switch", "smoke test after", "bake", "confirm"]
 SHARE_OF_WINDOW = 0.8  # a bake as long as the window would be reverted by the node
 NODE_SLACK = 30.0
 PULL_LIMIT = 900.0
@@ -34,6 +36,16 @@ class Deployed:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Trial:
+    """A release that stands as a candidate."""
+
+    environment: Environment
+    release: Release
+    generation: int
+    url: str
+
+
 def deploy(
     environment: Environment, release: Release, checks: list[SmokeCheck], bake: float, watch: Stopwatch
 ) -> Deployed:
@@ -43,22 +55,20 @@ def deploy(
     former = target.desired(release.service).confirmed
     with _recorded(environment, release, watch), watch.step("deploy"):
         generation = target.propose(release, hashlib.sha256(token.encode()).hexdigest())
+    trial = Trial(environment, release, generation, url)
     with _recorded(environment, release, watch), _reverting(environment, release, generation, former):
         with watch.step("start"):
-            limit = PULL_LIMIT + release.run.health.timeout
-            _await(environment, release, generation, _is(Phase.verify), limit)
+            start(trial)
         with watch.step("smoke test"):
-            results = run_checks(checks, url, release.number, token, stop_if_cancelled)
+            results = smoke_test(trial, checks, token)
         with watch.step("switch"):
-            target.shift(release.service, generation, 100)
-            _await(environment, release, generation, _is(Phase.bake), NODE_SLACK)
+            switch(trial)
         with watch.step("smoke test after"):
-            run_checks(checks, url, release.number, None, stop_if_cancelled)
+            smoke_test.with_options(task_run_name="smoke test after")(trial, checks, None)
         with watch.step("bake"):
-            _bake(environment, release, generation, bake)
+            watch_it(trial, bake)
         with watch.step("confirm"):
-            target.confirm(release.service, generation)
-            _await(environment, release, generation, _confirmed(generation), NODE_SLACK)
+            confirm(trial)
     return Deployed(release, url, results, watch.seconds)
 
 
@@ -85,19 +95,40 @@ def settle_open_claims(environment: Environment, service: str) -> None:
         _record(environment, release, verdict, reason, status.live, {})
 
 
-def _bake(environment: Environment, release: Release, generation: int, seconds: float) -> None:
+@task(task_run_name="start", cache_policy=NO_CACHE)
+def start(trial: Trial) -> None:
+    """Wait until the node has pulled, started and probed the candidate, and marked requests reach it."""
+    _await(trial, _is(Phase.verify), PULL_LIMIT + trial.release.run.health.timeout)
+
+
+@task(task_run_name="smoke test", cache_policy=NO_CACHE)
+def smoke_test(trial: Trial, checks: list[SmokeCheck], token: str | None) -> list[CheckResult]:
+    """Ask from outside: with the token the candidate, without it whoever serves users."""
+    return run_checks(checks, trial.url, trial.release.number, token, stop_if_cancelled)
+
+
+@task(task_run_name="switch", cache_policy=NO_CACHE)
+def switch(trial: Trial) -> None:
+    """Give the candidate all traffic; the old one stays warm."""
+    trial.environment.target.shift(trial.release.service, trial.generation, 100)
+    _await(trial, _is(Phase.bake), NODE_SLACK)
+
+
+@task(task_run_name="bake", cache_policy=NO_CACHE)
+def watch_it(trial: Trial, seconds: float) -> None:
     """Watch the node for as long as asked, but leave time to confirm within the window."""
-    ends = time.monotonic() + min(seconds, SHARE_OF_WINDOW * release.confirm_window)
-    _await(environment, release, generation, lambda _: time.monotonic() >= ends, seconds + NODE_SLACK)
+    ends = time.monotonic() + min(seconds, SHARE_OF_WINDOW * trial.release.confirm_window)
+    _await(trial, lambda _: time.monotonic() >= ends, seconds + NODE_SLACK)
 
 
-def _await(
-    environment: Environment,
-    release: Release,
-    generation: int,
-    arrived: Callable[[ServiceStatus], bool],
-    seconds: float,
-) -> ServiceStatus:
+@task(task_run_name="confirm", cache_policy=NO_CACHE)
+def confirm(trial: Trial) -> None:
+    """Make it the release that the node keeps, and wait until the node says so."""
+    trial.environment.target.confirm(trial.release.service, trial.generation)
+    _await(trial, lambda status: status.confirmed_generation == trial.generation, NODE_SLACK)
+
+
+def _await(trial: Trial, arrived: Callable[[ServiceStatus], bool], seconds: float) -> None:
     looked = 0.0
 
     def check() -> None:
@@ -106,15 +137,11 @@ def _await(
             looked = time.monotonic()
             stop_if_cancelled()
 
-    return environment.target.wait_for(release.service, generation, arrived, seconds, check)
+    trial.environment.target.wait_for(trial.release.service, trial.generation, arrived, seconds, check)
 
 
 def _is(phase: Phase) -> Callable[[ServiceStatus], bool]:
     return lambda status: status.phase is phase
-
-
-def _confirmed(generation: int) -> Callable[[ServiceStatus], bool]:
-    return lambda status: status.confirmed_generation == generation
 
 
 @contextmanager

@@ -1,13 +1,64 @@
 """What a person sees of a release in the Prefect UI."""
 
-from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, cast
+
+import httpx
+from prefect import get_run_logger
+from prefect.artifacts import (
+    create_link_artifact,
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
 
 from blocks.checkout import commits_between
 from blocks.image_builder import TestReport
 from blocks.smoke import CheckResult
 from flows.deploying import Deployed
+from flows.latency_plot import latency_plot
 from releases.ledger import Entry
+from releases.release import Release
 from releases.smoke import p95
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+
+class Progress:
+    """A bar in the UI over the steps that are known beforehand."""
+
+    def __init__(self, steps: list[str], description: str) -> None:
+        self.steps = steps
+        self.description = description
+        self.artifact: UUID | None = None
+        with told():
+            self.artifact = cast("UUID", create_progress_artifact(0.0, description=description))
+
+    def at(self, step: str) -> None:
+        """The step begins."""
+        self._show(100.0 * self.steps.index(step) / len(self.steps), f"{self.description}: {step}")
+
+    def done(self) -> None:
+        """All is over."""
+        self._show(100.0, self.description)
+
+    def _show(self, per_cent: float, description: str) -> None:
+        if self.artifact is None:
+            return
+        with told():
+            update_progress_artifact(self.artifact, round(per_cent, 1), description)
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """What is only shown never fails a release: Prefect's server may be away for a moment."""
+    try:
+        yield
+    except httpx.HTTPError as error:
+        get_run_logger().warning("the Prefect server was not told: %s", error)
 
 
 def show_tests(service: str, report: TestReport) -> None:
@@ -21,45 +72,55 @@ def show_tests(service: str, report: TestReport) -> None:
         }
         for case in sorted(report.cases, key=lambda case: not case.message)
     ]
-    create_table_artifact(rows, key=f"tests-{service}", description=f"{len(rows)} tests of {service}")
+    with told():
+        create_table_artifact(rows, key=f"tests-{service}", description=f"{len(rows)} tests of {service}")
 
 
 def publish(deployed: Deployed, before: Entry | None, source: str) -> None:
     """The release page, and a link to the service."""
     release = deployed.release
     key = f"{release.service}-{release.environment}"
-    create_markdown_artifact(page(deployed, before, source), key=f"release-{key}")
-    create_link_artifact(deployed.url, key=f"service-{key}", link_text=f"{release.service} at {deployed.url}")
+    with told():
+        create_markdown_artifact(page(deployed, before, source), key=f"release-{key}")
+        create_link_artifact(
+            deployed.url, key=f"service-{key}", link_text=f"{release.service} at {deployed.url}"
+        )
 
 
 def page(deployed: Deployed, before: Entry | None, source: str) -> str:
-    """The release page as markdown: what it is, what changed, how long it took."""
+    """The release page as markdown: what it is, what changed, how long it took, how fast it answers."""
     release, old = deployed.release, before.release if before else None
-    model = f"{release.model.name} {release.model.version}" if release.model else "—"
-    old_model = f"{old.model.name} {old.model.version}" if old and old.model else "—"
     commits = commits_between(source, old.revision, release.revision) if old else []
-    rows = [
-        ("version", old.version if old else "—", release.version),
-        ("digest", f"`{old.digest[:19]}`" if old else "—", f"`{release.digest[:19]}`"),
-        ("model", old_model if old else "—", model),
+    steps = [f"| {step} | {seconds:.2f} |" for step, seconds in deployed.seconds.items()]
+    parts = [
+        f"# {release.service} release {release.number} is live in {release.environment}",
+        f"{deployed.url}",
+        _comparison(release, old),
+        *(["## Commits since", "\n".join(f"- {commit}" for commit in commits)] if commits else []),
+        "## Smoke checks",
+        "\n".join(["| check | requests | p95 |", "|---|---|---|", *map(_check_row, deployed.checks)]),
+        f"![latencies]({latency_plot(deployed.checks)})" if deployed.checks else "",
+        "## Steps",
+        "\n".join(["| step | seconds |", "|---|---|", *steps]),
+        f"Back to what was live before: `model-deploy rollback {release.service} -e {release.environment}`",
     ]
-    return "\n".join(
-        [
-            f"# {release.service} release {release.number} is live in {release.environment}",
-            f"\n{deployed.url}\n",
-            f"| | release {old.number if old else '—'} | release {release.number} |\n|---|---|---|",
-            *(f"| {name} | {was} | {now} |" for name, was, now in rows),
-            "\n## Commits since\n" if commits else "",
-            *(f"- {commit}" for commit in commits),
-            "\n## Steps\n\n| step | seconds |\n|---|---|",
-            *(f"| {step} | {seconds:.2f} |" for step, seconds in deployed.seconds.items()),
-            "\n## Smoke checks\n\n| check | requests | p95 |\n|---|---|---|",
-            *(_check_row(check) for check in deployed.checks),
-        ]
-    )
+    return "\n\n".join(part for part in parts if part)
+
+
+def _comparison(release: Release, old: Release | None) -> str:
+    rows = [
+        ("version", old and old.version, release.version),
+        ("digest", old and f"`{old.digest[:19]}`", f"`{release.digest[:19]}`"),
+        ("model", old and _model(old), _model(release)),
+        *([("brings back", None, f"release {release.restores}")] if release.restores else []),
+    ]
+    head = [f"| | release {old.number if old else '—'} | release {release.number} |", "|---|---|---|"]
+    return "\n".join([*head, *(f"| {name} | {was or '—'} | {now} |" for name, was, now in rows)])
+
+
+def _model(release: Release) -> str:
+    return f"{release.model.name} {release.model.version}" if release.model else "—"
 
 
 def _check_row(check: CheckResult) -> str:
-    slowest = p95(list(check.latencies)) * 1000
-    bar = "▇" * min(40, max(1, round(slowest / 5)))
-    return f"| {check.title} | {len(check.latencies)} | {slowest:.0f} ms {bar} |"
+    return f"| {check.title} | {len(check.latencies)} | {p95(list(check.latencies)) * 1000:.0f} ms |"

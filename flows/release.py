@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 from blocks.checkout import Checkout, check_out
 from blocks.environment import Environment, load_environment
 from blocks.image_builder import TestsFailed
-from flows import pages
+from flows import deploying, pages
 from flows.deploying import deploy, settle_open_claims
 from flows.stopwatch import Stopwatch
 from flows.turn import name_the_end, stop_if_cancelled, turn
@@ -25,6 +25,8 @@ from releases.smoke import checks_of
 from releases.source_key import source_key
 from releases.spec import ServiceSpec
 from releases.spec_file import read_spec
+
+STEPS = ["check out", "reach the node", "look for the image", "tests and build", "push", *deploying.STEPS]
 
 
 class ReleaseResult(BaseModel):
@@ -73,13 +75,16 @@ def release(
     ] = False,
 ) -> ReleaseResult:
     """Test, build, push, deploy, smoke-test and confirm a model service."""
-    where, watch = load_environment(environment), Stopwatch()
+    where, bar = load_environment(environment), pages.Progress(STEPS, f"release to {environment}")
+    watch = Stopwatch(bar.at)
     with tempfile.TemporaryDirectory(prefix="model-deploy-") as folder:
         with watch.step("check out"):
             sources = read_sources(where, source, ref, path, Path(folder))
         with watch.step("reach the node"):
             where.target.ensure_node()
-        with turn(sources.service, environment):
+        with turn(
+            sources.service, environment, f"{sources.service} {sources.checkout.short} to {environment}"
+        ):
             settle_open_claims(where, sources.service)
             stop_if_cancelled()
             image, reused = find_or_make_image(where, sources, watch, rebuild=rebuild)
@@ -89,6 +94,7 @@ def release(
             checks = checks_of(sources.spec.smoke, sources.spec.run.health.path)
             deployed = deploy(where, made, checks, sources.spec.confirm.bake, watch)
         pages.publish(deployed, before, source)
+    bar.done()
     return ReleaseResult(
         service=made.service,
         environment=environment,
@@ -103,6 +109,7 @@ def release(
 
 @task(
     name="check out",
+    task_run_name="check out",
     retries=2,
     retry_delay_seconds=[1, 5],
     retry_condition_fn=_worth_retrying,
@@ -160,7 +167,7 @@ def find_or_make_image(
         where.builder.forget(builds)
 
 
-@task(name="tests", cache_policy=NO_CACHE)
+@task(name="tests", task_run_name="tests", cache_policy=NO_CACHE)
 def run_tests(where: Environment, sources: Sources, local: str) -> None:
     """Run the service's tests in a container of its test stage; the report becomes a table."""
     spec, log = sources.spec, get_run_logger()
@@ -177,7 +184,7 @@ def run_tests(where: Environment, sources: Sources, local: str) -> None:
     pages.show_tests(sources.service, report)
 
 
-@task(name="build", cache_policy=NO_CACHE)
+@task(name="build", task_run_name="build", cache_policy=NO_CACHE)
 def build_image(where: Environment, sources: Sources, local: str) -> None:
     """Build the image that will serve."""
     checkout = sources.checkout
@@ -191,7 +198,7 @@ def build_image(where: Environment, sources: Sources, local: str) -> None:
     where.builder.build(checkout.folder, sources.spec.build, local, labels, get_run_logger().debug)
 
 
-@task(name="push", cache_policy=NO_CACHE)
+@task(name="push", task_run_name="push", cache_policy=NO_CACHE)
 def push_image(where: Environment, local: str, repository: str, tags: list[str]) -> str:
     """Push; the registry's digest is what everything after this speaks of."""
     return where.registry.push(local, repository, tags)

@@ -8,7 +8,7 @@ from prefect.runtime import flow_run
 from pydantic import Field
 
 from blocks.environment import load_environment
-from flows import pages
+from flows import deploying, pages
 from flows.deploying import deploy, settle_open_claims
 from flows.release import ReleaseResult
 from flows.stopwatch import Stopwatch
@@ -17,6 +17,8 @@ from releases.problem import BadInput
 from releases.release import Release
 from releases.smoke import checks_of
 from releases.spec import SmokeCheck
+
+STEPS = ["reach the node", "pull", *deploying.STEPS]
 
 
 @flow(
@@ -32,10 +34,11 @@ def rollback(
     bake: Annotated[float, Field(description="Seconds to watch it before it is confirmed.", ge=0)] = 0,
 ) -> ReleaseResult:
     """Bring back an earlier release: same image digest, model version and settings, under a new number."""
-    where, watch = load_environment(environment), Stopwatch()
+    where, bar = load_environment(environment), pages.Progress(STEPS, f"rollback in {environment}")
+    watch = Stopwatch(bar.at)
     with watch.step("reach the node"):
         where.target.ensure_node()
-    with turn(service, environment):
+    with turn(service, environment, f"{service} back in {environment}"):
         settle_open_claims(where, service)
         ledger = where.ledger(service)
         live = ledger.live()
@@ -47,6 +50,7 @@ def rollback(
         made = ledger.claim(lambda number: again(old, number))
         deployed = deploy(where, made, smoke_checks(old), bake, watch)
     pages.publish(deployed, live, old.source)
+    bar.done()
     return ReleaseResult(
         service=service,
         environment=environment,

@@ -1,22 +1,26 @@
-"""How long each step of a flow took."""
+"""How long each step of a flow took, and how far it is."""
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from prefect import get_run_logger
 
 STEPS = logging.getLogger("model_deploy.steps")
 
 
 class Stopwatch:
-    """Step → seconds, in the order the steps ended."""
+    """Step → seconds, in the order the steps ended. `on_start` is told each step as it begins."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_start: Callable[[str], None]) -> None:
         self.seconds: dict[str, float] = {}
+        self.on_start = on_start
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
         """Time a block."""
+        self.on_start(name)
         started, ended = time.monotonic(), "failed"
         try:
             yield
@@ -24,3 +28,4 @@ class Stopwatch:
         finally:
             self.seconds[name] = round(time.monotonic() - started, 3)
             STEPS.info("%-20s %-6s %8.2f s", name, ended, self.seconds[name])
+            get_run_logger().info("%s: %s in %.2f s", name, ended, self.seconds[name])

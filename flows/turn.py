@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import httpx
 from prefect import get_run_logger
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
@@ -34,11 +35,14 @@ ENDING = (StateType.CANCELLING, StateType.CANCELLED)
 
 
 @contextmanager
-def turn(service: str, environment: str) -> Iterator[None]:
-    """Hold the service's place in the environment. Raises Superseded, Unreachable after an hour."""
+def turn(service: str, environment: str, title: str) -> Iterator[None]:
+    """Hold the service's place in the environment; the run is called `title`.
+
+    Raises Superseded, and Unreachable after an hour.
+    """
     name = f"release-{environment}-{service}"
     tags = [f"service:{service}", f"environment:{environment}"]
-    run = _announce(name, tags)
+    run = _announce(name, tags, title)
     deadline, said = time.monotonic() + LONGEST_WAIT, False
     while True:
         held = concurrency(
@@ -72,8 +76,11 @@ def stop_if_cancelled() -> None:
     run_id = current_run()
     if run_id is None:
         return
-    with get_client(sync_client=True) as client:
-        state = client.read_flow_run(run_id).state
+    try:
+        with get_client(sync_client=True) as client:
+            state = client.read_flow_run(run_id).state
+    except httpx.HTTPError:  # Prefect's server is away: no reason to end a deploy
+        return
     if state is not None and state.type in ENDING:
         raise Cancelled
 
@@ -100,14 +107,14 @@ def current_run() -> UUID | None:
     return context.flow_run.id if context and context.flow_run else None
 
 
-def _announce(name: str, tags: list[str]) -> FlowRun | None:
+def _announce(name: str, tags: list[str], title: str) -> FlowRun | None:
     run_id = current_run()
     with get_client(sync_client=True) as client:
         client.upsert_global_concurrency_limit_by_name(name, 1)
         if run_id is None:
             return None
         run = client.read_flow_run(run_id)
-        client.update_flow_run(run_id, tags={*run.tags, *tags})
+        client.update_flow_run(run_id, name=title, tags={*run.tags, *tags})
         return run
 
 

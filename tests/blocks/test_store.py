@@ -84,3 +84,14 @@ def test_an_outcome_is_written_once(store: DirectoryStore) -> None:
     assert not ledger.settle(Outcome(number=1, verdict=Verdict.confirmed, at=datetime.now(UTC)))
     assert ledger.get(1).outcome is not None
     assert ledger.get(1).outcome.verdict is Verdict.reverted
+
+
+def test_a_write_whose_answer_was_lost_is_recognised_when_it_is_sent_again(store: DirectoryStore) -> None:
+    class Forgetful(DirectoryStore):
+        def create(self, key: str, data: bytes) -> None:
+            super().create(key, data)  # the answer is lost, and the client sends it again
+            super().create(key, data)
+
+    ledger = Ledger(Forgetful(path=store.path), "iris", "local")
+    assert [ledger.claim(release).number for _ in range(2)] == [1, 2]
+    assert len(list(store.list("releases/"))) == 2

@@ -1,0 +1,113 @@
+"""A real registry, reached through a line that breaks (FAULTS.md row 11), and tags that move (row 12)."""
+
+import itertools
+import secrets
+import socket
+import socketserver
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from blocks.image_registry import ImageRegistry
+from releases.problem import Failed, Unreachable
+
+pytestmark = pytest.mark.containers
+
+
+@contextmanager
+def line_to(port: int, broken: int) -> Iterator[int]:
+    """A port in front of another; the first `broken` connections that upload are cut in the middle."""
+    cut = itertools.count()
+
+    class Line(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with socket.create_connection(("127.0.0.1", port)) as behind:
+                threading.Thread(target=self.back, args=[behind], daemon=True).start()
+                while data := self.request.recv(65536):
+                    if data.startswith(b"PATCH") and next(cut) < broken:
+                        self.request.shutdown(socket.SHUT_RDWR)
+                        return
+                    behind.sendall(data)
+
+        def back(self, behind: socket.socket) -> None:
+            try:
+                while data := behind.recv(65536):
+                    self.request.sendall(data)
+                self.request.shutdown(socket.SHUT_WR)
+            except OSError:
+                return
+
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+        allow_reuse_address = True
+
+        def handle_error(self, request: object, client_address: object) -> None:
+            """A line that breaks is what it is for."""
+
+    with Server(("127.0.0.1", 0), Line) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
+
+
+@pytest.fixture
+def local_image() -> Iterator[str]:
+    """An image with a layer that no registry has."""
+    tag = f"md-test-{secrets.token_hex(4)}:1"
+    dockerfile = f"FROM python:3.11-slim\nRUN head -c 300000 /dev/urandom > /{secrets.token_hex(4)}\n"
+    subprocess.run(
+        ["docker", "build", "-q", "-t", tag, "-"], input=dockerfile.encode(), check=True, capture_output=True
+    )
+    yield tag
+    subprocess.run(["docker", "image", "rm", "-f", tag], capture_output=True, check=False)
+
+
+def test_a_push_that_is_cut_is_tried_again_and_has_the_same_digest(registry: str, local_image: str) -> None:
+    port = int(registry.rsplit(":", 1)[1])
+    name = secrets.token_hex(4)
+    with line_to(port, broken=3) as broken:
+        through = ImageRegistry(prefix=f"localhost:{broken}")
+        pushed = through.push(local_image, through.repository(name), ["one", "two"])
+    straight = ImageRegistry(prefix=registry)
+    found = straight.find(straight.repository(name), "two")
+    assert found is not None
+    assert found.rsplit("@")[1] == pushed.rsplit("@")[1]
+
+
+def test_a_registry_that_is_away_is_said_after_some_attempts(local_image: str) -> None:
+    with line_to(1, broken=0) as nowhere:
+        registry = ImageRegistry(prefix=f"localhost:{nowhere}")
+        with pytest.raises(Unreachable, match="4 attempts"):
+            registry.push(local_image, registry.repository("x"), ["one"])
+        with pytest.raises(Unreachable):
+            registry.find(registry.repository("x"), "one")
+
+
+def test_a_moved_tag_does_not_move_what_was_pushed(registry: str, local_image: str) -> None:
+    here = ImageRegistry(prefix=registry)
+    repository = here.repository(secrets.token_hex(4))
+    first = here.push(local_image, repository, ["latest"])
+    other = here.push("python:3.11-slim", repository, ["latest"])
+    assert here.find(repository, "latest") == other != first
+    here.pull(first)
+    shown = subprocess.run(["docker", "image", "inspect", first], capture_output=True, check=False)
+    assert shown.returncode == 0
+
+
+def test_an_image_that_is_not_there_is_none_and_cannot_be_pulled(registry: str) -> None:
+    here = ImageRegistry(prefix=registry)
+    assert here.find(here.repository("never-pushed"), "one") is None
+    with pytest.raises(Unreachable, match="cannot be pulled"):
+        here.pull(f"{registry}/never-pushed@sha256:{'0' * 64}")
+
+
+def test_a_refused_login_is_not_tried_again(monkeypatch: pytest.MonkeyPatch, local_image: str) -> None:
+    here = ImageRegistry(prefix="localhost:1")
+    asked = []
+    monkeypatch.setattr(here.__class__, "_push_once", lambda *_: asked.append(1) or ("", "unauthorized: no"))
+    with pytest.raises(Failed, match="refuses the push"):
+        here.push(local_image, here.repository("x"), ["one"])
+    assert len(asked) == 1
