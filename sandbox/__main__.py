@@ -1,0 +1,47 @@
+"""`python -m sandbox`: a Google Cloud on this machine, until interrupted."""
+
+import argparse
+import asyncio
+import dataclasses
+import json
+import signal
+import sys
+
+from sandbox.server import Addresses, serve
+from sandbox.world import Settings, World
+
+
+def main() -> int:
+    """Say in one line of JSON where everything is, then serve."""
+    parser = argparse.ArgumentParser(prog="sandbox", description="A Google Cloud on this machine.")
+    parser.add_argument(
+        "--port", type=int, default=0, help="of the APIs, at 127.0.0.1; any free one if not given"
+    )
+    parser.add_argument(
+        "--metadata-port", type=int, default=0, help="of the VMs' metadata servers, the same on all"
+    )
+    parser.add_argument("--project", default=Settings.project, help="the project that is there at the start")
+    given = parser.parse_args()
+    world = World(Settings(project=given.project, metadata_port=given.metadata_port))
+    try:
+        asyncio.run(_run(world, given.port))
+    except OSError as error:
+        print(f"error: the sandbox cannot listen: {error.strerror or error}", file=sys.stderr)  # noqa: T201
+        print("  next: leave --port out, or give one that is free", file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
+
+
+async def _run(world: World, port: int) -> None:
+    stop = asyncio.Event()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+
+    def ready(addresses: Addresses) -> None:
+        print(json.dumps(dataclasses.asdict(addresses)), flush=True)  # noqa: T201 - what it is started for
+
+    await serve(world, port, ready, stop)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

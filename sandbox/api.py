@@ -1,0 +1,37 @@
+"""All the APIs at one address; each has paths of its own."""
+
+from collections.abc import Callable
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
+
+from sandbox import control, faults
+from sandbox.compute import firewalls, instances, operations, places, templates
+from sandbox.errors import ApiError, answer_api_error, answer_bad_request, answer_no_route
+from sandbox.metadata import metadata_app
+from sandbox.routing import EncodedPath
+from sandbox.world import World
+
+COMPUTE = (places, instances, operations, firewalls, templates)
+Wrap = Callable[[ASGIApp], ASGIApp]
+
+
+def cloud(world: World) -> ASGIApp:
+    """Compute Engine, Cloud Storage and the rest, with what only the sandbox has under `/sandbox`."""
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app.state.world = world
+    app.add_exception_handler(ApiError, answer_api_error)
+    app.add_exception_handler(HTTPException, answer_no_route)
+    app.add_exception_handler(RequestValidationError, answer_bad_request)
+    for part in COMPUTE:
+        app.include_router(part.router, prefix="/compute/v1")
+    app.include_router(faults.router)
+    app.include_router(control.router)
+    return EncodedPath(app)
+
+
+def metadata(world: World) -> ASGIApp:
+    """The VMs' metadata servers."""
+    return faults.Faulty(metadata_app(world), world)

@@ -1,0 +1,106 @@
+"""Everything the sandbox holds, in memory, behind one lock."""
+
+import asyncio
+import itertools
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from sandbox.identity import Identities
+from sandbox.machine import Machine, NoMachine
+from sandbox.network import Network
+
+if TYPE_CHECKING:
+    from sandbox.compute.group import Group
+    from sandbox.compute.instance import Instance
+    from sandbox.compute.operations import Operation
+    from sandbox.faults import Fault
+
+ZONES = {
+    "europe-west1": ("europe-west1-b", "europe-west1-c", "europe-west1-d"),
+    "us-central1": ("us-central1-a", "us-central1-b", "us-central1-c", "us-central1-f"),
+}
+Key = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How long things take, and what there is at the start."""
+
+    project: str = "sandbox"
+    owner: str = "user:owner@example.com"
+    pending_seconds: float = 0.02
+    running_seconds: float = 0.05
+    wait_seconds: float = 120  # the longest that an operation's `wait` takes to answer
+    token_seconds: float = 3600
+    guest_attribute_queries: int = 10  # each minute and VM
+    metadata_port: int = 0
+
+
+@dataclass
+class Clock:
+    """The sandbox's own time, which tests may move forward."""
+
+    ahead: float = 0.0
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return time.time() + self.ahead
+
+
+@dataclass(frozen=True)
+class World:
+    """The tables. Each is keyed by project, place (zone, region or nothing) and name, as far as it has these."""
+
+    settings: Settings = field(default_factory=Settings)
+    machine: Machine = field(default_factory=NoMachine)
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    clock: Clock = field(default_factory=Clock)
+    identities: Identities = field(default_factory=Identities)
+    network: Network = field(default_factory=Network)
+    ids: Iterator[int] = field(default_factory=lambda: itertools.count(random.randrange(10**17, 10**18)))  # noqa: S311 - names, not secrets
+    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    faults: list["Fault"] = field(default_factory=list)
+    operations: dict[Key, "Operation"] = field(default_factory=dict)
+    requests: dict[Key, "Operation"] = field(default_factory=dict)
+    instances: dict[Key, "Instance"] = field(default_factory=dict)
+    templates: dict[Key, dict[str, Any]] = field(default_factory=dict)
+    groups: dict[Key, "Group"] = field(default_factory=dict)
+    firewalls: dict[Key, dict[str, Any]] = field(default_factory=dict)
+
+    def now(self) -> float:
+        """Seconds since the epoch, on the sandbox's clock."""
+        return self.clock.now()
+
+    def timestamp(self) -> str:
+        """Now, as the APIs write it."""
+        return rfc3339(self.now())
+
+    def new_id(self) -> str:
+        """A resource's numeric id."""
+        return str(next(self.ids))
+
+    def later(self, seconds: float, action: Callable[[], None]) -> None:
+        """Do it under the lock after a while."""
+
+        def whole() -> None:
+            with self.lock:
+                action()
+
+        asyncio.get_running_loop().call_later(seconds, whole)
+
+    def background(self, work: "Any") -> None:
+        """Run a coroutine beside the requests; the set keeps it from being collected."""
+        task = asyncio.get_running_loop().create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+
+def rfc3339(seconds: float) -> str:
+    """With milliseconds and Z."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
