@@ -8,13 +8,13 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from sandbox import control, faults
-from sandbox.compute import firewalls, instances, operations, places, templates
+from sandbox.compute import firewalls, groups, instances, operations, places, templates
 from sandbox.errors import ApiError, answer_api_error, answer_bad_request, answer_no_route
 from sandbox.metadata import metadata_app
 from sandbox.routing import EncodedPath
 from sandbox.world import World
 
-COMPUTE = (places, instances, operations, firewalls, templates)
+COMPUTE = (places, instances, operations, firewalls, templates, groups)
 Wrap = Callable[[ASGIApp], ASGIApp]
 
 

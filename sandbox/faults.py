@@ -1,6 +1,7 @@
 """Faults on demand: what a cloud does on a bad day."""
 
 import asyncio
+import contextlib
 import fnmatch
 from enum import StrEnum
 from typing import Any
@@ -125,15 +126,13 @@ async def _nowhere(message: Message) -> None:
 
 
 async def _hang_up(receive: Receive, send: Send) -> None:
-    """Break the connection without an answer. ASGI has no word for it; uvicorn's `send` knows its connection."""
+    """Break the connection. ASGI has no word for it; uvicorn's `send` knows its connection."""
     cycle: Any = getattr(send, "__self__", None)
     cycle.transport.abort()
-    try:
+    with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(CLOSED_SECONDS):
             while (await receive())["type"] != "http.disconnect":
                 pass
-    except TimeoutError:
-        pass
 
 
 router = APIRouter(prefix="/sandbox/faults", route_class=Atomic)

@@ -8,7 +8,7 @@ from sandbox.errors import ApiError
 
 @dataclass
 class Identities:
-    """The tokens given out, by whom they speak for. An identity is an IAM member such as `serviceAccount:a@b`."""
+    """The tokens given out. An identity is an IAM member such as `serviceAccount:a@b`."""
 
     tokens: dict[str, tuple[str, float]] = field(default_factory=dict)
 

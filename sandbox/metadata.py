@@ -70,10 +70,10 @@ async def _answer(world: World, request: Request, path: str) -> Response:
         raise Refusal(501, f"the sandbox does not implement {request.method} here")
     if match := re.fullmatch(r"instance/service-accounts/([^/]+)/token", path):
         return _token(world, vm, match[1])
-    return await _value(world, vm, request, path)
+    return await _value(vm, request, path)
 
 
-async def _value(world: World, vm: Instance, request: Request, path: str) -> Response:
+async def _value(vm: Instance, request: Request, path: str) -> Response:
     query = request.query_params
     value = look(tree(vm), path)
     if isinstance(value, dict) and not path.endswith("/") and path:
@@ -140,7 +140,7 @@ def tree(vm: Instance) -> dict[str, Any]:
             "machineType": f"projects/{number}/machineTypes/{last(vm.resource['machineType'])}",
             "maintenanceEvent": "NONE",
             "name": vm.name,
-            "networkInterfaces": {"0": interface},
+            "networkInterfaces": [interface],
             "preempted": "FALSE",
             "serviceAccounts": accounts,
             "tags": vm.resource["tags"].get("items", []),
@@ -157,6 +157,8 @@ def look(found: Any, path: str) -> Any:
     for place, part in enumerate(parts):
         free = place and parts[place - 1] in {"attributes", "service-accounts"}
         name = part if free else re.sub(r"-(\w)", lambda match: match[1].upper(), part)
+        if isinstance(found, list) and found and isinstance(found[0], dict):
+            found = {str(number): one for number, one in enumerate(found)}
         if not isinstance(found, dict) or name not in found:
             # Custom keys may be missing; of the rest the sandbox has less than the real one.
             raise Refusal(404 if free else 501, f"no {path} here")

@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-import random
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -62,7 +62,7 @@ class World:
     clock: Clock = field(default_factory=Clock)
     identities: Identities = field(default_factory=Identities)
     network: Network = field(default_factory=Network)
-    ids: Iterator[int] = field(default_factory=lambda: itertools.count(random.randrange(10**17, 10**18)))  # noqa: S311 - names, not secrets
+    ids: Iterator[int] = field(default_factory=lambda: itertools.count(secrets.randbelow(10**18)))
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     faults: list["Fault"] = field(default_factory=list)

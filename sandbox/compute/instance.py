@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from sandbox.compute.names import check_name, fingerprint, full, last, link, region_of
+from sandbox.compute.names import check_name, fingerprint, full, link, region_of
 from sandbox.errors import condition_not_met, invalid
 from sandbox.routing import Json
 from sandbox.world import World
@@ -78,7 +78,7 @@ class Instance:
         self.changed = asyncio.Event()
 
     def accept_metadata(self, given: Json) -> Json:
-        """Check new metadata against the fingerprint and the limits; from now on only its own fingerprint is valid."""
+        """Check new metadata; from now on a writer must know its fingerprint."""
         if given.get("fingerprint") != self.accepted:
             raise condition_not_met("Supplied fingerprint does not match current metadata fingerprint.")
         metadata = checked_metadata(given)
@@ -132,17 +132,14 @@ def new_instance(world: World, project: str, zone: str, body: Json) -> Instance:
     """A VM out of a request, or 400. It has an address, and is PROVISIONING."""
     name = check_name(body.get("name"))
     if not body.get("machineType"):
-        raise invalid(
-            "Invalid value for field 'resource.machineType': ''. The referenced machine type is empty."
-        )
+        raise invalid("Invalid value for field 'resource.machineType': ''.")
     if not body.get("disks"):
         raise invalid(
             "Invalid value for field 'resource.disks': ''. At least one boot disk must be specified."
         )
     if not body.get("networkInterfaces"):
-        raise invalid(
-            "Invalid value for field 'resource.networkInterfaces': ''. At least one network interface is required."
-        )
+        wrong = "Invalid value for field 'resource.networkInterfaces': ''."
+        raise invalid(f"{wrong} At least one network interface is required.")
     given = {key: value for key, value in body.items() if key not in OUTPUT_ONLY}
     metadata = checked_metadata(body.get("metadata") or {})
     address = str(FIRST_ADDRESS + next(world.numbers) - 1)
@@ -161,7 +158,7 @@ def new_instance(world: World, project: str, zone: str, body: Json) -> Instance:
         "tags": _tags(body.get("tags") or {}),
         "scheduling": {"automaticRestart": True, "preemptible": False, **(body.get("scheduling") or {})},
         "labelFingerprint": fingerprint(body.get("labels") or {}),
-        "serviceAccounts": [_account(world, project, one) for one in body.get("serviceAccounts") or []],
+        "serviceAccounts": [_account(project, one) for one in body.get("serviceAccounts") or []],
         "startRestricted": False,
         "deletionProtection": bool(body.get("deletionProtection")),
         "cpuPlatform": "Intel Broadwell",
@@ -225,7 +222,7 @@ def _tags(given: Json) -> Json:
     return {"items": items, "fingerprint": fingerprint(items)} if items else {"fingerprint": fingerprint([])}
 
 
-def _account(world: World, project: str, given: Json) -> Json:
+def _account(project: str, given: Json) -> Json:
     email = given.get("email") or "default"
     if email == "default":
         email = f"{project_number(project)}-compute@developer.gserviceaccount.com"
@@ -270,11 +267,11 @@ def remove(world: World, vm: Instance) -> None:
     vm.deleted = True
     vm.tell()
     world.instances.pop((vm.project, vm.zone, vm.name), None)
+    for group in list(world.groups.values()):
+        if vm.name in group.members:
+            group.reconcile(world)
 
 
 def etag(value: Any) -> str:
     """The metadata server's etag of a value: content-based."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
-
-
-__all__ = ["Instance", "etag", "halt", "last", "new_instance", "remove", "run", "switch_off"]

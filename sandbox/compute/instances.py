@@ -6,7 +6,6 @@ from fastapi import APIRouter, Query
 
 from sandbox.compute.instance import (
     Instance,
-    checked_metadata,
     halt,
     new_instance,
     remove,
@@ -23,7 +22,6 @@ from sandbox.world import ZONES, World
 router = APIRouter(route_class=Atomic)
 ZONE = "/projects/{project}/zones/{zone}/instances"
 ONE = ZONE + "/{name}"
-MOST_QUERIES = 10
 
 
 def find(world: World, project: str, zone: str, name: str) -> Instance:
@@ -96,10 +94,8 @@ def aggregated(world: Here, caller: Caller, project: str, page: Asked) -> Json:
     items: Json = {}
     for zone in (zone for zones in ZONES.values() for zone in zones):
         here = [one for one in shown if last(one["zone"]) == zone]
-        nothing = {
-            "code": "NO_RESULTS_ON_PAGE",
-            "message": f"There are no results for scope 'zones/{zone}' on this page.",
-        }
+        message = f"There are no results for scope 'zones/{zone}' on this page."
+        nothing = {"code": "NO_RESULTS_ON_PAGE", "message": message}
         items[f"zones/{zone}"] = {"instances": here} if here else {"warning": nothing}
     return {**answer, "items": items}
 
@@ -261,11 +257,18 @@ def reset(
     if vm.status != "RUNNING":
         raise not_ready(vm)
 
-    def back() -> None:
-        vm.serial = ""
-        run(world, vm)
+    return request.start(
+        "reset", f"instances/{name}", vm.id, effect=lambda: None, work=lambda: power_cycle(world, vm)
+    )
 
-    return request.start("reset", f"instances/{name}", vm.id, effect=back, work=lambda: _down(world, vm))
+
+async def power_cycle(world: World, vm: Instance) -> None:
+    """Off and on again."""
+    await _down(world, vm)
+    with world.lock:
+        vm.serial = ""
+        if not vm.deleted:
+            run(world, vm)
 
 
 def not_ready(vm: Instance) -> ApiError:
@@ -321,6 +324,3 @@ def guest_attributes(
     if key:
         return {**answer, "variableKey": key, "variableValue": found[0]["value"]}
     return {**answer, "queryPath": path, "queryValue": {"items": found}}
-
-
-__all__ = ["checked_metadata", "create", "destroy", "find", "router"]

@@ -33,10 +33,10 @@ class Page:
             test = parse(self.filter)
             items = [resource for resource in items if test(resource)]
         start = self._start()
-        page = {"kind": kind, "id": address.partition("/compute/v1/")[2], "selfLink": address}
+        page: Json = {"kind": kind, "id": address.partition("/compute/v1/")[2], "selfLink": address}
         shown = items[start : start + self.most]
         if shown:
-            page["items"] = shown  # type: ignore[assignment] - the real one leaves an empty list out, too
+            page["items"] = shown  # the real one leaves an empty list out, too
         if start + self.most < len(items):
             page["nextPageToken"] = base64.urlsafe_b64encode(str(start + self.most).encode()).decode()
         return page

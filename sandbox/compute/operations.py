@@ -1,6 +1,7 @@
 """Operations: PENDING, RUNNING, DONE; the effect is there when it is DONE, and not before."""
 
 import asyncio
+import contextlib
 import uuid
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
@@ -166,10 +167,8 @@ async def wait(world: Here, caller: Caller, project: str, place: str, name: str)
     """Answer when it is done, or after a while with whatever it is by then."""
     with world.lock:
         operation = _find(world, project, place, name)
-    try:
+    with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(operation.done.wait(), world.settings.wait_seconds)
-    except TimeoutError:
-        pass
     with world.lock:
         return dict(operation.resource)
 
