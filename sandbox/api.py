@@ -12,6 +12,7 @@ from sandbox.compute import firewalls, groups, instances, operations, places, te
 from sandbox.errors import ApiError, answer_api_error, answer_bad_request, answer_no_route
 from sandbox.metadata import metadata_app
 from sandbox.routing import EncodedPath
+from sandbox.storage import buckets, objects, uploads
 from sandbox.world import World
 
 COMPUTE = (places, instances, operations, firewalls, templates, groups)
@@ -27,6 +28,10 @@ def cloud(world: World) -> ASGIApp:
     app.add_exception_handler(RequestValidationError, answer_bad_request)
     for part in COMPUTE:
         app.include_router(part.router, prefix="/compute/v1")
+    app.include_router(buckets.router, prefix="/storage/v1")
+    app.include_router(objects.router, prefix="/storage/v1")
+    app.include_router(objects.downloads, prefix="/download/storage/v1")
+    app.include_router(uploads.router, prefix="/upload/storage/v1")
     app.include_router(faults.router)
     app.include_router(control.router)
     return EncodedPath(app)

@@ -18,7 +18,7 @@ from sandbox.world import World
 # Parameters every Google API takes and that change nothing we answer: `fields` only asks for less.
 HARMLESS = frozenset(
     {"alt", "$alt", "$.xgafv", "fields", "key", "prettyPrint", "quotaUser", "userIp", "uploadType",
-     "userProject", "returnPartialSuccess"}
+     "returnPartialSuccess"}
 )  # fmt: skip
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from sandbox.compute.instance import Instance
     from sandbox.compute.operations import Operation
     from sandbox.faults import Fault
+    from sandbox.storage.bucket import Bucket
+    from sandbox.storage.uploads import Upload
 
 ZONES = {
     "europe-west1": ("europe-west1-b", "europe-west1-c", "europe-west1-d"),
@@ -71,6 +73,9 @@ class World:
     instances: dict[Key, "Instance"] = field(default_factory=dict)
     templates: dict[Key, dict[str, Any]] = field(default_factory=dict)
     groups: dict[Key, "Group"] = field(default_factory=dict)
+    policies: dict[str, dict[str, Any]] = field(default_factory=dict)  # of projects
+    buckets: dict[str, "Bucket"] = field(default_factory=dict)
+    uploads: dict[str, "Upload"] = field(default_factory=dict)
     firewalls: dict[Key, dict[str, Any]] = field(default_factory=dict)
 
     def now(self) -> float:

@@ -1,0 +1,99 @@
+"""IAM policies: who may do what, as far as the sandbox enforces it."""
+
+import fnmatch
+import re
+from typing import Any
+
+from sandbox.compute.names import fingerprint
+from sandbox.errors import ApiError, invalid, not_implemented
+from sandbox.world import World
+
+Json = dict[str, Any]
+OBJECT_READ = ("storage.objects.get", "storage.objects.list")
+OBJECT_WRITE = ("storage.objects.create", "storage.objects.delete", "storage.objects.update")
+ROLES: dict[str, tuple[str, ...]] = {
+    "roles/owner": ("*",),
+    "roles/storage.admin": ("storage.*",),
+    "roles/storage.objectAdmin": ("storage.objects.*",),
+    "roles/storage.objectUser": (*OBJECT_READ, *OBJECT_WRITE),
+    "roles/storage.objectViewer": OBJECT_READ,
+    "roles/storage.objectCreator": ("storage.objects.create",),
+    "roles/storage.bucketViewer": ("storage.buckets.get", "storage.buckets.list"),
+    "roles/storage.legacyObjectReader": ("storage.objects.get",),
+    "roles/storage.legacyBucketReader": ("storage.buckets.get", "storage.objects.list"),
+    "roles/storage.legacyBucketWriter": (
+        "storage.buckets.get",
+        "storage.objects.list",
+        "storage.objects.create",
+        "storage.objects.delete",
+    ),
+    "roles/secretmanager.admin": ("secretmanager.*",),
+    "roles/secretmanager.secretAccessor": ("secretmanager.versions.access",),
+    "roles/secretmanager.secretVersionAdder": ("secretmanager.versions.add",),
+    "roles/secretmanager.viewer": (
+        "secretmanager.secrets.get",
+        "secretmanager.secrets.list",
+        "secretmanager.versions.get",
+        "secretmanager.versions.list",
+    ),
+}
+STARTS_WITH = re.compile(r"""resource\.name\.startsWith\((["'])([^"']*)\1\)""")
+
+
+def empty() -> Json:
+    """Nobody may do anything, but the project's owner."""
+    return {"version": 1, "etag": fingerprint([])}
+
+
+def checked(given: Json, before: Json, stale: int) -> Json:
+    """The policy as it is stored; `stale` is what the API answers to an etag of yesterday."""
+    if given.get("etag") not in {None, "", before["etag"]}:
+        raise ApiError(stale, "conditionNotMet", "There were concurrent policy changes. Please retry.")
+    bindings = given.get("bindings") or []
+    for binding in bindings:
+        if not binding.get("role") or not isinstance(binding.get("members"), list):
+            raise invalid("Invalid policy: a binding needs a role and members.")
+        condition = (binding.get("condition") or {}).get("expression", "")
+        if condition and not STARTS_WITH.fullmatch(condition.strip()):
+            raise not_implemented(f"the IAM condition {condition}")
+    policy: Json = {"version": given.get("version", 1), "etag": fingerprint(bindings)}
+    return {**policy, "bindings": bindings} if bindings else policy
+
+
+def granted(policy: Json, caller: str, permission: str, resource: str) -> bool:
+    """Whether one of the bindings gives the caller the permission on the resource."""
+    return any(
+        caller in binding["members"] and _applies(binding, resource) and _gives(binding["role"], permission)
+        for binding in policy.get("bindings", [])
+    )
+
+
+def _applies(binding: Json, resource: str) -> bool:
+    expression = (binding.get("condition") or {}).get("expression", "")
+    match = STARTS_WITH.fullmatch(expression.strip())
+    return not expression or bool(match and resource.startswith(match[2]))
+
+
+def _gives(role: str, permission: str) -> bool:
+    return any(fnmatch.fnmatchcase(permission, pattern) for pattern in ROLES.get(role, ()))
+
+
+def may(world: World, caller: str, permission: str, project: str, own: Json, resource: str) -> bool:
+    """By the resource's own policy or by its project's."""
+    return (
+        caller == world.settings.owner
+        or granted(own, caller, permission, resource)
+        or granted(world.policies.get(project, {}), caller, permission, resource)
+    )
+
+
+def demand(world: World, caller: str, permission: str, project: str, own: Json, resource: str) -> None:
+    """403 unless the caller may."""
+    if not may(world, caller, permission, project, own, resource):
+        who = caller.partition(":")[2]
+        raise ApiError(
+            403,
+            "forbidden",
+            f"{who} does not have {permission} access to {resource}. "
+            f"Permission '{permission}' denied on resource (or it may not exist).",
+        )
