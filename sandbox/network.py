@@ -19,6 +19,7 @@ class Network:
     """One uvicorn server, whose one app learns from the local address which VM is asking."""
 
     server: uvicorn.Server | None = None
+    api: str = ""  # where the APIs are: Cloud Storage's clients follow its links
     port: int = 0
     vms: dict[str, "Instance"] = field(default_factory=dict)
     listeners: dict[str, socket.socket] = field(default_factory=dict)

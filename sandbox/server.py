@@ -71,6 +71,7 @@ async def serve(
     token = world.identities.issue(world.settings.owner, float("inf"))
     serving = asyncio.create_task(cloud.serve([listener]))
     address = f"http://{HOST}:{listener.getsockname()[1]}"
+    world.network.api = address
     ready(Addresses(world.settings.project, address, token))
     await stop.wait()
     cloud.should_exit = True

@@ -56,7 +56,7 @@ class Clock:
 
 @dataclass(frozen=True)
 class World:
-    """The tables. Each is keyed by project, place (zone, region or nothing) and name, as far as it has these."""
+    """The tables, keyed by project, place (zone, region or nothing) and name, as far as they have these."""
 
     settings: Settings = field(default_factory=Settings)
     machine: Machine = field(default_factory=NoMachine)

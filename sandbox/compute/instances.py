@@ -116,9 +116,7 @@ def delete(
         return again
     vm = find(world, project, zone, name)
     if vm.resource["deletionProtection"]:
-        raise invalid(
-            f"Invalid resource usage: 'Resource cannot be deleted if it's protected against deletion. {vm.name}'."
-        )
+        raise invalid(f"Resource cannot be deleted if it's protected against deletion: '{vm.name}'.")
     return destroy(request, vm)
 
 

@@ -15,9 +15,20 @@ from sandbox.world import World, rfc3339
 ROOT = "https://www.googleapis.com/storage/v1/b"
 # What a writer says of an object; the rest is the server's.
 WRITABLE = frozenset(
-    {"name", "bucket", "contentType", "contentEncoding", "contentDisposition", "contentLanguage", "cacheControl",
-     "metadata", "storageClass", "customTime", "temporaryHold", "eventBasedHold", "md5Hash", "crc32c"}
-)  # fmt: skip
+    {
+        *("name", "bucket", "contentType", "contentEncoding", "contentDisposition", "contentLanguage"),
+        *("cacheControl", "metadata", "storageClass", "customTime", "temporaryHold", "eventBasedHold"),
+        *("md5Hash", "crc32c"),
+    }
+)
+# What the server says of it: clients may send it back, it is not looked at.
+OUTPUT = frozenset(
+    {
+        *("kind", "id", "selfLink", "mediaLink", "generation", "metageneration", "size", "etag", "updated"),
+        *("timeCreated", "timeFinalized", "timeStorageClassUpdated", "timeDeleted"),
+        *("retentionExpirationTime", "componentCount"),
+    }
+)
 
 
 @dataclass
@@ -65,8 +76,8 @@ class Bucket:
 
     def live(self, name: str) -> Stored | None:
         """The generation that a reader gets who asks for none."""
-        found = self.objects.get(name) or [None]
-        return found[-1] if found[-1] and not found[-1].deleted else None
+        found = self.objects.get(name)
+        return found[-1] if found and not found[-1].deleted else None
 
     def find(self, name: str, generation: int | None) -> Stored | None:
         """A certain generation, or the live one."""
@@ -115,12 +126,12 @@ class Bucket:
         resource: Json = {
             "contentType": "application/octet-stream",
             "storageClass": self.resource["storageClass"],
-            **{key: value for key, value in given.items() if value is not None},
+            **{key: value for key, value in given.items() if key in WRITABLE and value is not None},
             **digests,
             "kind": "storage#object",
             "id": f"{self.name}/{name}/{generation}",
             "selfLink": f"{ROOT}/{self.name}/o/{quoted}",
-            "mediaLink": f"{ROOT.replace('/storage', '/download/storage')}/{self.name}/o/{quoted}"
+            "mediaLink": f"{world.network.api}/download/storage/v1/b/{self.name}/o/{quoted}"
             f"?generation={generation}&alt=media",
             "bucket": self.name,
             "generation": str(generation),

@@ -18,9 +18,11 @@ router = APIRouter(route_class=Atomic)
 NAME = re.compile(r"[a-z0-9][-_.a-z0-9]{1,220}[a-z0-9]")
 # Kept and shown; versioning, the retention policy and the default hold have their effect, too.
 FIELDS = frozenset(
-    {"name", "location", "storageClass", "labels", "lifecycle", "versioning", "retentionPolicy", "softDeletePolicy",
-     "iamConfiguration", "defaultEventBasedHold"}
-)  # fmt: skip
+    {
+        *("name", "location", "storageClass", "labels", "lifecycle", "versioning", "retentionPolicy"),
+        *("softDeletePolicy", "iamConfiguration", "defaultEventBasedHold"),
+    }
+)
 MULTI_REGIONS = {"US", "EU", "ASIA"}
 WEEK = 7 * 24 * 3600
 

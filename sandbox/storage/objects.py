@@ -111,9 +111,8 @@ def list_(
             if versions or kept.live(name):
                 found[name[: deeper + len(delimiter)], 0] = None
             continue
-        for stored in kept.objects[name]:
-            if versions or not stored.deleted:
-                found[name, stored.generation] = stored
+        shown_here = [one for one in kept.objects[name] if versions or not one.deleted]
+        found.update({(name, one.generation): one for one in shown_here})
     places = sorted(place for place in found if place > after)
     shown = places[: min(most, MOST)]
     answer: Json = {"kind": "storage#objects"}
@@ -196,11 +195,8 @@ def rewrite(
     source, target = find_bucket(world, bucket), find_bucket(world, to_bucket)
     demand(world, caller, "storage.objects.get", source, name)
     found = find(world, caller, source, name, source_generation)
-    said = {
-        key: value
-        for key, value in found.resource.items()
-        if key in WRITABLE - {"temporaryHold", "eventBasedHold"}
-    }
+    carried = WRITABLE - {"temporaryHold", "eventBasedHold"}
+    said = {key: value for key, value in found.resource.items() if key in carried}
     stored = put(world, caller, target, {**said, **(body or {}), "name": to_name}, found.data, conditions)
     size = stored.resource["size"]
     sizes = {"totalBytesRewritten": size, "objectSize": size}

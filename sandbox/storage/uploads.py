@@ -124,9 +124,7 @@ def _find(world: World, bucket: str, number: str) -> Upload:
 def _take(upload: Upload, data: bytes, first: int, *, whole: bool) -> None:
     there = len(upload.received)
     if first > there:
-        raise invalid(
-            f"According to the Content-Range header, the upload offset is {first}, but only {there} are there."
-        )
+        raise invalid(f"The upload offset is {first}, but only {there} bytes are there.")
     if not whole and len(data) % PIECE:
         raise invalid(f"A piece that is not the last must be a multiple of {PIECE} bytes.")
     # What was sent again after a lost answer is there already.

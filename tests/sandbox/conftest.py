@@ -76,7 +76,9 @@ class Cloud:
         """A running VM."""
         instances = self.client(compute.InstancesClient)
         wanted = instance(name or f"vm-{next(self.names)}", **fields)
-        operation = self.done(instances.insert_unary(project=self.project, zone=ZONE, instance_resource=wanted))
+        operation = self.done(
+            instances.insert_unary(project=self.project, zone=ZONE, instance_resource=wanted)
+        )
         assert not operation.error.errors
         return instances.get(project=self.project, zone=ZONE, instance=wanted.name)
 
@@ -86,7 +88,9 @@ class Cloud:
 
 
 def instance(name: str, **fields: Any) -> compute.Instance:
-    image = compute.AttachedDiskInitializeParams(source_image="projects/cos-cloud/global/images/family/cos-stable")
+    image = compute.AttachedDiskInitializeParams(
+        source_image="projects/cos-cloud/global/images/family/cos-stable"
+    )
     return compute.Instance(
         name=name,
         machine_type=f"zones/{ZONE}/machineTypes/e2-standard-4",

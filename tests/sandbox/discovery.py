@@ -69,27 +69,28 @@ def _methods(api: str, part: dict[str, Any]) -> Iterator[Method]:
 
 
 @functools.cache
-def validator(api: str, schema: str) -> jsonschema.Draft202012Validator:
-    schemas = {name: _strict(one) for name, one in document(api)["schemas"].items()}
+def validator(api: str, schema: str, asked: bool) -> jsonschema.Draft202012Validator:
+    schemas = {name: _strict(one, asked) for name, one in document(api)["schemas"].items()}
     return jsonschema.Draft202012Validator({"schemas": schemas, "$ref": f"#/schemas/{schema}"})
 
 
-def _strict(schema: Any) -> Any:
+def _strict(schema: Any, asked: bool) -> Any:
     """JSON schema of a discovery schema; what it does not name may not be there."""
     if "$ref" in schema:
         return {"$ref": f"#/schemas/{schema['$ref']}"}
     found: dict[str, Any] = {}
     if schema.get("type", "any") != "any":
-        found["type"] = schema["type"]
+        number = asked and "int64" in schema.get("format", "")  # requests may say 1 for "1"
+        found["type"] = ["string", "integer"] if number else schema["type"]
     if "enum" in schema:
         found["enum"] = schema["enum"]
     if "items" in schema:
-        found["items"] = _strict(schema["items"])
+        found["items"] = _strict(schema["items"], asked)
     if "properties" in schema:
-        found["properties"] = {name: _strict(one) for name, one in schema["properties"].items()}
+        found["properties"] = {name: _strict(one, asked) for name, one in schema["properties"].items()}
         found["additionalProperties"] = False
     if "additionalProperties" in schema:
-        found["additionalProperties"] = _strict(schema["additionalProperties"])
+        found["additionalProperties"] = _strict(schema["additionalProperties"], asked)
     return found
 
 
@@ -131,8 +132,12 @@ class Inspector:
             path = scope["raw_path"].decode()
             self.check(scope["method"], path, parse_qsl(scope["query_string"].decode()), taken, given, code)
 
-    def check(self, http: str, path: str, query: list[tuple[str, str]], taken: bytes, given: bytes, code: int) -> None:
-        fitting = [one for api in APIS for one in methods(api) if one.http == http and one.pattern.fullmatch(path)]
+    def check(
+        self, http: str, path: str, query: list[tuple[str, str]], taken: bytes, given: bytes, code: int
+    ) -> None:
+        fitting = [
+            one for api in APIS for one in methods(api) if one.http == http and one.pattern.fullmatch(path)
+        ]
         if not fitting:
             self.wrong.append(f"{http} {path} is no method of any API")
             return
@@ -140,7 +145,9 @@ class Inspector:
         self.seen.add(method.id)
         where = f"{method.id} {code}"
         if code < 400:
-            self.wrong += [f"{where}: no parameter {name}" for name, _ in query if name not in method.parameters]
+            self.wrong += [
+                f"{where}: no parameter {name}" for name, _ in query if name not in method.parameters
+            ]
             if method.takes and taken:
                 self._validate(f"{where} request", method, method.takes, taken)
         if code < 300 and method.gives and ("alt", "media") not in query and given:
@@ -151,5 +158,7 @@ class Inspector:
                 self.wrong.append(f"{where}: {error}")
 
     def _validate(self, where: str, method: Method, schema: str, body: bytes) -> None:
-        for error in validator(method.api, schema).iter_errors(without_nulls(json.loads(body))):
+        for error in validator(method.api, schema, where.endswith("request")).iter_errors(
+            without_nulls(json.loads(body))
+        ):
             self.wrong.append(f"{where}: {'.'.join(map(str, error.path))}: {error.message[:300]}")

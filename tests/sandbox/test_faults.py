@@ -51,7 +51,9 @@ def test_latency(cloud: Cloud) -> None:
 
 
 def test_an_operation_ends_in_an_error_and_leaves_no_effect(cloud: Cloud) -> None:
-    cloud.fault("operation_error", method="POST", path="*/instances", code="QUOTA_EXCEEDED", message="no CPUs")
+    cloud.fault(
+        "operation_error", method="POST", path="*/instances", code="QUOTA_EXCEEDED", message="no CPUs"
+    )
     client = cloud.client(compute.InstancesClient)
     ended = cloud.done(client.insert_unary(project=cloud.project, zone=ZONE, instance_resource=instance("a")))
     assert [(error.code, error.message) for error in ended.error.errors] == [("QUOTA_EXCEEDED", "no CPUs")]
@@ -82,7 +84,9 @@ def test_a_lost_answer_comes_after_the_effect_and_a_lost_request_before(cloud: C
 def test_one_vms_metadata_server_goes_away(cloud: Cloud) -> None:
     one, other = cloud.vm("one"), cloud.vm("other")
     cloud.fault("unavailable", vm="one", count=1)
-    codes = [httpx.get(f"{cloud.on(vm)}/instance/name", headers=FLAVOR).status_code for vm in (other, one, one)]
+    codes = [
+        httpx.get(f"{cloud.on(vm)}/instance/name", headers=FLAVOR).status_code for vm in (other, one, one)
+    ]
     assert codes == [200, 503, 200]
 
 

@@ -29,7 +29,9 @@ class Managed:
 
     def __init__(self, cloud: Cloud, regional: bool) -> None:
         self.cloud = cloud
-        kind: Any = compute.RegionInstanceGroupManagersClient if regional else compute.InstanceGroupManagersClient
+        kind: Any = (
+            compute.RegionInstanceGroupManagersClient if regional else compute.InstanceGroupManagersClient
+        )
         self.client = cloud.client(kind)
         self.place = {"project": cloud.project, **({"region": REGION} if regional else {"zone": ZONE})}
         self.it = {**self.place, "instance_group_manager": "g"}
@@ -70,7 +72,9 @@ class Managed:
         if self.regional:
             kind = compute.RegionInstanceGroupManagersApplyUpdatesRequest
         request = kind(instances=self.names(), minimal_action="NONE", most_disruptive_allowed_action=action)
-        which = ("region_" if self.regional else "") + "instance_group_managers_apply_updates_request_resource"
+        which = (
+            "region_" if self.regional else ""
+        ) + "instance_group_managers_apply_updates_request_resource"
         self.cloud.done(self.client.apply_updates_to_instances_unary(**self.it, **{which: request}))
 
     def seen(self) -> list[dict[str, str]]:
@@ -150,7 +154,9 @@ def test_replacing_vms_is_not_pretended(cloud: Cloud) -> None:
 def test_firewalls(cloud: Cloud) -> None:
     client = cloud.client(compute.FirewallsClient)
     opened = [compute.Allowed(I_p_protocol="tcp", ports=["443"])]
-    wanted = compute.Firewall(name="service", allowed=opened, source_ranges=["0.0.0.0/0"], target_tags=["service"])
+    wanted = compute.Firewall(
+        name="service", allowed=opened, source_ranges=["0.0.0.0/0"], target_tags=["service"]
+    )
     cloud.done(client.insert_unary(project=cloud.project, firewall_resource=wanted))
     change = compute.Firewall(source_ranges=["10.0.0.0/8"])
     cloud.done(client.patch_unary(project=cloud.project, firewall="service", firewall_resource=change))

@@ -45,7 +45,9 @@ def test_wait_may_answer_before_the_end() -> None:
         eventually(lambda: operations.wait(**asked).status.name == "DONE")
 
 
-def test_a_name_is_taken_once_and_a_missing_vm_is_missing(cloud: Cloud, instances: compute.InstancesClient) -> None:
+def test_a_name_is_taken_once_and_a_missing_vm_is_missing(
+    cloud: Cloud, instances: compute.InstancesClient
+) -> None:
     vm = cloud.vm("a")
     with pytest.raises(exceptions.Conflict):
         instances.insert_unary(project=cloud.project, zone=ZONE, instance_resource=instance("a"))
@@ -62,7 +64,9 @@ def test_the_same_request_twice_is_one(cloud: Cloud, instances: compute.Instance
     asked = compute.InsertInstanceRequest(request_id=request_id, **wanted)
     first = cloud.done(instances.insert_unary(asked))
     assert instances.insert_unary(asked).name == first.name
-    other = compute.DeleteInstanceRequest(project=cloud.project, zone=ZONE, instance="a", request_id=request_id)
+    other = compute.DeleteInstanceRequest(
+        project=cloud.project, zone=ZONE, instance="a", request_id=request_id
+    )
     with pytest.raises(exceptions.BadRequest, match="another request"):
         instances.delete_unary(other)
     with pytest.raises(exceptions.BadRequest, match="UUID"):
@@ -150,7 +154,11 @@ def test_lists_come_in_pages_and_are_filtered(cloud: Cloud, instances: compute.I
         cloud.vm(f"vm-{number}", labels={"env": "prod" if number % 2 else "dev", "n": str(number)})
     asked = {"project": cloud.project, "zone": ZONE}
     pages = list(instances.list(compute.ListInstancesRequest(**asked, max_results=2)).pages)
-    assert [[vm.name for vm in page.items] for page in pages] == [["vm-0", "vm-1"], ["vm-2", "vm-3"], ["vm-4"]]
+    assert [[vm.name for vm in page.items] for page in pages] == [
+        ["vm-0", "vm-1"],
+        ["vm-2", "vm-3"],
+        ["vm-4"],
+    ]
     for expression, names in {
         "labels.env=prod": ["vm-1", "vm-3"],
         "labels.env = prod AND NOT name = vm-1": ["vm-3"],

@@ -45,7 +45,9 @@ def test_every_vm_has_its_own(cloud: Cloud) -> None:
     assert ask(f"{cloud.on(one)}/instance/hostname").text == f"one.{ZONE}.c.{cloud.project}.internal"
     assert ask(f"{cloud.on(one)}/instance/zone").text.endswith(f"/zones/{ZONE}")
     assert ask(f"{cloud.on(one)}/project/project-id").text == cloud.project
-    assert ask(f"{cloud.on(one)}/instance/network-interfaces/0/ip").text == one.network_interfaces[0].network_i_p
+    assert (
+        ask(f"{cloud.on(one)}/instance/network-interfaces/0/ip").text == one.network_interfaces[0].network_i_p
+    )
 
 
 def test_values_and_directories(cloud: Cloud) -> None:
@@ -54,7 +56,10 @@ def test_values_and_directories(cloud: Cloud) -> None:
     assert ask(f"{at}/instance/attributes/model-deploy?alt=json").json() == '{"a": 1}'
     assert ask(f"{at}/instance/attributes/").text.split() == ["model-deploy", "other"]
     assert ask(f"{at}/instance/attributes").status_code == 301
-    assert ask(f"{at}/instance/attributes/?recursive=true").json() == {"model-deploy": '{"a": 1}', "other": "x"}
+    assert ask(f"{at}/instance/attributes/?recursive=true").json() == {
+        "model-deploy": '{"a": 1}',
+        "other": "x",
+    }
     whole = ask(f"{at}/?recursive=true&alt=json").json()
     assert whole["instance"]["attributes"]["other"] == "x"
     assert whole["project"]["projectId"] == cloud.project
@@ -70,7 +75,9 @@ def test_a_change_is_waited_for(cloud: Cloud) -> None:
     answers: list[httpx.Response] = []
 
     def wait() -> None:
-        answers.append(ask(address, params={"wait_for_change": "true", "last_etag": mark, "timeout_sec": "15"}))
+        answers.append(
+            ask(address, params={"wait_for_change": "true", "last_etag": mark, "timeout_sec": "15"})
+        )
 
     thread = threading.Thread(target=wait)
     thread.start()
@@ -117,18 +124,24 @@ def test_a_vm_without_an_account_has_no_token(cloud: Cloud) -> None:
 def test_guest_attributes_are_a_hint_with_a_limit(cloud: Cloud) -> None:
     client = cloud.client(compute.InstancesClient)
     closed = cloud.vm()
-    assert ask(f"{cloud.on(closed)}/instance/guest-attributes/a/b", method="PUT", content="x").status_code == 403
+    assert (
+        ask(f"{cloud.on(closed)}/instance/guest-attributes/a/b", method="PUT", content="x").status_code == 403
+    )
     vm = cloud.vm(metadata=metadata(enable_guest_attributes="TRUE"))
     at = f"{cloud.on(vm)}/instance/guest-attributes"
     asked = {"project": cloud.project, "zone": ZONE, "instance": vm.name}
     with pytest.raises(Exception, match="404"):
-        client.get_guest_attributes(compute.GetGuestAttributesInstanceRequest(**asked, query_path="model-deploy/"))
+        client.get_guest_attributes(
+            compute.GetGuestAttributesInstanceRequest(**asked, query_path="model-deploy/")
+        )
     assert ask(f"{at}/model-deploy/status", method="PUT", content='{"x": 1}').status_code == 200
     assert ask(f"{at}/model-deploy/status").text == '{"x": 1}'
     assert ask(f"{at}/model-deploy/").text.split() == ["status"]
     request = compute.GetGuestAttributesInstanceRequest(**asked, query_path="model-deploy/status")
     found = client.get_guest_attributes(request).query_value.items
-    assert [(item.namespace, item.key, item.value) for item in found] == [("model-deploy", "status", '{"x": 1}')]
+    assert [(item.namespace, item.key, item.value) for item in found] == [
+        ("model-deploy", "status", '{"x": 1}')
+    ]
     codes = [ask(f"{at}/model-deploy/status").status_code for _ in range(8)]
     assert codes == [200] * 7 + [429]
     cloud.pass_time(61)
@@ -148,7 +161,10 @@ def test_a_vm_that_is_off_does_not_answer(cloud: Cloud) -> None:
 
     thread = threading.Thread(target=wait)
     thread.start()
-    client, which = cloud.client(compute.InstancesClient), {"project": cloud.project, "zone": ZONE, "instance": vm.name}
+    client, which = (
+        cloud.client(compute.InstancesClient),
+        {"project": cloud.project, "zone": ZONE, "instance": vm.name},
+    )
     cloud.done(client.stop_unary(**which))
     with pytest.raises(httpx.ConnectError):
         ask(address)
