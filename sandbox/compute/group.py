@@ -13,21 +13,10 @@ from sandbox.routing import Json
 from sandbox.world import ZONES, World
 
 ACTIONS = ("NONE", "REFRESH", "RESTART", "REPLACE")  # from the least disruptive on
-SUMMARY = [
-    "abandoning",
-    "creating",
-    "creatingWithoutRetries",
-    "deleting",
-    "none",
-    "recreating",
-    "refreshing",
-    "restarting",
-    "resuming",
-    "starting",
-    "stopping",
-    "suspending",
-    "verifying",
-]
+SUMMARY = (
+    *("abandoning", "creating", "creatingWithoutRetries", "deleting", "none", "recreating", "refreshing"),
+    *("restarting", "resuming", "starting", "stopping", "suspending", "verifying"),
+)
 
 
 @dataclass

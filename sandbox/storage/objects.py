@@ -9,8 +9,8 @@ from starlette.responses import Response
 
 from sandbox.compute.names import merged
 from sandbox.errors import ApiError, invalid, not_implemented
-from sandbox.routing import Atomic, Caller, Here, Json, Resource
-from sandbox.storage.bucket import WRITABLE, Bucket, Stored
+from sandbox.routing import Atomic, Caller, Here, Json
+from sandbox.storage.bucket import OUTPUT, WRITABLE, Bucket, Stored
 from sandbox.storage.buckets import demand
 from sandbox.storage.buckets import find as find_bucket
 from sandbox.storage.conditions import If
@@ -143,7 +143,7 @@ def patch(
     bucket: str,
     name: str,
     conditions: If,
-    body: Resource,
+    body: Annotated[Json | None, Body()] = None,
     generation: Generation = None,
     projection: str = "",
 ) -> Json:
@@ -152,6 +152,7 @@ def patch(
     demand(world, caller, "storage.objects.update", kept, name)
     found = find(world, caller, kept, name, generation)
     conditions.hold(found)
+    body = body or {}
     if unknown := set(body) - WRITABLE | (set(body) & {"crc32c", "md5Hash", "storageClass"}):
         raise not_implemented(f"a change of {min(unknown)} of an object")
     if found.resource.get("eventBasedHold") and body.get("eventBasedHold") is False:
@@ -204,11 +205,11 @@ def rewrite(
 
 
 def check_put(world: World, caller: str, bucket: Bucket, about: Json, conditions: If) -> None:
-    """Whether the caller may write this now: rights, preconditions, then what protects the one that is there."""
+    """Whether the caller may write this now: rights, preconditions, protection."""
     name = about.get("name")
     if not name or not isinstance(name, str) or len(name.encode()) > MOST + 24:
         raise ApiError(400, "required", "Required: object name.")
-    if unknown := set(about) - WRITABLE:
+    if unknown := set(about) - WRITABLE - OUTPUT:
         raise not_implemented(f"the field {min(unknown)} of an object")
     demand(world, caller, "storage.objects.create", bucket, name)
     live = bucket.live(name)

@@ -76,7 +76,7 @@ def _promise(request: Request, world: World, upload: Upload) -> Response:
     check_put(world, upload.caller, upload.bucket, upload.about, upload.conditions)
     number = secrets.token_urlsafe(24)
     world.uploads[number] = upload
-    where = request.url.include_query_params(uploadType="resumable", upload_id=number)
+    where = request.url.replace(query=f"uploadType=resumable&upload_id={number}")
     return Response(b"", 200, {"Location": str(where), "X-GUploader-UploadID": number})
 
 

@@ -39,7 +39,8 @@ class Method:
 @functools.cache
 def document(api: str) -> dict[str, Any]:
     spec = importlib.util.find_spec("googleapiclient")
-    assert spec and spec.origin
+    assert spec
+    assert spec.origin
     folder = Path(spec.origin).parent / "discovery_cache" / "documents"
     return json.loads((folder / f"{api}.v1.json").read_text())
 

@@ -42,7 +42,7 @@ def test_wait_may_answer_before_the_end() -> None:
         begun = client.insert_unary(project=cloud.project, zone=ZONE, instance_resource=instance("a"))
         asked = {"project": cloud.project, "zone": ZONE, "operation": begun.name}
         assert operations.wait(**asked).status.name == "RUNNING"
-        eventually(lambda: operations.wait(**asked).status.name == "DONE")
+        eventually(lambda c=operations, a=asked: c.wait(**a).status.name == "DONE")
 
 
 def test_a_name_is_taken_once_and_a_missing_vm_is_missing(
@@ -109,7 +109,7 @@ def test_metadata_has_limits(cloud: Cloud, instances: compute.InstancesClient) -
         compute.Metadata(items=[compute.Items(key="no blanks", value="1")]),
     ):
         wanted.fingerprint = vm.metadata.fingerprint
-        with pytest.raises(exceptions.BadRequest, match="metadata|Metadata"):
+        with pytest.raises(exceptions.BadRequest, match=r"metadata|Metadata"):
             instances.set_metadata_unary(**at(cloud, vm), metadata_resource=wanted)
     largest = metadata(a="x" * 256 * 1024, b="x" * (256 * 1024 - 2))
     largest.fingerprint = vm.metadata.fingerprint
