@@ -1,7 +1,5 @@
 """All the APIs at one address; each has paths of its own."""
 
-from collections.abc import Callable
-
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -11,12 +9,13 @@ from sandbox import control, faults
 from sandbox.compute import firewalls, groups, instances, operations, places, templates
 from sandbox.errors import ApiError, answer_api_error, answer_bad_request, answer_no_route
 from sandbox.metadata import metadata_app
+from sandbox.provisioning import accounts, long_running, projects, repositories, secret_manager, services
 from sandbox.routing import EncodedPath
 from sandbox.storage import buckets, objects, uploads
 from sandbox.world import World
 
 COMPUTE = (places, instances, operations, firewalls, templates, groups)
-Wrap = Callable[[ASGIApp], ASGIApp]
+PROVISIONING = (accounts, long_running, projects, repositories, secret_manager, services)
 
 
 def cloud(world: World) -> ASGIApp:
@@ -32,6 +31,8 @@ def cloud(world: World) -> ASGIApp:
     app.include_router(objects.router, prefix="/storage/v1")
     app.include_router(objects.downloads, prefix="/download/storage/v1")
     app.include_router(uploads.router, prefix="/upload/storage/v1")
+    for other in PROVISIONING:
+        app.include_router(other.router)
     app.include_router(faults.router)
     app.include_router(control.router)
     return EncodedPath(app)

@@ -4,6 +4,7 @@ import fnmatch
 import re
 from typing import Any
 
+from sandbox.compute.instance import project_number
 from sandbox.compute.names import fingerprint
 from sandbox.errors import ApiError, invalid, not_implemented
 from sandbox.world import World
@@ -83,7 +84,7 @@ def may(world: World, caller: str, permission: str, project: str, own: Json, res
     return (
         caller == world.settings.owner
         or granted(own, caller, permission, resource)
-        or granted(world.policies.get(project, {}), caller, permission, resource)
+        or granted(world.policies.get(project_number(project), {}), caller, permission, resource)
     )
 
 

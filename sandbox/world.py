@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-import secrets
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sandbox.compute.instance import Instance
     from sandbox.compute.operations import Operation
     from sandbox.faults import Fault
+    from sandbox.provisioning.secret_manager import Secret
     from sandbox.storage.bucket import Bucket
     from sandbox.storage.uploads import Upload
 
@@ -27,6 +28,10 @@ ZONES = {
     "us-central1": ("us-central1-a", "us-central1-b", "us-central1-c", "us-central1-f"),
 }
 Key = tuple[str, ...]
+
+
+def _first_id() -> int:
+    return random.SystemRandom().randrange(10**17, 10**18)
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ class World:
     clock: Clock = field(default_factory=Clock)
     identities: Identities = field(default_factory=Identities)
     network: Network = field(default_factory=Network)
-    ids: Iterator[int] = field(default_factory=lambda: itertools.count(secrets.randbelow(10**18)))
+    ids: Iterator[int] = field(default_factory=lambda: itertools.count(_first_id()))
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     faults: list["Fault"] = field(default_factory=list)
@@ -73,7 +78,14 @@ class World:
     instances: dict[Key, "Instance"] = field(default_factory=dict)
     templates: dict[Key, dict[str, Any]] = field(default_factory=dict)
     groups: dict[Key, "Group"] = field(default_factory=dict)
-    policies: dict[str, dict[str, Any]] = field(default_factory=dict)  # of projects
+    policies: dict[str, dict[str, Any]] = field(default_factory=dict)  # of projects, by number
+    secrets: dict[Key, "Secret"] = field(default_factory=dict)
+    accounts: dict[Key, dict[str, Any]] = field(default_factory=dict)
+    account_policies: dict[str, dict[str, Any]] = field(default_factory=dict)
+    services: set[Key] = field(default_factory=set)
+    repositories: dict[Key, dict[str, Any]] = field(default_factory=dict)
+    repository_policies: dict[Key, dict[str, Any]] = field(default_factory=dict)
+    long_operations: dict[str, dict[str, Any]] = field(default_factory=dict)
     buckets: dict[str, "Bucket"] = field(default_factory=dict)
     uploads: dict[str, "Upload"] = field(default_factory=dict)
     firewalls: dict[Key, dict[str, Any]] = field(default_factory=dict)

@@ -230,7 +230,9 @@ def _account(project: str, given: Json) -> Json:
 
 
 def project_number(project: str) -> str:
-    """A project's number, always the same for the same id."""
+    """A project's number, always the same for the same id; a number is its own."""
+    if project.isdigit():
+        return project
     return str(int.from_bytes(hashlib.sha256(project.encode()).digest()[:5], "big") + 10**11)
 
 
