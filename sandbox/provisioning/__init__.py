@@ -1,1 +1,1 @@
-"""Secret Manager, IAM, Service Usage, Artifact Registry, Resource Manager: as far as provisioning needs them."""
+"""Secret Manager, IAM, Service Usage, Artifact Registry, Resource Manager, as far as provisioning goes."""

@@ -69,6 +69,14 @@ def list_(world: Here, caller: Caller, project: str, location: str, page: Asked)
     return page.of("repositories", found)
 
 
+# Before the resource itself, whose path would match this one.
+@router.get(ONE + ":getIamPolicy")
+def get_policy(world: Here, caller: Caller, project: str, location: str, name: str) -> Json:
+    """Who may push and pull: kept, not enforced."""
+    _find(world, project, location, name)
+    return world.repository_policies.get((project, location, name), policy.empty())
+
+
 @router.get(ONE)
 def get(world: Here, caller: Caller, project: str, location: str, name: str) -> Json:
     """One repository."""
@@ -105,13 +113,6 @@ def delete(world: Here, caller: Caller, project: str, location: str, name: str) 
     del world.repositories[project, location, name]
     world.repository_policies.pop((project, location, name), None)
     return begin(world, f"projects/{project}/locations/{location}/", "google.protobuf.Empty", {})
-
-
-@router.get(ONE + ":getIamPolicy")
-def get_policy(world: Here, caller: Caller, project: str, location: str, name: str) -> Json:
-    """Who may push and pull: kept, not enforced."""
-    _find(world, project, location, name)
-    return world.repository_policies.get((project, location, name), policy.empty())
 
 
 @router.post(ONE + ":setIamPolicy")

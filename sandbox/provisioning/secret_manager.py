@@ -77,6 +77,13 @@ def list_(world: Here, caller: Caller, project: str, page: Asked) -> Json:
     return {**page.of("secrets", found), "totalSize": len(found)}
 
 
+# Before the resource itself, whose path would match this one.
+@router.get(ONE + ":getIamPolicy")
+def get_policy(world: Here, caller: Caller, project: str, name: str) -> Json:
+    """Who may do what."""
+    return _find(world, caller, "secrets.getIamPolicy", project, name).policy
+
+
 @router.get(ONE)
 def get(world: Here, caller: Caller, project: str, name: str) -> Json:
     """One secret, not its data."""
@@ -89,12 +96,6 @@ def delete(world: Here, caller: Caller, project: str, name: str) -> Json:
     _find(world, caller, "secrets.delete", project, name)
     del world.secrets[project_number(project), name]
     return {}
-
-
-@router.get(ONE + ":getIamPolicy")
-def get_policy(world: Here, caller: Caller, project: str, name: str) -> Json:
-    """Who may do what."""
-    return _find(world, caller, "secrets.getIamPolicy", project, name).policy
 
 
 @router.post(ONE + ":setIamPolicy")

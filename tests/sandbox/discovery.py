@@ -13,7 +13,16 @@ from urllib.parse import parse_qsl
 import jsonschema
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-APIS = ("compute", "storage", "secretmanager", "iam", "serviceusage", "artifactregistry")
+APIS = (
+    "compute.v1",
+    "storage.v1",
+    "secretmanager.v1",
+    "iam.v1",
+    "serviceusage.v1",
+    "artifactregistry.v1",
+    "cloudresourcemanager.v1",
+    "cloudresourcemanager.v3",
+)
 
 
 @dataclass(frozen=True)
@@ -31,7 +40,7 @@ class Method:
     @functools.cached_property
     def pattern(self) -> re.Pattern[str]:
         parts = re.split(r"(\{\+?\w+\})", self.path)
-        kinds = ["[^/]+" if part.startswith("{") else re.escape(part) for part in parts]
+        kinds = ["[^/:]+" if part.startswith("{") else re.escape(part) for part in parts]
         wide = [r"[^:]+" if part.startswith("{+") else kind for part, kind in zip(parts, kinds, strict=True)]
         return re.compile("".join(wide))
 
@@ -42,7 +51,7 @@ def document(api: str) -> dict[str, Any]:
     assert spec
     assert spec.origin
     folder = Path(spec.origin).parent / "discovery_cache" / "documents"
-    return json.loads((folder / f"{api}.v1.json").read_text())
+    return json.loads((folder / f"{api}.json").read_text())
 
 
 @functools.cache

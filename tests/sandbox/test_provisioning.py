@@ -18,7 +18,9 @@ PLACE = "projects/sandbox/locations/europe-west1"
 
 
 def service(cloud: Cloud, name: str, version: str = "v1") -> Any:
-    credentials = google_auth_httplib2.AuthorizedHttp(Credentials(cloud.at.token), http=httplib2.Http(timeout=20))
+    credentials = google_auth_httplib2.AuthorizedHttp(
+        Credentials(cloud.at.token), http=httplib2.Http(timeout=20)
+    )
     options = {"api_endpoint": cloud.at.api}
     return build(name, version, http=credentials, client_options=options, cache_discovery=False)
 
@@ -38,7 +40,10 @@ def test_secrets_have_versions_and_readers(cloud: Cloud) -> None:
     created = client.create_secret(parent="projects/sandbox", secret_id="key", secret=secret)
     for data in (b"one", b"two"):
         client.add_secret_version(parent=created.name, payload=secretmanager.SecretPayload(data=data))
-    assert client.access_secret_version(name="projects/sandbox/secrets/key/versions/latest").payload.data == b"two"
+    assert (
+        client.access_secret_version(name="projects/sandbox/secrets/key/versions/latest").payload.data
+        == b"two"
+    )
     found = client.access_secret_version(name=f"{created.name}/versions/1")
     assert (found.payload.data, found.name) == (b"one", f"{created.name}/versions/1")
     assert len(list(client.list_secret_versions(parent=created.name))) == 2
@@ -109,14 +114,19 @@ def test_services_are_switched_on(cloud: Cloud) -> None:
 
 def test_repositories_keep_their_clean_up_policies(cloud: Cloud) -> None:
     registry = service(cloud, "artifactregistry").projects().locations()
-    keep = {"keep-released": {"id": "keep-released", "action": "KEEP", "mostRecentVersions": {"keepCount": 10}}}
+    keep = {
+        "keep-released": {"id": "keep-released", "action": "KEEP", "mostRecentVersions": {"keepCount": 10}}
+    }
     wanted = {"format": "DOCKER", "cleanupPolicies": keep}
     begun = registry.repositories().create(parent=PLACE, repositoryId="images", body=wanted).execute()
     done = lambda: registry.operations().get(name=begun["name"]).execute()  # noqa: E731
     eventually(lambda: done().get("done", False))
     assert done()["response"]["name"] == f"{PLACE}/repositories/images"
     found = registry.repositories().get(name=f"{PLACE}/repositories/images").execute()
-    assert (found["cleanupPolicies"], found["registryUri"]) == (keep, "europe-west1-docker.pkg.dev/sandbox/images")
+    assert (found["cleanupPolicies"], found["registryUri"]) == (
+        keep,
+        "europe-west1-docker.pkg.dev/sandbox/images",
+    )
     change = {"cleanupPolicyDryRun": True, "description": "not in the mask"}
     registry.repositories().patch(name=found["name"], updateMask="cleanupPolicyDryRun", body=change).execute()
     changed = registry.repositories().list(parent=PLACE).execute()["repositories"][0]
