@@ -52,8 +52,8 @@ def test_secrets_have_versions_and_readers(cloud: Cloud) -> None:
         client.access_secret_version(name=f"{created.name}/versions/3")
     with pytest.raises((exceptions.AlreadyExists, exceptions.Conflict)):
         client.create_secret(parent="projects/sandbox", secret_id="key", secret=secret)
+    wrong = secretmanager.SecretPayload(data=b"x", data_crc32c=1)
     with pytest.raises(exceptions.BadRequest, match="checksum"):
-        wrong = secretmanager.SecretPayload(data=b"x", data_crc32c=1)
         client.add_secret_version(parent=created.name, payload=wrong)
 
     theirs = secrets(cloud, cloud.token(READER))
