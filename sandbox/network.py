@@ -27,10 +27,10 @@ class Network:
 
     def plug_in(self, vm: "Instance") -> None:
         """Open the VM's metadata server; from here on connections are taken."""
-        self.vms[vm.address] = vm
         if not self.server or vm.address in self.listeners:
             return
         listener = listen(vm.address, self.port)
+        self.vms[vm.address] = vm
         # The first one finds a port that is free; the others use the same on their addresses.
         self.port = listener.getsockname()[1]
         self.listeners[vm.address] = listener
@@ -66,7 +66,8 @@ class Network:
 
 def listen(address: str, port: int) -> socket.socket:
     """A listening socket on the address; port 0 takes any that is free."""
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    # Said in so many words, or asyncio does not set TCP_NODELAY, and each answer takes 40 ms more (measured).
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((address, port))

@@ -16,6 +16,7 @@ from sandbox.world import World
 
 START_SECONDS = 15.0
 CLOSING_SECONDS = 2
+IDLE_SECONDS = 75  # uvicorn's 5 close connections that busy clients are about to use again
 HOST = "127.0.0.1"
 
 
@@ -37,6 +38,7 @@ def _server(app: ASGIApp) -> uvicorn.Server:
         access_log=False,
         proxy_headers=False,
         server_header=False,
+        timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=CLOSING_SECONDS,
     )
     config.load()

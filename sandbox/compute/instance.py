@@ -240,7 +240,10 @@ async def switch_on(world: World, vm: Instance) -> None:
     """Boot the VM, after whatever its power is busy with."""
     async with vm.power:
         if vm.status == "RUNNING" and not vm.deleted:
-            await asyncio.to_thread(world.machine.power_on, vm)
+            try:
+                await asyncio.to_thread(world.machine.power_on, vm)
+            except Exception as error:  # noqa: BLE001 - a VM that cannot boot is RUNNING, and its console says why
+                vm.serial += f"sandbox: the machine does not boot: {error}\n"
 
 
 async def switch_off(world: World, vm: Instance) -> None:
@@ -251,10 +254,10 @@ async def switch_off(world: World, vm: Instance) -> None:
 
 def run(world: World, vm: Instance) -> None:
     """It is RUNNING from now on; the boot takes its own time."""
+    world.network.plug_in(vm)
     vm.resource.update(status="RUNNING", lastStartTimestamp=world.timestamp())
     vm.serial += f"sandbox: {vm.name} started at {world.timestamp()}\n"
     vm.guest.clear()  # guest attributes do not outlive a stop
-    world.network.plug_in(vm)
     world.background(switch_on(world, vm))
 
 

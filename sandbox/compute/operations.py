@@ -123,28 +123,36 @@ async def _run(
     with world.lock:
         resource.update(status="RUNNING", startTime=world.timestamp())
     await asyncio.sleep(world.settings.running_seconds)
-    if not failure and work:
-        await work()
+    problem = failure
+    if not problem and work:
+        try:
+            await work()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the operation must end
+            problem = ("INTERNAL_ERROR", str(error))
     with world.lock:
-        if failure:
-            operation.fail(*failure)
-            if undo:
-                undo()
-        else:
+        if not problem:
             try:
                 effect()
             except ApiError as error:
-                operation.fail(error.reason, error.message)
+                problem = (error.reason, error.message)
+            except OSError as error:  # a VM's address cannot be listened on
+                problem = ("INTERNAL_ERROR", str(error))
+        if problem:
+            operation.fail(*problem)
+            if undo:
+                undo()
         resource.update(status="DONE", progress=100, endTime=world.timestamp())
     operation.done.set()
 
 
 def _find(world: World, project: str, place: str, name: str) -> Operation:
-    # By number as well: gcloud asks by the one, the client libraries by the other.
-    for key in ((project, place, name), *world.operations):
-        found = world.operations.get(key)
-        if found and key[:2] == (project, place) and name in {key[2], found.resource["id"]}:
-            return found
+    found = world.operations.get((project, place, name))
+    if found:
+        return found
+    # By number as well: both are in use.
+    for key, operation in world.operations.items():
+        if key[:2] == (project, place) and operation.resource["id"] == name:
+            return operation
     raise not_found("/".join(link(project, place, "operations", name).split("/")[5:]))
 
 

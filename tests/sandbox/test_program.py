@@ -5,8 +5,12 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 
 import httpx
+
+from sandbox.server import running
+from sandbox.world import World
 
 
 def start(*arguments: str) -> "subprocess.Popen[str]":
@@ -39,3 +43,13 @@ def test_a_port_that_is_taken_is_said_in_words() -> None:
     assert process.returncode == 1
     assert "cannot listen" in errors
     assert "Traceback" not in errors
+
+
+def test_answers_are_not_held_back_by_the_network() -> None:
+    # Without TCP_NODELAY each takes 40 ms more.
+    with running(World()) as at, httpx.Client(base_url=at.api) as client:
+        client.get("/sandbox/vms")
+        begun = time.monotonic()
+        for _ in range(50):
+            client.get("/sandbox/vms")
+        assert time.monotonic() - begun < 50 * 0.04
