@@ -1,0 +1,1 @@
+"""Containers' log files, followed all the time into segments that are uploaded."""
