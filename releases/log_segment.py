@@ -67,7 +67,7 @@ class Gap(BaseModel):
 
 @dataclass(frozen=True)
 class Name:
-    """Which bytes. `ordinal` puts a container's files in the order they were written, whatever the clock says."""
+    """Which bytes. `ordinal` keeps a container's files in the order they were written, whatever the clock."""
 
     container: str
     ordinal: int

@@ -105,13 +105,13 @@ class Follower:
     def _scan(self) -> list[LogFile]:
         """Every log file that has a name, newest first; looked at again if rotated meanwhile."""
         found: list[LogFile] = []
-        for _ in range(SCANS):
+        for scan in range(SCANS):
             found = []
             for path in self._paths():
                 file = self._opened(path)
                 if file is not None and all(file.inode != other.inode for other in found):
                     found.append(file)
-            if not found or self._is_newest(found[0]):
+            if not found or self._is_newest(found[0]) or scan == SCANS - 1:
                 break
             for file in found:
                 if file.inode not in self.held:

@@ -39,8 +39,8 @@ def first_line(lines: bytes) -> bytes:
 def cut(lines: bytes, hour: str) -> int:
     """Where a segment of this hour must end: 0 before all of the lines, their length after all.
 
-    Forward the cut is exact. Lines that are late by a moment (stdout and stderr overtake each other) stay where
-    they are; a clock that was set back shows in whole blocks, and its lines begin a segment of their own.
+    Forward the cut is exact. Lines that are late by a moment (stdout and stderr overtake each other) stay
+    where they are; a clock set back shows in whole blocks, and its lines begin a segment of their own.
     """
     last = hour_of(last_line(lines)) or hour
     if last == hour:

@@ -79,7 +79,11 @@ class Segments:
         with self.lock:
             segment.path.rename(path)
             sync_folder(path.parent)
-            remember(segment.end)
+            try:
+                remember(segment.end)
+            except OSError:
+                path.unlink()  # or its lines would be in two segments
+                raise
             self.sizes[path] = _space(path)
             self._make_room()
 

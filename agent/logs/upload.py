@@ -38,6 +38,8 @@ class Uploader:
             except AlreadyExists:
                 pass  # our own, its answer was lost: the name says which bytes it holds
             except FileNotFoundError:
+                if path.exists():
+                    raise
                 continue  # dropped meanwhile for want of space
             self.segments.remove(path)
             count += 1
