@@ -76,6 +76,10 @@ class DirectoryStore(Block):
         fresh.replace(file)
         return _sha256(file)
 
+    def delete(self, key: str) -> None:
+        """Take away; what is gone already is fine."""
+        self._path(key).unlink(missing_ok=True)
+
     def _path(self, key: str) -> Path:
         parts = Path(key).parts
         if not parts or key.startswith("/") or ".." in parts:

@@ -1,6 +1,7 @@
 """What the tests of the log follower share."""
 
 import io
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,19 +86,17 @@ def gaps(store: Path) -> list[Gap]:
 
 def contiguous(segments: list[Stored]) -> bool:
     """Whether every file's segments follow one another from 0, and every file follows the one before."""
-    for before, now in zip([None, *segments], segments, strict=False):
-        name = now.place.name
-        if before is not None and before.place.name.file == name.file:
-            if before.place.name.end != name.start:
-                return False
-        elif name.start != 0:
+    for before, now in itertools.pairwise([None, *segments]):
+        name, header = now.place.name, now.header
+        if before is None or before.place.name.container != name.container:
+            follows = name.start == 0 and not header.previous_file
+        elif before.place.name.file == name.file:
+            follows = before.place.name.end == name.start
+        else:
+            last = before.place.name
+            follows = (header.previous_file, header.previous_size, 0) == (last.file, last.end, name.start)
+        if not follows:
             return False
-        elif before is not None and before.place.name.container == name.container:
-            if (now.header.previous_file, now.header.previous_size) != (
-                before.place.name.file,
-                before.place.name.end,
-            ):
-                return False
     return True
 
 

@@ -1,5 +1,6 @@
 """Every line of the log files is in exactly one segment, whatever the engine does to the files meanwhile."""
 
+import itertools
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -182,5 +183,5 @@ def test_a_full_space_drops_the_oldest_and_says_which(tmp_path: Path) -> None:
         + [(one.place.name.start, one.place.name.end or 0) for one in found]
     )
     assert covered[0][0] == 0
-    assert all(before[1] == after[0] for before, after in zip(covered, covered[1:], strict=False))
+    assert all(before[1] == after[0] for before, after in itertools.pairwise(covered))
     assert texts(found, "a")[-1] == "19999\n"

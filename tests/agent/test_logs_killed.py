@@ -35,7 +35,7 @@ threading.Event().wait(60)
 def test_killed_at_random_points_every_line_is_there_once(tmp_path: Path) -> None:
     seed = random.randrange(1 << 32)
     dice = random.Random(seed)
-    print(f"seed {seed}")
+    sys.stdout.write(f"seed {seed}\n")
     files = [JsonFile(tmp_path / "containers", container(letter), 400_000, 10) for letter in "ab"]
     stop = threading.Event()
     written = [0, 0]
