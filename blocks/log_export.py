@@ -45,7 +45,7 @@ def waiting(store: Store, environment: str, service: str = "") -> dict[tuple[str
 
 @dataclass(frozen=True)
 class ContainerExport:
-    """One container's segments. Killed anywhere and run again, or run twice at once, it makes the same objects."""
+    """One container's segments. Killed anywhere and run again, or twice at once: the same objects."""
 
     store: Store
     service: str
@@ -82,12 +82,11 @@ class ContainerExport:
                 generation = self._save(record, generation)
             generation = self._finish_open(record, generation, done)
             for place in now:
-                self.store.delete(place.key)
+                self.store.remove(place.key)
         holes = record.holes([place for place in places if not place.name.lost])
         done.holes = [hole for hole in holes if hole not in record.told]
-        if done.holes:
+        if record.forget_old() or done.holes:
             record.told = holes
-            record.forget_old()
             self._save(record, generation)
 
     def _finish_open(self, record: Record, generation: int, done: Exported) -> int:
@@ -119,7 +118,7 @@ class ContainerExport:
             if place is not None:
                 record.learn(header, place.name)
         for take in part.takes:
-            self.store.delete(take.key)
+            self.store.remove(take.key)
 
     def _upload(self, key: str, file: Path) -> None:
         try:

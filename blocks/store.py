@@ -76,7 +76,7 @@ class DirectoryStore(Block):
         fresh.replace(file)
         return _sha256(file)
 
-    def delete(self, key: str) -> None:
+    def remove(self, key: str) -> None:
         """Take away; what is gone already is fine."""
         self._path(key).unlink(missing_ok=True)
 

@@ -122,13 +122,13 @@ class Record(BaseModel):
         )
         return found
 
-    def forget_old(self) -> None:
-        """The checkpoint stays small; only files that are still on the node could come again."""
-        oldest = sorted(self.files, key=lambda file: self.files[file].ordinal)[:-KEPT_FILES]
-        for file in oldest:
+    def forget_old(self) -> bool:
+        """Keep the checkpoint small: only files that are still on the node could come again."""
+        old = sorted(self.files, key=lambda file: self.files[file].ordinal)[:-KEPT_FILES]
+        for file in old:
             del self.files[file]
         self.gaps = self.gaps[-KEPT_FILES:]
-        self.told = self.told[-KEPT_FILES:]
+        return bool(old)
 
     def _why(self, file: str, start: int, end: int) -> str:
         for gap in self.gaps:

@@ -114,7 +114,7 @@ class Lines:
 
 
 def _plain(raw: bytes) -> bool:
-    """Whether every line is whole, ends in its own line end and is UTF-8: then blocks can be changed as bytes.
+    """Whether every line is whole, ends in its own line end and is UTF-8: then the block is changed as bytes.
 
     Almost all are. A torn record shows in the counts, as its start comes twice in a line or not at all.
     """

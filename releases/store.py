@@ -40,5 +40,5 @@ class Store(Protocol):
     def download(self, key: str, file: Path) -> str:
         """To a file, whole or not at all; returns its SHA-256 in hex. Raises NotFound."""
 
-    def delete(self, key: str) -> None:
+    def remove(self, key: str) -> None:
         """Take away; what is gone already is fine. Only for what another object has replaced."""

@@ -1,0 +1,117 @@
+"""Every hour: what the nodes have uploaded becomes a table of log lines in the bucket."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_run_logger
+from pydantic import BaseModel, Field
+
+from blocks import flow_run_logs
+from blocks.environment import load_environment
+from blocks.log_export import ContainerExport, Exported, waiting
+from releases.log_export import Hole
+from releases.log_segment import Place
+from releases.problem import Failed, Problem
+from releases.store import Store
+
+LATE = timedelta(minutes=3)  # a segment is finished after a minute, and uploaded soon after
+PREFECT_HOURS = 3
+
+
+class ExportResult(BaseModel):
+    """What a run of the flow has exported."""
+
+    environment: str
+    until: datetime
+    containers: int = 0
+    parts: list[str] = Field(default_factory=list)
+    lines: int = 0
+    raw_bytes: int = 0
+    stored_bytes: int = 0
+    gaps: list[Hole] = Field(default_factory=list)
+
+
+@flow(name="export-logs", flow_run_name="export logs of {environment}")
+def export_logs(
+    environment: Annotated[str, Field(description="Whose logs.")] = "local",
+    service: Annotated[str, Field(description="Only this service; all of them if empty.")] = "",
+    until: Annotated[
+        datetime | None, Field(description="Hours before this; the last whole hour if empty.")
+    ] = None,
+) -> ExportResult:
+    """Merge every whole hour's segments into parts, say what is missing, tidy up."""
+    store = load_environment(environment).store
+    end = start_of_hour(until or datetime.now(UTC) - LATE)
+    result, problems = ExportResult(environment=environment, until=end), []
+    for (owner, container), places in sorted(waiting(store, environment, service).items()):
+        try:
+            add(result, export_container(store, owner, environment, container, places, end))
+        except Problem as problem:  # the other containers are not held up
+            problems.append(problem)
+    for hours in range(PREFECT_HOURS, 0, -1):
+        part = export_flow_runs(store, environment, end - timedelta(hours=hours))
+        result.parts += [part] if part else []
+    report(result)
+    if problems:
+        raise Failed(
+            f"{len(problems)} containers could not be exported", got="\n".join(str(one) for one in problems)
+        )
+    return result
+
+
+@task(task_run_name="{service} {container}", retries=2, retry_delay_seconds=5, cache_policy=NO_CACHE)
+def export_container(
+    store: Store, service: str, environment: str, container: str, places: list[Place], until: datetime
+) -> Exported:
+    """One container, hour by hour."""
+    return ContainerExport(store, service, environment, container).run(places, until)
+
+
+@task(task_run_name="flow runs {hour}", retries=2, retry_delay_seconds=5, cache_policy=NO_CACHE)
+def export_flow_runs(store: Store, environment: str, hour: datetime) -> str | None:
+    """What Prefect has logged in an hour."""
+    return flow_run_logs.export_hour(store, environment, hour)
+
+
+def add(result: ExportResult, done: Exported) -> None:
+    """Count a container in."""
+    result.containers += 1
+    result.parts += done.parts
+    result.lines += done.lines
+    result.raw_bytes += done.raw_bytes
+    result.stored_bytes += done.stored_bytes
+    result.gaps += done.holes
+
+
+def report(result: ExportResult) -> None:
+    """For the UI: what there is now, and every gap with its bounds."""
+    ratio = result.raw_bytes / result.stored_bytes if result.stored_bytes else 0
+    text = (
+        f"# Logs of {result.environment} until {result.until:%Y-%m-%d %H:%M} UTC\n\n"
+        f"{result.lines} lines of {result.containers} containers in {len(result.parts)} objects, "
+        f"{result.raw_bytes / 1e6:.1f} MB as {result.stored_bytes / 1e6:.1f} MB ({ratio:.1f}:1), "
+        f"{len(result.gaps)} new gaps"
+    )
+    create_markdown_artifact(text, key=f"logs-{result.environment}")
+    for gap in result.gaps:
+        get_run_logger().warning(
+            "lines are missing: container %s, file %s, bytes %s to %s: %s",
+            gap.container[:12],
+            gap.file,
+            gap.start,
+            "?" if gap.end is None else gap.end,
+            gap.reason,
+        )
+    if result.gaps:
+        rows = [gap.model_dump() for gap in result.gaps]
+        create_table_artifact(
+            rows, key=f"log-gaps-{result.environment}", description="Lines that are missing"
+        )
+
+
+def start_of_hour(moment: datetime) -> datetime:
+    """Its hour's first moment, in UTC."""
+    return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)

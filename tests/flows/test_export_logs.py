@@ -1,0 +1,313 @@
+"""What the nodes have uploaded is exported exactly once, and what is missing is said."""
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+import zstandard
+
+from agent.logs.follow import Limits
+from bench.json_file import JsonFile, line
+from blocks.log_export import ContainerExport, Exported, waiting
+from blocks.store import DirectoryStore
+from releases.log_export import joined, missing
+from releases.log_line import Lines, full_time
+from releases.problem import Unreachable
+from tests.agent.logs import container, follower, origins, settle
+
+HOUR = datetime(2026, 11, 24, 10, tzinfo=UTC)
+LATER = HOUR + timedelta(days=365)
+KILLS = 50
+
+
+def export(store: Any, until: datetime = LATER) -> list[Exported]:
+    return [
+        ContainerExport(store, service, "local", one).run(places, until)
+        for (service, one), places in waiting(store, "local").items()
+    ]
+
+
+def lines(store: Path) -> list[dict[str, Any]]:
+    found = []
+    for path in sorted((store / "logs").glob("service=*/**/part-*.jsonl.zst")):
+        with path.open("rb") as raw:
+            text = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True).read()
+        found += [{**orjson.loads(each), "path": path.parent.as_posix()} for each in text.splitlines()]
+    return found
+
+
+def numbers(store: Path) -> list[int]:
+    return [int(each["line"]) for each in lines(store)]
+
+
+def segments(store: Path) -> list[Path]:
+    return [path for path in (store / "logs" / "segments").rglob("*") if path.is_file()]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[DirectoryStore]:
+    return DirectoryStore(path=tmp_path / "store")
+
+
+def write(
+    tmp_path: Path, first: int, last: int, letter: str = "a", per_second: int = 10, size: int = 500_000
+) -> None:
+    file = JsonFile(tmp_path / "containers", container(letter), size, 20)
+    for number in range(first, last):
+        file.write(line(f"{number}\n", at=HOUR + timedelta(seconds=number // per_second)))
+    file.file.close()
+
+
+def test_an_hour_becomes_one_object_per_container(tmp_path: Path, place: DirectoryStore) -> None:
+    for letter in "ab":
+        write(tmp_path, 0, 50_000, letter)
+    settle(follower(tmp_path, "a", "b"), "a", "b")
+    done = export(place)
+    found = lines(tmp_path / "store")
+    assert len({each["container"] for each in found}) == 2
+    assert sorted(int(each["line"]) for each in found) == sorted([*range(50_000)] * 2)
+    assert found[0] == {
+        "node": "n1",
+        "container": "a" * 12,
+        "release": 3,
+        "model_version": "v1.1",
+        "line": "0",
+        "stream": "stdout",
+        "time": "2026-11-24T10:00:00.123456789Z",
+        "path": found[0]["path"],
+    }
+    assert all(f"hour={each['time'][11:13]}" in each["path"] for each in found)
+    assert sum(len(each.parts) for each in done) == 4  # two hours
+    assert not any(each.holes for each in done)
+    assert not segments(tmp_path / "store")
+    assert not export(place)
+
+
+def test_the_hour_that_is_not_over_waits(tmp_path: Path, place: DirectoryStore) -> None:
+    write(tmp_path, 0, 50_000)
+    settle(follower(tmp_path, "a"), "a")
+    export(place, HOUR + timedelta(hours=1))
+    assert numbers(tmp_path / "store") == [*range(36_000)]
+    assert segments(tmp_path / "store")
+    export(place)
+    assert numbers(tmp_path / "store") == [*range(50_000)]
+
+
+def test_late_segments_become_a_further_part(tmp_path: Path, place: DirectoryStore) -> None:
+    for first in (0, 1000, 2000):
+        write(tmp_path, first, first + 1000)
+        settle(follower(tmp_path, "a"), "a")
+        (done,) = export(place)
+        assert len(done.parts) == 1
+        assert not done.holes
+    assert sorted(numbers(tmp_path / "store")) == [*range(3000)]
+
+
+def test_an_agent_that_lost_its_memory_repeats_nothing(tmp_path: Path, place: DirectoryStore) -> None:
+    write(tmp_path, 0, 5000)
+    settle(follower(tmp_path, "a"), "a")
+    export(place)
+    write(tmp_path, 5000, 7000)
+    (tmp_path / "state").rename(tmp_path / "lost")
+    settle(follower(tmp_path, "a", limits=Limits(raw_bytes=41_000)), "a")  # other ranges than before
+    export(place)
+    assert sorted(numbers(tmp_path / "store")) == [*range(7000)]
+    assert not segments(tmp_path / "store")
+
+
+def test_a_missing_segment_is_a_gap_with_its_bounds(tmp_path: Path, place: DirectoryStore) -> None:
+    write(tmp_path, 0, 500)
+    settle(follower(tmp_path, "a"), "a")
+    size = sum(len(line(f"{number}\n")) for number in range(500))
+    segments(tmp_path / "store")[0].unlink()
+    write(tmp_path, 500, 550)
+    settle(follower(tmp_path, "a"), "a")
+    (done,) = export(place)
+    assert [(hole.start, hole.end) for hole in done.holes] == [(0, size)]
+    write(tmp_path, 550, 600)
+    settle(follower(tmp_path, "a"), "a")
+    (again,) = export(place)
+    assert not again.holes  # said once
+
+
+def test_what_the_node_dropped_is_a_gap_with_its_reason(tmp_path: Path, place: DirectoryStore) -> None:
+    write(tmp_path, 0, 20_000)
+    logs = follower(tmp_path, "a", most_bytes=40_000)
+    settle(logs, "a")
+    (done,) = export(place)
+    assert done.holes
+    assert all("full" in hole.reason for hole in done.holes)
+    lost = sum((hole.end or 0) - hole.start for hole in done.holes)
+    whole = sum(path.stat().st_size for path in (tmp_path / "containers" / container("a")).iterdir())
+    assert lost + done.raw_bytes == whole
+
+
+def test_a_whole_file_that_was_dropped_is_missed(tmp_path: Path, place: DirectoryStore) -> None:
+    write(tmp_path, 0, 2000, size=50_000)
+    settle(follower(tmp_path, "a"), "a")
+    files = sorted({path.name.split(".")[1] for path in segments(tmp_path / "store")})
+    assert len(files) > 3
+    for path in segments(tmp_path / "store"):
+        if f".{files[1]}." in path.name:
+            path.unlink()
+    (done,) = export(place)
+    (hole,) = done.holes
+    assert (hole.file, hole.start) == (files[1].split("-")[1], 0)
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from blocks.store import DirectoryStore
+from tests.flows.test_export_logs import export
+print("exporting", flush=True)
+export(DirectoryStore(path=Path(sys.argv[1])))
+"""
+
+
+def test_killed_at_random_points_every_line_is_there_once(tmp_path: Path, place: DirectoryStore) -> None:
+    seed = random.randrange(1 << 32)
+    sys.stdout.write(f"seed {seed}\n")
+    dice = random.Random(seed)
+    written = 0
+    for _ in range(KILLS):
+        write(tmp_path, written, written + 3000, per_second=1)
+        written += 3000
+        settle(follower(tmp_path, "a"), "a")
+        argv = [sys.executable, "-c", PROGRAM, str(tmp_path / "store")]
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            time.sleep(dice.random() * 0.02)  # the random point, not a wait for something
+            process.send_signal(signal.SIGKILL)
+    export(place)
+    assert sorted(numbers(tmp_path / "store")) == [*range(written)]
+    assert not segments(tmp_path / "store")
+
+
+class Flaky:
+    """A store that fails before the effect or loses the answer after it."""
+
+    def __init__(self, store: DirectoryStore, seed: int) -> None:
+        self.store = store
+        self.dice = random.Random(seed)
+
+    def __getattr__(self, name: str) -> Any:
+        real = getattr(self.store, name)
+
+        def call(*given: Any) -> Any:
+            if self.dice.random() < 0.05:
+                raise Unreachable("503")
+            done = real(*given)
+            if self.dice.random() < 0.05:
+                raise Unreachable("the answer was lost")
+            return done
+
+        return call
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_store_that_fails_gets_every_line_once(tmp_path: Path, place: DirectoryStore, seed: int) -> None:
+    write(tmp_path, 0, 60_000)
+    settle(follower(tmp_path, "a"), "a")
+    flaky = Flaky(place, seed)
+    for _ in range(200):
+        try:
+            export(flaky)
+        except Unreachable:
+            continue
+        break
+    assert sorted(numbers(tmp_path / "store")) == [*range(60_000)]
+
+
+def test_two_exports_at_once_write_every_line_once(tmp_path: Path, place: DirectoryStore) -> None:
+    write(tmp_path, 0, 60_000)
+    settle(follower(tmp_path, "a"), "a")
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: export(place), range(4)))
+    assert sorted(numbers(tmp_path / "store")) == [*range(60_000)]
+    assert not segments(tmp_path / "store")
+
+
+def turned(*raw: bytes) -> list[dict[str, Any]]:
+    made = Lines(origins("a")[container("a")])
+    return [
+        orjson.loads(each) for each in (b"".join(made.turn(block) for block in raw) + made.end()).splitlines()
+    ]
+
+
+def test_pieces_of_a_long_line_are_joined_per_stream_and_over_blocks() -> None:
+    found = turned(
+        line("a" * 16384) + line("other\n", stream="stderr"),
+        line("b" * 16384),
+        line("c\\n") + line("end\n") + line("next\n"),
+    )
+    assert [each["line"] for each in found] == ["other", "a" * 16384 + "b" * 16384 + "c\\nend", "next"]
+    assert not any("partial" in each for each in found)
+
+
+def test_a_line_of_a_megabyte_is_one_line() -> None:
+    text = "ü" * (1 << 20)
+    pieces = [line(text[at : at + 16384]) for at in range(0, len(text), 16384)]
+    (found,) = turned(*pieces, line("\n"))
+    assert found["line"] == text
+
+
+def test_a_line_without_its_end_is_kept_and_said_to_be_partial() -> None:
+    assert turned(line("no end"))[0] == {**turned(line("no end\n"))[0], "partial": True}
+
+
+def test_invalid_utf8_is_replaced_and_said() -> None:
+    (raw,) = turned(b'{"log":"a\xffb\\n","stream":"stdout","time":"2026-11-24T01:02:03Z"}\n')
+    (engines,) = turned(b'{"log":"a\\ufffdb\\n","stream":"stdout","time":"2026-11-24T01:02:03.5Z"}\n')
+    (own,) = turned(line("a\ufffdb\n"))
+    assert raw["line"] == engines["line"] == own["line"] == "a\ufffdb"
+    assert raw["invalid_utf8"] is engines["invalid_utf8"] is True
+    assert "invalid_utf8" not in own
+    assert raw["time"] == "2026-11-24T01:02:03.000000000Z"
+
+
+@pytest.mark.parametrize(
+    "torn", [b'{"log":"abc', b'{"log":"abc\\n","stream":"std', b"\0\0\0", b"[1]\n", b'{"log":1}\n']
+)
+def test_a_torn_record_is_kept_whole_and_said(torn: bytes) -> None:
+    found = turned(line("before\n") + torn + line("after\n"))
+    assert found[0]["line"] == "before"
+    assert found[1]["malformed"] is True
+    assert torn.rstrip(b"\n").decode() in found[1]["line"]
+    assert found[1]["time"] == found[0]["time"]
+
+
+def test_the_fast_way_and_the_slow_way_say_the_same() -> None:
+    dice = random.Random(1)
+    raw = []
+    for _ in range(2000):
+        text = "".join(
+            dice.choice('ab"\\\n\r\t{}:,ü€\U0001f600\x07\u2028') for _ in range(dice.randrange(30))
+        )
+        fraction = dice.choice([0, 5, 120_000_000, 999_999_999])
+        raw.append(line(text + "\n", stream=dice.choice(["stdout", "stderr"]), nanoseconds=fraction))
+    assert turned(b"".join(raw)) == turned(*raw, line("x\n"))[:-1]
+    slow = Lines(origins("a")[container("a")])
+    assert [orjson.loads(slow._one(each)) for each in raw] == turned(b"".join(raw))
+
+
+def test_times_sort_as_text() -> None:
+    assert full_time("2026-11-24T01:02:03Z") == "2026-11-24T01:02:03.000000000Z"
+    assert full_time("2026-11-24T01:02:03.12Z") == "2026-11-24T01:02:03.120000000Z"
+
+
+def test_ranges() -> None:
+    assert joined([(5, 9), (0, 5), (20, 30)]) == [(0, 9), (20, 30)]
+    assert missing([(0, 9), (20, 30)], (5, 40)) == [(9, 20), (30, 40)]
+    assert missing([], (0, 0)) == []
+    assert missing([(0, 9)], (2, 5)) == []
