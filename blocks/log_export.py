@@ -76,9 +76,8 @@ class ContainerExport:
         for hour in sorted({place.hour for place in due}):
             now = [place for place in due if place.hour == hour]
             segments = [place for place in now if not place.name.lost]
-            known = len(record.gaps)
-            record.gaps.extend(gap for gap in self._gaps(now) if gap not in record.gaps)
-            if record.decide(hour, segments) or len(record.gaps) > known:
+            told = [record.learn_gap(gap, place.name) for gap, place in self._gaps(now)]
+            if record.decide(hour, segments) or any(told):
                 generation = self._save(record, generation)
             generation = self._finish_open(record, generation, done)
             for place in now:
@@ -126,11 +125,11 @@ class ContainerExport:
         except AlreadyExists:
             return  # the name says which bytes are in it: made by a run before this one
 
-    def _gaps(self, places: list[Place]) -> Iterator[Gap]:
+    def _gaps(self, places: list[Place]) -> Iterator[tuple[Gap, Place]]:
         for place in places:
             if place.name.lost:
                 try:
-                    yield Gap.model_validate_json(self.store.read(place.key)[0])
+                    yield Gap.model_validate_json(self.store.read(place.key)[0]), place
                 except NotFound:
                     continue
                 except ValidationError as error:

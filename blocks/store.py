@@ -15,6 +15,7 @@ from releases.problem import BadInput
 from releases.store import AlreadyExists, Changed, NotFound
 
 LOCK = ".lock"
+BLOCK = 1 << 20
 
 
 class DirectoryStore(Block):
@@ -68,11 +69,12 @@ class DirectoryStore(Block):
 
     def download(self, key: str, file: Path) -> str:
         """To a file, whole or not at all; returns its SHA-256. Raises NotFound."""
-        source = self._path(key)
-        if not source.exists():
-            raise NotFound(f"there is no {key}", where=str(self.path))
         fresh = file.with_name(f".{file.name}.part")
-        shutil.copyfile(source, fresh)
+        try:
+            with self._path(key).open("rb") as source, fresh.open("wb") as target:
+                shutil.copyfileobj(source, target, BLOCK)
+        except FileNotFoundError as error:
+            raise NotFound(f"there is no {key}", where=str(self.path)) from error
         fresh.replace(file)
         return _sha256(file)
 

@@ -91,13 +91,22 @@ class Record(BaseModel):
             made = FileRecord(ordinal=max(0, name.ordinal - 1))
             self.files.setdefault(header.previous_file, made).size = header.previous_size
 
+    def learn_gap(self, gap: Gap, name: Name) -> bool:
+        """What the agent says is lost; False if that was known."""
+        self.files.setdefault(gap.file, FileRecord(ordinal=name.ordinal))
+        new = gap not in self.gaps
+        if new:
+            self.gaps.append(gap)
+        return new
+
     def holes(self, waiting: list[Place]) -> list[Hole]:
         """Everything missing. The end of a file that is still written is none."""
         found = []
         for file, record in sorted(self.files.items(), key=lambda item: item[1].ordinal):
             soon = [(one.name.start, one.name.end or 0) for one in waiting if one.name.file == file]
             there = joined([*record.ranges, *soon])
-            end = record.size if record.size is not None else max((to for _, to in there), default=0)
+            ends = [to for _, to in there] + [gap.end or 0 for gap in self.gaps if gap.file == file]
+            end = max([record.size or 0, *ends])
             for start, to in missing(there, (0, end)):
                 found.append(
                     Hole(
