@@ -17,9 +17,10 @@ LONGEST = 16 << 20  # a line that never ends is cut here
 
 _START = b'{"log":"'
 _ENDED = b'\\n","stream":"'  # the text's own quotes are escaped, so this is always the field's end
+_CUT = b'","stream":"'  # the same without the line end
 _AMBIGUOUS = b'\\\\n","stream":"'  # a backslash and an n at the end of a piece
 _REPLACED = b"\\ufffd"  # how the engine writes bytes that are no UTF-8; a real U+FFFD is not escaped
-_SHORT_TIME = re.compile(rb'"time":"([^"]{1,28})Z"\}')
+_SHORT_TIME = re.compile(rb'"time":"(.{19}(?:\.\d{1,8})?+)Z"')
 _FULL_TIME = len("2026-11-24T01:02:03.123456789")
 
 
@@ -58,11 +59,25 @@ class Lines:
 
     def turn(self, raw: bytes) -> bytes:
         """Export whole raw lines; the last may lack its line end."""
-        if not self.unfinished and _plain(raw):
+        if not self.unfinished and (text := self._as_a_block(raw)):
             self.count += raw.count(b"\n")
-            text = raw.replace(_START, self.prefix).replace(_ENDED, b'","stream":"')
-            return _SHORT_TIME.sub(_lengthened, text)
+            return text
         return b"".join(self._one(line) for line in raw.split(b"\n") if line)
+
+    def _as_a_block(self, raw: bytes) -> bytes:
+        """Without looking into lines, three times as fast; empty unless each is whole, ends in its own line end
+        and is UTF-8, as almost all are. A torn record shows in the counts: its start comes twice, or not at all.
+        """
+        lines = raw.count(b"\n")
+        if not (raw.startswith(_START) and raw.endswith(b'"}\n') and raw.count(b"\n" + _START) == lines - 1):
+            return b""
+        if _AMBIGUOUS in raw or _REPLACED in raw or b"\0" in raw or not _is_utf8(raw):
+            return b""
+        begun = raw.replace(_START, self.prefix)
+        text = begun.replace(_ENDED, _CUT)
+        starts = (len(begun) - len(raw)) // (len(self.prefix) - len(_START))
+        ends = (len(begun) - len(text)) // (len(_ENDED) - len(_CUT))
+        return _SHORT_TIME.sub(_lengthened, text) if starts == ends == lines else b""
 
     def end(self) -> bytes:
         """What is left of lines whose end has not come."""
@@ -113,18 +128,7 @@ class Lines:
         return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def _plain(raw: bytes) -> bool:
-    """Whether every line is whole, ends in its own line end and is UTF-8: then the block is changed as bytes.
-
-    Almost all are. A torn record shows in the counts, as its start comes twice in a line or not at all.
-    """
-    lines = raw.count(b"\n")
-    if not (raw.startswith(_START) and raw.endswith(b'"}\n')):
-        return False
-    if not raw.count(_START) == raw.count(b"\n" + _START) + 1 == raw.count(_ENDED) == lines:
-        return False
-    if _AMBIGUOUS in raw or _REPLACED in raw or b"\0" in raw:
-        return False
+def _is_utf8(raw: bytes) -> bool:
     if raw.isascii():
         return True
     try:
@@ -136,4 +140,4 @@ def _plain(raw: bytes) -> bool:
 
 def _lengthened(match: re.Match[bytes]) -> bytes:
     time = match[1] if b"." in match[1] else match[1] + b"."
-    return b'"time":"' + time.ljust(_FULL_TIME, b"0") + b'Z"}'
+    return b'"time":"' + time.ljust(_FULL_TIME, b"0") + b'Z"'
