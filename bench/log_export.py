@@ -111,7 +111,7 @@ def merge(folder: Path) -> Cost:
 
 @contextmanager
 def real_container(megabytes: float) -> Iterator[tuple[Path, str, int] | None]:
-    """A container that has logged the lines without rotation: folder, id, number of lines; None: no engine."""
+    """A container that has logged the lines unrotated: folder, id, number of lines; None: no engine."""
     root = _docker("info", "-f", "{{.DockerRootDir}}")
     if not root or not os.access(f"{root}/containers", os.R_OK):
         yield None

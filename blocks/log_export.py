@@ -16,7 +16,7 @@ from releases.log_segment import SEGMENTS, Gap, Header, Place, read_header
 from releases.problem import Failed
 from releases.store import AlreadyExists, Changed, NotFound, Store
 
-# Short matches cost more than they save in lines full of times and numbers: smaller than gzip -6, five times as fast.
+# Short matches cost more than they save in lines full of times and numbers (bench/log_export.py).
 PACKING = zstandard.ZstdCompressionParameters.from_level(3, min_match=7, write_checksum=True)
 BLOCK = 1 << 20
 ATTEMPTS = 20

@@ -65,8 +65,9 @@ class Lines:
         return b"".join(self._one(line) for line in raw.split(b"\n") if line)
 
     def _as_a_block(self, raw: bytes) -> bytes:
-        """Without looking into lines, three times as fast; empty unless each is whole, ends in its own line end
-        and is UTF-8, as almost all are. A torn record shows in the counts: its start comes twice, or not at all.
+        """Without looking into the lines, which is much faster; empty unless each is whole, ended and UTF-8.
+
+        Almost all are. A torn record shows in the counts: its start comes twice in a line, or not at all.
         """
         lines = raw.count(b"\n")
         if not (raw.startswith(_START) and raw.endswith(b'"}\n') and raw.count(b"\n" + _START) == lines - 1):
