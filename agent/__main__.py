@@ -13,6 +13,9 @@ from pydantic import ValidationError
 from agent.edge import Edge, EdgeError
 from agent.engine import PREFIX, Engine
 from agent.images import Images
+from agent.logs.containers import Containers
+from agent.logs.folder import Folder
+from agent.logs.follower import LogFollower
 from agent.memory import Disk, write
 from agent.swapper import Node, Swapper
 from releases.desired import FORMAT, Desired, ServiceDesired
@@ -21,6 +24,8 @@ from releases.status import STATUS_PATH, NodeStatus, ServiceStatus
 STATUS_PORT = 9180
 POLL_SECONDS = 0.03
 RETRY_SECONDS = 2.0
+CONTAINERS = Path("/containers")
+STORE = Path("/store")
 
 
 class Agent:
@@ -141,6 +146,14 @@ def serve(agent: Agent) -> None:
     Server(("", STATUS_PORT), Handler).serve_forever()
 
 
+def follow_logs(engine: Engine) -> None:
+    """Follow the containers' log files, where the engine's folder and the store are mounted."""
+    if CONTAINERS.exists() and STORE.exists():
+        logs = LogFollower(CONTAINERS, Path("/state/logs"), Containers(engine), Folder(STORE))
+        engine.before_removal = logs.before_removal
+        logs.start()
+
+
 def main() -> None:
     """Run until killed; whatever serves goes on serving."""
     parser = argparse.ArgumentParser(prog="agent", description="Swaps this node's service containers.")
@@ -150,6 +163,7 @@ def main() -> None:
     given = parser.parse_args()
     engine = Engine(given.node, given.node, secrets=Path("/secrets"))
     edge = Edge(engine, given.edge_image, [int(port) for port in given.ports.split(",")])
+    follow_logs(engine)
     agent = Agent(given.node, Path("/node"), engine, edge, Disk(Path("/state")))
     threading.Thread(target=serve, args=[agent], daemon=True).start()
     agent.look()

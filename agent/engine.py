@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import docker
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
@@ -12,6 +12,9 @@ from agent.failure import StepFailed
 from releases.release import Release
 from releases.status import Phase
 from releases.swap import Container, Running, Slot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PREFIX = "model-deploy"
 TAIL_LINES = 20
@@ -42,6 +45,7 @@ class Engine:
         self.client = docker.from_env(timeout=API_SECONDS)
         self.api: Any = self.client.api  # its stubs are stricter than it is
         self.puller = docker.from_env(timeout=PULL_SECONDS)
+        self.before_removal: Callable[[str], None] = lambda _: None
 
     def subnet(self) -> str:
         """The first three numbers of the node's network, such as 172.31.7."""
@@ -132,6 +136,7 @@ class Engine:
     def remove(self, container: Container, grace: float) -> None:
         """Stop and remove; a container that is gone is fine."""
         self.stop(container, grace)
+        self.before_removal(container.id)
         try:
             self.api.remove_container(container.id, v=True, force=True)
         except NotFound:

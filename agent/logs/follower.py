@@ -13,6 +13,7 @@ from releases.log_segment import Origin
 POLL_SECONDS = 0.25  # max-size * (max-file - 1) must be more than is written in this time
 LOOK_SECONDS = 2.0
 UPLOAD_SECONDS = 5.0
+DRAIN_SECONDS = 30.0
 MOST_BYTES = 1 << 30
 
 Origins = Callable[[], dict[str, Origin]]
@@ -102,6 +103,11 @@ class LogFollower:
             drained = self.drains.setdefault(container, threading.Event())
         self.wake.set()
         return drained.wait(seconds)
+
+    def before_removal(self, container: str) -> None:
+        """A stopped container may go once its last lines are in a segment. Raises OSError: not yet."""
+        if not self.drain(container, DRAIN_SECONDS):
+            raise OSError(f"the last lines of {container[:12]} are not in a segment yet: {self.problem}")
 
     def _go_on(self) -> None:
         """Where the agent before this one was killed."""

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from blocks.targets import desired_file
 from releases import desired as desire
 from releases.desired import ServiceDesired
+from releases.log_segment import SEGMENTS
 from releases.problem import Failed, Refused, Unreachable
 from releases.release import Release
 from releases.status import STATUS_PATH, Failure, NodeStatus, Phase, ServiceStatus
@@ -274,7 +275,11 @@ class LocalTarget(Block):
         self.folder.mkdir(parents=True, exist_ok=True)
         secrets = self.home / "secrets"
         secrets.mkdir(mode=0o700, parents=True, exist_ok=True)
+        segments = self.home / "store" / SEGMENTS
+        segments.mkdir(parents=True, exist_ok=True)
         binds = {
+            f"{client.info()['DockerRootDir']}/containers": {"bind": "/containers", "mode": "ro"},
+            str(segments): {"bind": f"/store/{SEGMENTS.rstrip('/')}", "mode": "rw"},  # and nothing else of it
             "/var/run/docker.sock": {"bind": "/var/run/docker.sock", "mode": "rw"},
             str(self.folder): {"bind": "/node", "mode": "rw"},
             str(secrets): {"bind": "/secrets", "mode": "ro"},

@@ -1,0 +1,48 @@
+"""Which containers a node follows, and whose they are."""
+
+from typing import Any
+
+from docker.errors import DockerException, NotFound
+
+from agent.engine import PREFIX, Engine
+from releases.log_segment import Origin
+
+
+class Containers:
+    """The node's service containers; each is inspected once."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.known: dict[str, Origin] = {}
+
+    def __call__(self) -> dict[str, Origin]:
+        """By id. Raises OSError where the engine does not answer: it is asked again."""
+        try:
+            return self._ask()
+        except DockerException as error:
+            raise OSError(f"the engine does not answer: {error}") from error
+
+    def _ask(self) -> dict[str, Origin]:
+        labels = [f"{PREFIX}.node={self.engine.node}", f"{PREFIX}.service"]
+        found = [one["Id"] for one in self.engine.api.containers(all=True, filters={"label": labels})]
+        for container in set(found) - set(self.known):
+            try:
+                attrs = self.engine.api.inspect_container(container)
+            except NotFound:
+                continue
+            self.known[container] = _origin(self.engine.node, attrs)
+        self.known = {container: self.known[container] for container in found if container in self.known}
+        return self.known
+
+
+def _origin(node: str, attrs: dict[str, Any]) -> Origin:
+    labels = attrs["Config"]["Labels"]
+    environment = dict(line.partition("=")[::2] for line in attrs["Config"].get("Env") or [])
+    return Origin(
+        service=labels[f"{PREFIX}.service"],
+        environment=environment.get("ENVIRONMENT", "unknown"),
+        node=node,
+        container=attrs["Id"],
+        release=int(labels.get(f"{PREFIX}.release", "0")),
+        model_version=environment.get("MODEL_VERSION", ""),
+    )
