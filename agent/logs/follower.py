@@ -56,12 +56,11 @@ class LogFollower:
         """Until stopped. What fails is tried again: nothing is read past what is on disk."""
         until_look = 0.0
         while not self.stop.is_set():
+            if until_look <= 0 or self.drains:
+                self._try_to_look()
+                until_look = LOOK_SECONDS
             try:
-                if until_look <= 0 or self.drains:
-                    self.look()
-                    until_look = LOOK_SECONDS
                 more = self.poll()
-                self.problem = ""
             except OSError as error:
                 self.problem, more = str(error), False
                 self._begin_again()
@@ -70,13 +69,22 @@ class LogFollower:
                 self.wake.clear()
                 until_look -= POLL_SECONDS
 
+    def _try_to_look(self) -> None:
+        """While the engine does not answer, the known files stay open and are read on."""
+        try:
+            self.look()
+            self.problem = ""
+        except OSError as error:
+            self.problem = str(error)
+
     def look(self) -> None:
         """Learn of new containers."""
         with self.lock:
-            self.looked_for = set(self.drains)
+            asked = set(self.drains)
         for container, origin in self.origins().items():
             if container not in self.followers:
                 self._follow(Cursor(origin=origin))
+        self.looked_for = asked
 
     def poll(self) -> bool:
         """Read what is new everywhere; True if there may be more at once."""

@@ -13,6 +13,7 @@ import pytest
 from agent.logs.folder import Folder
 from agent.logs.upload import Uploader
 from bench.json_file import JsonFile, line
+from releases.log_segment import Origin
 from releases.problem import Unreachable
 from releases.store import AlreadyExists
 from tests.agent.logs import container, contiguous, follower, gaps, settle, stored, texts
@@ -151,3 +152,25 @@ def test_the_folder_never_replaces(tmp_path: Path) -> None:
     with pytest.raises(AlreadyExists):
         folder.upload("a/b", tmp_path / "one")
     assert [path.name for path in (tmp_path / "store" / "a").iterdir()] == ["b"]
+
+
+def test_files_stay_open_while_the_engine_does_not_answer(tmp_path: Path) -> None:
+    file = JsonFile(tmp_path / "containers", container("a"), 200_000, 5)
+    logs = follower(tmp_path, "a")
+    file.write(line("before\n"))
+    logs.look()
+    logs.poll()
+
+    def no_answer() -> dict[str, Origin]:
+        raise OSError("the engine does not answer")
+
+    logs.origins = no_answer
+    logs.start()
+    try:
+        file.write(line("after\n"))
+        assert logs.drain(container("a"), 10)
+        assert "does not answer" in logs.problem
+    finally:
+        logs.stop.set()
+    logs.uploader.round()
+    assert texts(stored(tmp_path / "store"), "a") == ["before\n", "after\n"]

@@ -23,7 +23,7 @@ from releases.log_line import Lines, full_time
 from releases.problem import Unreachable
 from tests.agent.logs import container, follower, origins, settle
 
-HOUR = datetime(2026, 11, 24, 10, tzinfo=UTC)
+HOUR = datetime(2025, 11, 24, 10, tzinfo=UTC)
 LATER = HOUR + timedelta(days=365)
 KILLS = 50
 
@@ -81,7 +81,7 @@ def test_an_hour_becomes_one_object_per_container(tmp_path: Path, place: Directo
         "model_version": "v1.1",
         "line": "0",
         "stream": "stdout",
-        "time": "2026-11-24T10:00:00.123456789Z",
+        "time": "2025-11-24T10:00:00.123456789Z",
         "path": found[0]["path"],
     }
     assert all(f"hour={each['time'][11:13]}" in each["path"] for each in found)
