@@ -37,7 +37,7 @@ def test_killed_at_random_points_every_line_is_there_once(tmp_path: Path) -> Non
     seed = random.randrange(1 << 32)
     dice = random.Random(seed)
     sys.stdout.write(f"seed {seed}\n")
-    files = [JsonFile(tmp_path / "containers", container(letter), 400_000, 10) for letter in "ab"]
+    files = [JsonFile(tmp_path / "containers", container(letter), 400_000, 100) for letter in "ab"]
     stop = threading.Event()
     written = [0, 0]
 
