@@ -3,6 +3,7 @@
 import multiprocessing
 import random
 import sys
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -74,7 +75,8 @@ def test_an_hour_becomes_one_object_per_container(tmp_path: Path, place: Directo
     found = lines(tmp_path / "store")
     assert len({each["container"] for each in found}) == 2
     assert sorted(int(each["line"]) for each in found) == sorted([*range(50_000)] * 2)
-    assert found[0] == {
+    first = next(each for each in found if (each["container"][0], each["line"]) == ("a", "0"))
+    assert first == {
         "node": "n1",
         "container": "a" * 12,
         "release": 3,
@@ -82,7 +84,7 @@ def test_an_hour_becomes_one_object_per_container(tmp_path: Path, place: Directo
         "line": "0",
         "stream": "stdout",
         "time": "2025-11-24T10:00:00.123456789Z",
-        "path": found[0]["path"],
+        "path": first["path"],
     }
     assert all(f"hour={each['time'][11:13]}" in each["path"] for each in found)
     assert sum(len(each.parts) for each in done) == 4  # two hours
@@ -164,6 +166,7 @@ def test_a_whole_file_that_was_dropped_is_missed(tmp_path: Path, place: Director
 
 
 def export_here(store: Path, begun: Event) -> None:
+    tempfile.tempdir = str(store.parent)  # what a killed export leaves goes with the test
     begun.set()
     export(DirectoryStore(path=store))
 
