@@ -3,6 +3,7 @@
 from typing import cast
 
 from prefect.blocks.core import Block
+from pydantic import Field
 
 from blocks.image_builder import ImageBuilder
 from blocks.image_registry import ImageRegistry
@@ -10,6 +11,7 @@ from blocks.store import DirectoryStore
 from blocks.targets.local import LocalTarget
 from releases.ledger import Ledger
 from releases.problem import BadInput
+from releases.trigger import WatchedServices
 
 
 class Environment(Block):
@@ -19,6 +21,8 @@ class Environment(Block):
     _block_type_slug = "environment"
 
     name: str
+    branch: str | None = Field(None, description="Pushes to this branch are released here.")
+    services: WatchedServices = Field(default_factory=list, description="What is released by a push.")
     builder: ImageBuilder
     registry: ImageRegistry
     target: LocalTarget

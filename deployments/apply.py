@@ -6,7 +6,7 @@ from string import Template
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from blocks.environment import Environment
 from blocks.image_builder import ImageBuilder
@@ -15,12 +15,15 @@ from blocks.store import DirectoryStore
 from blocks.targets.local import LocalTarget
 from deployments.machine.home import Chosen, Home
 from releases.problem import BadInput
+from releases.trigger import WatchedServices
 
 ENVIRONMENTS = Path(__file__).parent / "environments.yaml"
 
 
 class _Described(BaseModel):
     model_config = ConfigDict(extra="forbid")
+    branch: str | None = None
+    services: WatchedServices = Field(default_factory=list)
     registry: dict[str, Any]
     target: dict[str, Any]
     store: dict[str, Any]
@@ -85,6 +88,8 @@ def _values(home: Home, chosen: Chosen) -> dict[str, Any]:
 def _environment(name: str, one: _Described, values: dict[str, Any]) -> Environment:
     return Environment(
         name=name,
+        branch=one.branch,
+        services=one.services,
         builder=ImageBuilder(),
         registry=ImageRegistry.model_validate(_filled(one.registry, values)),
         target=LocalTarget.model_validate(_filled(one.target, values)),

@@ -55,6 +55,12 @@ def ensure_worker(home: Home) -> None:
     """Have the flows registered and a worker that runs what is started in the UI. Raises Failed."""
     if _alive(home, "worker"):
         return
+    register_flows(home)
+    _start(home, "worker", ["worker", "start", "--pool", POOL, "--type", "process"])
+
+
+def register_flows(home: Home) -> None:
+    """Have the work pool, and every deployment of prefect.yaml. Raises Failed."""
     prefect = [sys.executable, "-m", "prefect", "--no-prompt"]
     for argv in (
         [*prefect, "work-pool", "create", POOL, "--type", "process", "--overwrite"],
@@ -63,7 +69,6 @@ def ensure_worker(home: Home) -> None:
         finished = run(argv, timeout=180, cwd=ROOT, env=environment(home))
         if finished.code != 0:
             raise Failed(f"`prefect {' '.join(argv[4:])}` failed", got=finished.tail)
-    _start(home, "worker", ["worker", "start", "--pool", POOL, "--type", "process"])
 
 
 def stop(home: Home) -> list[str]:

@@ -1,0 +1,202 @@
+"""GitHub: what a release tells it, and what the webhook needs of it.
+
+GitHub is for people to look at, never part of a release: where it is down or refuses, methods say so by what
+they return, and the release goes on.
+"""
+
+import logging
+import time
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Literal
+
+import httpx
+from prefect.blocks.core import Block
+from pydantic import Field, PrivateAttr, SecretStr
+
+LOG = logging.getLogger("model_deploy.github")
+ATTEMPTS = 4
+FIRST_PAUSE = 0.5
+REQUEST_SECONDS = 10.0
+VERSION = "2022-11-28"
+LONGEST_DESCRIPTION = 140
+MORE = {HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS}  # how GitHub says "too many"
+
+State = Literal["pending", "success", "failure", "error"]
+DeploymentState = Literal["queued", "in_progress", "success", "failure", "error", "inactive"]
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What came of a request. `status` 0: GitHub was not reached."""
+
+    status: int = 0
+    body: Any = None
+    why: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether GitHub did what was asked."""
+        return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
+
+
+class GitHub(Block):
+    """A token for GitHub, and the secrets that it signs its webhook's deliveries with."""
+
+    _block_type_name = "GitHub Connection"
+    _block_type_slug = "github-connection"
+
+    token: SecretStr = Field(description="A fine-grained personal access token, or an app's.")
+    api: str = Field("https://api.github.com", description="Another one for GitHub Enterprise.")
+    patience: float = Field(20, gt=0, description="Seconds that one call may take, retries included.")
+    webhook_secret: SecretStr | None = None
+    former_webhook_secret: SecretStr | None = Field(None, description="Accepted too, while secrets change.")
+
+    _not_before: float = PrivateAttr(0.0)
+
+    def set_status(
+        self,
+        repository: str,
+        commit: str,
+        state: State,
+        *,
+        context: str,
+        description: str = "",
+        link: str = "",
+    ) -> bool:
+        """Show a release's state beside its commit; whether it got through."""
+        body = {
+            "state": state,
+            "context": context,
+            "description": _shortened(description),
+            **({"target_url": link} if link else {}),
+        }
+        return self.send("POST", f"/repos/{repository}/statuses/{commit}", body).ok
+
+    def open_deployment(
+        self, repository: str, commit: str, environment: str, *, production: bool, description: str = ""
+    ) -> int | None:
+        """Begin a deployment; its id, None where that did not get through.
+
+        Without required contexts: what must be green before a release is our business, not GitHub's.
+        """
+        body = {
+            "ref": commit,
+            "environment": environment,
+            "production_environment": production,
+            "description": _shortened(description),
+            "auto_merge": False,
+            "required_contexts": [],
+        }
+        sent = self.send("POST", f"/repos/{repository}/deployments", body)
+        return int(sent.body["id"]) if sent.ok and isinstance(sent.body, dict) and "id" in sent.body else None
+
+    def set_deployment(
+        self,
+        repository: str,
+        deployment: int,
+        state: DeploymentState,
+        *,
+        url: str = "",
+        link: str = "",
+        description: str = "",
+    ) -> bool:
+        """Say how a deployment goes, with the environment's address; whether it got through."""
+        body = {
+            "state": state,
+            "description": _shortened(description),
+            **({"environment_url": url} if url else {}),
+            **({"log_url": link} if link else {}),
+        }
+        return self.send("POST", f"/repos/{repository}/deployments/{deployment}/statuses", body).ok
+
+    def commits(self, repository: str, old: str, new: str) -> list[str] | None:
+        """The commits from one to the other, as `short subject`, newest first; None where unknown."""
+        sent = self.send("GET", f"/repos/{repository}/compare/{old}...{new}")
+        if not sent.ok:
+            return None
+        listed = [(one["sha"], one["commit"]["message"]) for one in sent.body.get("commits", [])]
+        return [f"{sha[:8]} {message.partition(chr(10))[0]}" for sha, message in reversed(listed)]
+
+    def head(self, repository: str, branch: str) -> str | None:
+        """The branch's newest commit; None where unknown."""
+        sent = self.send("GET", f"/repos/{repository}/commits/heads/{branch}")
+        return str(sent.body["sha"]) if sent.ok else None
+
+    def save_hook(self, repository: str, url: str, secret: str) -> Sent:
+        """Have a webhook for pushes with this secret; one that is there for the address is changed."""
+        config = {"url": url, "content_type": "json", "secret": secret, "insecure_ssl": "0"}
+        body = {"name": "web", "active": True, "events": ["push"], "config": config}
+        listed = self.send("GET", f"/repos/{repository}/hooks?per_page=100")
+        if not listed.ok:
+            return listed
+        there = [hook["id"] for hook in listed.body if hook.get("config", {}).get("url") == url]
+        if there:
+            return self.send("PATCH", f"/repos/{repository}/hooks/{there[0]}", body)
+        return self.send("POST", f"/repos/{repository}/hooks", body)
+
+    def send(self, method: str, path: str, body: Any = None) -> Sent:
+        """One request, tried again where that can help and time is left. Never raises for what GitHub does."""
+        ends, pause, sent = time.monotonic() + self.patience, FIRST_PAUSE, Sent(why="a rate limit holds")
+        for _ in range(ATTEMPTS):
+            if self._not_before > ends:
+                break  # asking while a limit holds makes it last longer
+            time.sleep(max(0.0, self._not_before - time.monotonic()))
+            sent, wait = self._send_once(method, path, body, ends)
+            if wait is None:
+                break
+            self._not_before = max(self._not_before, time.monotonic() + wait) if wait else self._not_before
+            if time.monotonic() + pause > ends:
+                break
+            time.sleep(0 if wait else pause)
+            pause *= 2
+        if not sent.ok:
+            LOG.warning("GitHub: %s %s: %s", method, path.partition("?")[0], sent.why)
+        return sent
+
+    def _send_once(self, method: str, path: str, body: Any, ends: float) -> tuple[Sent, float | None]:
+        """What came, and how long GitHub wants to be left alone: None where asking again cannot help."""
+        left = max(0.1, min(REQUEST_SECONDS, ends - time.monotonic()))
+        headers = {
+            "Authorization": f"Bearer {self.token.get_secret_value()}",
+            "Accept": "application/vnd.github+json",
+            "X-GitHub-Api-Version": VERSION,
+        }
+        try:
+            answer = httpx.request(method, f"{self.api}{path}", json=body, headers=headers, timeout=left)
+        except httpx.HTTPError as error:
+            return Sent(why=f"not reached: {type(error).__name__}"), 0.0
+        sent = Sent(answer.status_code, _json(answer), _why(answer))
+        if answer.status_code in MORE:
+            return sent, _limited_for(answer)
+        return sent, 0.0 if answer.is_server_error else None
+
+
+def _limited_for(answer: httpx.Response) -> float | None:
+    """Seconds; None where this is no rate limit, but a refusal."""
+    after = answer.headers.get("retry-after", "")
+    if after.isdigit():
+        return float(after)
+    if answer.headers.get("x-ratelimit-remaining") == "0":
+        reset = answer.headers.get("x-ratelimit-reset", "")
+        return max(1.0, float(reset) - time.time()) if reset.isdigit() else 60.0
+    limited = answer.status_code == HTTPStatus.TOO_MANY_REQUESTS or "rate limit" in answer.text.lower()
+    return 60.0 if limited else None
+
+
+def _json(answer: httpx.Response) -> Any:
+    try:
+        return answer.json()
+    except ValueError:
+        return None
+
+
+def _why(answer: httpx.Response) -> str:
+    body = _json(answer)
+    message = body.get("message", "") if isinstance(body, dict) else ""
+    return "" if answer.is_success else f"HTTP {answer.status_code} {message}".strip()
+
+
+def _shortened(text: str) -> str:
+    """GitHub refuses longer descriptions."""
+    return text if len(text) <= LONGEST_DESCRIPTION else text[: LONGEST_DESCRIPTION - 1] + "…"

@@ -1,0 +1,40 @@
+"""One JSON line per delivery: what came, what was done. Never a payload, a secret or a signature."""
+
+import json
+import logging
+import time
+from http import HTTPStatus
+
+from deployments.webhook.answer import Answer
+from releases.trigger import Push
+
+LOGGER = logging.getLogger("model_deploy.webhook")
+LONGEST = 200
+
+
+class Delivery:
+    """What is known of a delivery so far."""
+
+    def __init__(self, event: str | None, identity: str | None) -> None:
+        self._started = time.monotonic()
+        self._facts = {"event": _short(event), "delivery": _short(identity)}
+
+    def concerns(self, push: Push) -> None:
+        """Remember what was pushed; only after the signature was found right."""
+        self._facts |= {"repository": push.repository, "ref": push.ref, "commit": push.after}
+
+    def log(self, status: HTTPStatus, answer: Answer) -> None:
+        """Write the line."""
+        line = {
+            **self._facts,
+            "http": int(status),
+            "status": answer.status,
+            "reason": answer.reason,
+            "runs": [str(run.flow_run) for run in answer.runs],
+            "ms": round((time.monotonic() - self._started) * 1000, 1),
+        }
+        LOGGER.info(json.dumps(line))
+
+
+def _short(text: str | None) -> str:
+    return (text or "")[:LONGEST]

@@ -1,0 +1,173 @@
+"""`POST /webhooks/github`: from a request to a checked, decided and stored push."""
+
+import asyncio
+import re
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from http import HTTPStatus
+from uuid import UUID
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from starlette.requests import ClientDisconnect
+
+from deployments.webhook import openapi
+from deployments.webhook.answer import Answer, Health, Refused, StartedRun, retry_later
+from deployments.webhook.log import Delivery
+from deployments.webhook.payload import NotAPush, NotJson, read_push
+from deployments.webhook.prefect_api import Setup
+from deployments.webhook.queue import NotStored, Order, RunQueue
+from deployments.webhook.signature import is_signed
+from releases.trigger import Start, decide
+
+MAX_BODY = 25 * 2**20  # GitHub's own limit
+MAX_HELD = 10 * MAX_BODY  # bodies of all requests together
+READ_SECONDS = 5.0
+ANSWER_SECONDS = 9.0  # GitHub hangs up after 10
+EVENTS = ("push", "ping")
+EVENT = re.compile(r"[a-z_]{1,64}")
+DELIVERY = re.compile(r"[0-9A-Za-z-]{1,64}")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much and how long; the tests' are smaller."""
+
+    body: int = MAX_BODY
+    held: int = MAX_HELD
+    read: float = READ_SECONDS
+    answer: float = ANSWER_SECONDS
+
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+def make_app(
+    setup: Callable[[], Setup | None],
+    queue: RunQueue,
+    lifespan: Lifespan | None = None,
+    limits: Limits = Limits(),
+) -> FastAPI:
+    """Build the receiver; `setup` gives what Prefect last said, None while it has said nothing lately."""
+    app = FastAPI(title="model-deploy webhook", docs_url=None, redoc_url=None, lifespan=lifespan)
+    receiver = Receiver(setup, queue, limits)
+
+    @app.post("/webhooks/github", **openapi.DELIVERY)
+    async def github(request: Request) -> JSONResponse:
+        """Take a delivery from GitHub."""
+        delivery = Delivery(request.headers.get("x-github-event"), request.headers.get("x-github-delivery"))
+        try:
+            async with asyncio.timeout(limits.answer):
+                status, answer = await receiver.receive(request, delivery)
+        except TimeoutError:
+            status, answer = retry_later("Prefect has not stored the run in time")
+        except Refused as refused:
+            status, answer = refused.status, Answer(status="refused", reason=refused.reason)
+        delivery.log(status, answer)
+        headers = {"Retry-After": "10"} if status == HTTPStatus.SERVICE_UNAVAILABLE else {}
+        return JSONResponse(answer.model_dump(mode="json"), status, headers)
+
+    @app.get("/healthz", **openapi.HEALTH)
+    async def healthz() -> JSONResponse:
+        """Whether deliveries are taken."""
+        now = setup()
+        ready = now is not None and bool(now.secrets)
+        why = "" if ready else "no webhook secret" if now else "Prefect does not answer"
+        health = Health(ready=ready, reason=why, waiting=queue.waiting)
+        return JSONResponse(health.model_dump(), HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE)
+
+    openapi.describe(app)
+    return app
+
+
+class Receiver:
+    """The checks, in their order. Nothing is parsed before the signature was found right."""
+
+    def __init__(self, setup: Callable[[], Setup | None], queue: RunQueue, limits: Limits) -> None:
+        self._setup, self._queue, self._limits = setup, queue, limits
+        self._held = 0
+
+    async def receive(self, request: Request, delivery: Delivery) -> tuple[HTTPStatus, Answer]:
+        """Answer one delivery. Raises Refused."""
+        event, identity = self._headers(request)
+        setup = self._setup()
+        if setup is None:
+            return retry_later("Prefect does not answer")
+        if not setup.secrets:
+            return retry_later("no webhook secret is set; next: model-deploy github connect")
+        body = bytearray()
+        try:
+            await self._fill(body, request)
+            signature = request.headers.get("x-hub-signature-256", "")
+            if not is_signed(bytes(body), signature, setup.secrets):
+                raise Refused(HTTPStatus.UNAUTHORIZED, "the signature is missing or wrong")
+            return await self._act(event, identity, bytes(body), setup, delivery)
+        finally:
+            self._held -= len(body)
+
+    def _headers(self, request: Request) -> tuple[str, str]:
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind != "application/json":
+            raise Refused(
+                HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the hook's content type must be application/json"
+            )
+        event = request.headers.get("x-github-event", "")
+        identity = request.headers.get("x-github-delivery", "")
+        if not EVENT.fullmatch(event):
+            raise Refused(HTTPStatus.BAD_REQUEST, "X-GitHub-Event is missing or is no event")
+        if not DELIVERY.fullmatch(identity):
+            raise Refused(HTTPStatus.BAD_REQUEST, "X-GitHub-Delivery is missing or is no id")
+        length = request.headers.get("content-length", "0")
+        if length.isdigit() and int(length) > self._limits.body:
+            raise self._too_large()
+        return event, identity
+
+    async def _fill(self, body: bytearray, request: Request) -> None:
+        """Read the body; counted as it comes, since its length may be left out or wrong."""
+        try:
+            async with asyncio.timeout(self._limits.read):
+                async for chunk in request.stream():
+                    body += chunk
+                    self._held += len(chunk)
+                    if len(body) > self._limits.body:
+                        raise self._too_large()
+                    if self._held > self._limits.held:
+                        raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "too many large deliveries at once")
+        except TimeoutError:
+            raise Refused(HTTPStatus.REQUEST_TIMEOUT, "the body does not arrive") from None
+        except ClientDisconnect:
+            raise Refused(HTTPStatus.BAD_REQUEST, "the sender hung up") from None
+
+    def _too_large(self) -> Refused:
+        return Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"more than {self._limits.body} bytes")
+
+    async def _act(
+        self, event: str, identity: str, body: bytes, setup: Setup, delivery: Delivery
+    ) -> tuple[HTTPStatus, Answer]:
+        if event == "ping":
+            return HTTPStatus.OK, Answer(status="pong")
+        if event not in EVENTS:
+            return HTTPStatus.OK, Answer(status="ignored", reason=f"the event {event} starts nothing")
+        try:
+            push = read_push(body)
+        except NotJson as error:
+            raise Refused(HTTPStatus.BAD_REQUEST, f"the body is not JSON: {error}") from None
+        except NotAPush as error:
+            raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"the body is no push: {error}") from None
+        delivery.concerns(push)
+        decision = decide(push, setup.rules)
+        if not decision.starts:
+            return HTTPStatus.OK, Answer(status="ignored", reason=decision.ignored)
+        try:
+            runs = await self._queue.stored([Order(start, identity) for start in decision.starts])
+        except NotStored as error:
+            return retry_later(str(error))
+        return HTTPStatus.ACCEPTED, Answer(status="accepted", runs=_started(decision.starts, runs))
+
+
+def _started(starts: tuple[Start, ...], runs: list[UUID]) -> list[StartedRun]:
+    return [
+        StartedRun(service=start.service, environment=start.environment, flow_run=run)
+        for start, run in zip(starts, runs, strict=True)
+    ]
