@@ -8,11 +8,11 @@ import logging
 import time
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import httpx
 from prefect.blocks.core import Block
-from pydantic import Field, PrivateAttr, SecretStr
+from pydantic import BaseModel, Field, PrivateAttr, RootModel, SecretStr, ValidationError
 
 LOG = logging.getLogger("model_deploy.github")
 ATTEMPTS = 4
@@ -22,6 +22,7 @@ VERSION = "2022-11-28"
 LONGEST_DESCRIPTION = 140
 MORE = {HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS}  # how GitHub says "too many"
 
+Model = TypeVar("Model", bound=BaseModel)
 State = Literal["pending", "success", "failure", "error"]
 DeploymentState = Literal["queued", "in_progress", "success", "failure", "error", "inactive"]
 
@@ -38,6 +39,38 @@ class Sent:
     def ok(self) -> bool:
         """Whether GitHub did what was asked."""
         return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
+
+
+class _Numbered(BaseModel):
+    id: int
+
+
+class _Message(BaseModel):
+    message: str
+
+
+class _Head(BaseModel):
+    sha: str
+
+
+class _Commit(_Head):
+    commit: _Message
+
+
+class _Comparison(BaseModel):
+    commits: list[_Commit]
+
+
+class _HookConfig(BaseModel):
+    url: str = ""
+
+
+class _Hook(_Numbered):
+    config: _HookConfig
+
+
+class _Hooks(RootModel[list[_Hook]]):
+    pass
 
 
 class GitHub(Block):
@@ -89,7 +122,8 @@ class GitHub(Block):
             "required_contexts": [],
         }
         sent = self.send("POST", f"/repos/{repository}/deployments", body)
-        return int(sent.body["id"]) if sent.ok and isinstance(sent.body, dict) and "id" in sent.body else None
+        made = _read(_Numbered, sent)
+        return made.id if made else None
 
     def set_deployment(
         self,
@@ -113,43 +147,46 @@ class GitHub(Block):
     def commits(self, repository: str, old: str, new: str) -> list[str] | None:
         """The commits from one to the other, as `short subject`, newest first; None where unknown."""
         sent = self.send("GET", f"/repos/{repository}/compare/{old}...{new}")
-        if not sent.ok:
+        compared = _read(_Comparison, sent)
+        if compared is None:
             return None
-        listed = [(one["sha"], one["commit"]["message"]) for one in sent.body.get("commits", [])]
-        return [f"{sha[:8]} {message.partition(chr(10))[0]}" for sha, message in reversed(listed)]
+        return [
+            f"{one.sha[:8]} {one.commit.message.partition(chr(10))[0]}" for one in reversed(compared.commits)
+        ]
 
     def head(self, repository: str, branch: str) -> str | None:
         """The branch's newest commit; None where unknown."""
         sent = self.send("GET", f"/repos/{repository}/commits/heads/{branch}")
-        return str(sent.body["sha"]) if sent.ok else None
+        found = _read(_Head, sent)
+        return found.sha if found else None
 
     def save_hook(self, repository: str, url: str, secret: str) -> Sent:
         """Have a webhook for pushes with this secret; one that is there for the address is changed."""
         config = {"url": url, "content_type": "json", "secret": secret, "insecure_ssl": "0"}
         body = {"name": "web", "active": True, "events": ["push"], "config": config}
         listed = self.send("GET", f"/repos/{repository}/hooks?per_page=100")
-        if not listed.ok:
-            return listed
-        there = [hook["id"] for hook in listed.body if hook.get("config", {}).get("url") == url]
+        hooks = _read(_Hooks, listed)
+        if hooks is None:
+            return listed if not listed.ok else Sent(why="the answer is no list of webhooks")
+        there = [hook.id for hook in hooks.root if hook.config.url == url]
         if there:
             return self.send("PATCH", f"/repos/{repository}/hooks/{there[0]}", body)
         return self.send("POST", f"/repos/{repository}/hooks", body)
 
     def send(self, method: str, path: str, body: Any = None) -> Sent:
-        """One request, tried again where that can help and time is left. Never raises for what GitHub does."""
-        ends, pause, sent = time.monotonic() + self.patience, FIRST_PAUSE, Sent(why="a rate limit holds")
+        """One request, tried again where that can help and time is left. Raises for nothing GitHub does."""
+        ends, sent, pause = time.monotonic() + self.patience, Sent(why="a rate limit holds"), 0.0
         for _ in range(ATTEMPTS):
-            if self._not_before > ends:
-                break  # asking while a limit holds makes it last longer
-            time.sleep(max(0.0, self._not_before - time.monotonic()))
-            sent, wait = self._send_once(method, path, body, ends)
-            if wait is None:
+            now = time.monotonic()
+            wait = max(pause, self._not_before - now)  # asking while a limit holds makes it last longer
+            if now + wait > ends:
                 break
-            self._not_before = max(self._not_before, time.monotonic() + wait) if wait else self._not_before
-            if time.monotonic() + pause > ends:
+            time.sleep(wait)
+            sent, limited = self._send_once(method, path, body, ends)
+            if limited is None:
                 break
-            time.sleep(0 if wait else pause)
-            pause *= 2
+            self._not_before = time.monotonic() + limited
+            pause = pause * 2 or FIRST_PAUSE
         if not sent.ok:
             LOG.warning("GitHub: %s %s: %s", method, path.partition("?")[0], sent.why)
         return sent
@@ -170,6 +207,15 @@ class GitHub(Block):
         if answer.status_code in MORE:
             return sent, _limited_for(answer)
         return sent, 0.0 if answer.is_server_error else None
+
+
+def _read(model: type[Model], sent: Sent) -> Model | None:
+    """The part of an answer that we need; None where it is not there."""
+    try:
+        return model.model_validate(sent.body) if sent.ok else None
+    except ValidationError:
+        LOG.warning("GitHub answers something else than asked for: %s", model.__name__)
+        return None
 
 
 def _limited_for(answer: httpx.Response) -> float | None:

@@ -1,7 +1,9 @@
 """`POST /webhooks/github`: from a request to a checked, decided and stored push."""
 
 import asyncio
+import hashlib
 import re
+from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -27,6 +29,7 @@ READ_SECONDS = 5.0
 ANSWER_SECONDS = 9.0  # GitHub hangs up after 10
 EVENTS = ("push", "ping")
 EVENT = re.compile(r"[a-z_]{1,64}")
+REMEMBERED = 10_000
 DELIVERY = re.compile(r"[0-9A-Za-z-]{1,64}")
 
 
@@ -87,6 +90,7 @@ class Receiver:
     def __init__(self, setup: Callable[[], Setup | None], queue: RunQueue, limits: Limits) -> None:
         self._setup, self._queue, self._limits = setup, queue, limits
         self._held = 0
+        self._seen: OrderedDict[bytes, str] = OrderedDict()
 
     async def receive(self, request: Request, delivery: Delivery) -> tuple[HTTPStatus, Answer]:
         """Answer one delivery. Raises Refused."""
@@ -156,6 +160,7 @@ class Receiver:
         except NotAPush as error:
             raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"the body is no push: {error}") from None
         delivery.concerns(push)
+        identity = self._first_seen_as(body, identity)
         decision = decide(push, setup.rules)
         if not decision.starts:
             return HTTPStatus.OK, Answer(status="ignored", reason=decision.ignored)
@@ -164,6 +169,17 @@ class Receiver:
         except NotStored as error:
             return retry_later(str(error))
         return HTTPStatus.ACCEPTED, Answer(status="accepted", runs=_started(decision.starts, runs))
+
+    def _first_seen_as(self, body: bytes, identity: str) -> str:
+        """The delivery that brought this body first.
+
+        The signature does not cover the delivery's id: a recorded delivery, sent again under another, must
+        start nothing either. No two pushes have the same body: it says when the push was.
+        """
+        first = self._seen.setdefault(hashlib.sha256(body).digest(), identity)
+        if len(self._seen) > REMEMBERED:
+            self._seen.popitem(last=False)
+        return first
 
 
 def _started(starts: tuple[Start, ...], runs: list[UUID]) -> list[StartedRun]:

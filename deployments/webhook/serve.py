@@ -16,7 +16,7 @@ from deployments.webhook.prefect_api import RunStore, Setup, read_setup
 from deployments.webhook.queue import RunQueue
 from deployments.webhook.receiver import make_app
 
-FRESH_SECONDS = 10.0
+FRESH_SECONDS = 2.0  # so that the ping after `github connect` finds its secret known
 READ_SECONDS = 8.0
 STALE_SECONDS = 60.0
 
