@@ -39,7 +39,7 @@ DELIVERY: dict[str, Any] = {
     },
     "openapi_extra": {
         "parameters": [
-            _header("X-GitHub-Event", "^[a-z_]{1,64}$", "The kind of event."),
+            _header("X-GitHub-Event", "^[a-z0-9_]{1,64}$", "The kind of event."),
             _header("X-GitHub-Delivery", "^[0-9A-Za-z-]{1,64}$", "The same when GitHub sends it again."),
             _header("X-Hub-Signature-256", "^sha256=[0-9a-f]{64}$", "HMAC-SHA256 over the raw body."),
         ],

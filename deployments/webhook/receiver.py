@@ -28,7 +28,7 @@ MAX_HELD = 10 * MAX_BODY  # bodies of all requests together
 READ_SECONDS = 5.0
 ANSWER_SECONDS = 9.0  # GitHub hangs up after 10
 EVENTS = ("push", "ping")
-EVENT = re.compile(r"[a-z_]{1,64}")
+EVENT = re.compile(r"[a-z0-9_]{1,64}")
 REMEMBERED = 10_000
 DELIVERY = re.compile(r"[0-9A-Za-z-]{1,64}")
 
