@@ -1,5 +1,7 @@
 """What the receiver asks of Prefect: the rules and secrets in its blocks, and flow runs."""
 
+import asyncio
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -15,6 +17,9 @@ from pydantic import TypeAdapter
 from deployments.webhook.queue import Order
 from releases.trigger import Rule, WatchedServices
 
+FIRST_PAUSE = 0.02
+LONGEST_PAUSE = 0.2
+LONGEST_REASON = 150
 RELEASE = "release/release"  # flow and deployment, see prefect.yaml
 ENVIRONMENT_BLOCK = "environment"
 GITHUB_BLOCK = ("github-connection", "github")
@@ -67,7 +72,21 @@ class RunStore:
         self._deployment: UUID | None = None
 
     async def __call__(self, orders: Sequence[Order]) -> list[UUID | str]:
-        """For each order the run's id, or why Prefect refused it."""
+        """For each order the run's id, or why Prefect refused it.
+
+        SQLite refuses at once where another writer came between; asking again is safe, the key sees to it.
+        """
+        results = await self._create_in_deployment(orders)
+        pause = FIRST_PAUSE
+        while again := [at for at, result in enumerate(results) if _was_locked(result)]:
+            await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - no secret
+            pause = min(pause * 2, LONGEST_PAUSE)
+            fresh = await self._create_in_deployment([orders[at] for at in again])
+            for at, result in zip(again, fresh, strict=True):
+                results[at] = result
+        return results
+
+    async def _create_in_deployment(self, orders: Sequence[Order]) -> list[UUID | str]:
         try:
             return await self._create(orders)
         except PrefectHTTPStatusError as error:
@@ -86,9 +105,18 @@ class RunStore:
             json=[_flow_run(order) for order in orders],
         )
         return [
-            UUID(one["flow_run_id"]) if one.get("flow_run_id") else f"Prefect refuses the run: {one['error']}"
+            UUID(one["flow_run_id"]) if one.get("flow_run_id") else _refusal(one.get("error") or "no reason")
             for one in answer.json()["results"]
         ]
+
+
+def _refusal(error: str) -> str:
+    """For the answer, which GitHub shows: never the whole statement with its values."""
+    return f"Prefect refuses the run: {error.splitlines()[0][:LONGEST_REASON]}"
+
+
+def _was_locked(result: UUID | str) -> bool:
+    return isinstance(result, str) and "lock" in result.lower()
 
 
 def _flow_run(order: Order) -> dict[str, Any]:

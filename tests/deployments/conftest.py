@@ -111,13 +111,18 @@ class Receiver:
         }
 
     def deliver(
-        self, payload: Any, event: str = "push", delivery: str = "", secret: str = "", **headers: str | None
+        self,
+        payload: Any,
+        event: str = "push",
+        delivery: str = "",
+        secret: str = "",
+        **headers: str | bytes | None,
     ) -> httpx.Response:
         """Send as GitHub does; a header given as None is left out."""
         body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
         changed = {name.replace("_", "-"): value for name, value in headers.items()}
         named = {name.lower(): value for name, value in self.headers(body, event, delivery, secret).items()}
-        kept = {name: value for name, value in {**named, **changed}.items() if value is not None}
+        kept = [(name, value) for name, value in {**named, **changed}.items() if value is not None]
         return self.client.post(f"{self.url}/webhooks/github", content=body, headers=kept)
 
 
