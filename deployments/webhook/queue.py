@@ -8,7 +8,7 @@ from uuid import UUID
 from releases.trigger import Start
 
 CAPACITY = 1000  # waiting runs; more than Prefect stores before GitHub stops listening
-BATCH = 50
+BATCH = 10  # larger ones are hardly cheaper, and SQLite refuses a whole one where another writer came between
 WRITE_SECONDS = 8.0
 
 

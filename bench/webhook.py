@@ -1,0 +1,233 @@
+"""How many pushes a second the receiver takes, against Prefect's own way of making runs one by one.
+
+python -m bench.webhook                  # on SQLite
+PREFECT_API_DATABASE_CONNECTION_URL=postgresql+asyncpg://… python -m bench.webhook
+"""
+
+import http.client
+import json
+import os
+import secrets
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deployments import stack
+from deployments.machine.home import Home, free_ports
+from deployments.webhook.signature import sign
+
+SENDERS = (1, 10, 50)
+SECONDS = 8.0
+BURST = 500
+SERIAL = 50
+START_SECONDS = 60
+SECRET = secrets.token_urlsafe(24)
+ENVIRONMENTS = """
+environments:
+  local:
+    branch: main
+    services: [{name: iris, repository: acme/models}]
+    registry: {prefix: "${registry}"}
+    target: {home: "${home}", node: "${node}", ports: "${ports}"}
+    store: {path: "${home}/store"}
+"""
+
+
+@dataclass
+class Result:
+    """What came of the deliveries. Times in seconds."""
+
+    latencies: list[float] = field(default_factory=list)  # of the accepted
+    refused: int = 0
+    failures: list[str] = field(default_factory=list)
+    runs: set[str] = field(default_factory=set)
+    seconds: float = 0.0
+
+    def line(self, name: str) -> str:
+        times = sorted(self.latencies) or [float("nan")]
+        p99 = times[min(len(times) - 1, int(len(times) * 0.99))]
+        middle = statistics.median(times)
+        return (
+            f"{name:<14} {len(self.latencies) / self.seconds:7.1f}/s"
+            f"  p50 {middle * 1000:6.0f} ms  p99 {p99 * 1000:6.0f} ms"
+            f"  accepted {len(self.latencies):4}  503 {self.refused:4}  failed {len(self.failures):3}"
+        )
+
+
+def deliver(connection: http.client.HTTPConnection, result: Result, lock: threading.Lock) -> None:
+    """One push of a new commit, as GitHub sends it."""
+    push = {
+        "ref": "refs/heads/main",
+        "after": secrets.token_hex(20),
+        "commits": [{"modified": ["app.py"]}],
+        "repository": {"full_name": "acme/models", "pushed_at": time.time_ns()},
+        "padding": "x" * 7000,  # a common push has this size
+    }
+    body = json.dumps(push).encode()
+    headers = {
+        "Content-Type": "application/json",
+        "X-GitHub-Event": "push",
+        "X-GitHub-Delivery": secrets.token_hex(16),
+        "X-Hub-Signature-256": sign(SECRET, body),
+    }
+    started = time.monotonic()
+    try:
+        connection.request("POST", "/webhooks/github", body, headers)
+        answer = connection.getresponse()
+        said = json.loads(answer.read())
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        connection.close()
+        with lock:
+            result.failures.append(repr(error))
+        return
+    with lock:
+        if answer.status == 202:
+            result.latencies.append(time.monotonic() - started)
+            result.runs |= {run["flow_run"] for run in said["runs"]}
+        else:
+            result.refused += 1
+
+
+def steady(port: int, senders: int) -> Result:
+    """Every sender sends its next when the one before was answered."""
+    result, lock, began = Result(), threading.Lock(), time.monotonic()
+
+    def send(_: int) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=15)
+        while time.monotonic() < began + SECONDS:
+            deliver(connection, result, lock)
+        connection.close()
+
+    with ThreadPoolExecutor(senders) as pool:
+        list(pool.map(send, range(senders)))
+    result.seconds = time.monotonic() - began
+    return result
+
+
+def burst(port: int, count: int) -> Result:
+    """All at once."""
+    result, lock, together = Result(), threading.Lock(), threading.Barrier(count)
+
+    def send(_: int) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        together.wait(60)
+        deliver(connection, result, lock)
+        connection.close()
+
+    began = time.monotonic()
+    with ThreadPoolExecutor(count) as pool:
+        list(pool.map(send, range(count)))
+    result.seconds = time.monotonic() - began
+    return result
+
+
+def serial(count: int) -> float:
+    """Runs a second that Prefect's own client makes one after the other."""
+    from prefect.client.orchestration import get_client  # noqa: PLC0415 - it must know its server first
+
+    with get_client(sync_client=True) as client:
+        deployment = client.read_deployment_by_name("release/release").id
+        began = time.monotonic()
+        for _ in range(count):
+            client.create_flow_run_from_deployment(deployment, parameters={"ref": "main"})
+        return count / (time.monotonic() - began)
+
+
+def stored() -> int:
+    """How many runs of ours Prefect has."""
+    from prefect.client.orchestration import get_client  # noqa: PLC0415
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags  # noqa: PLC0415
+
+    ours = FlowRunFilter(tags=FlowRunFilterTags(all_=["service:iris"]))
+    found = 0
+    with get_client(sync_client=True) as client:
+        while page := client.read_flow_runs(flow_run_filter=ours, limit=200, offset=found):
+            found += len(page)
+    return found
+
+
+def resident_mb(pid: int) -> float:
+    for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("VmRSS"):
+            return int(line.split()[1]) / 1024
+    return float("nan")
+
+
+@contextmanager
+def receiver(folder: Path) -> Iterator[tuple[int, int]]:
+    """Prefect's server and a receiver, each a process; port and process id of the receiver."""
+    home = Home(folder / "home")
+    file = folder / "environments.yaml"
+    file.write_text(ENVIRONMENTS)
+    os.environ["MODEL_DEPLOY_HOME"] = str(home.path)
+    os.environ.pop("PREFECT_API_URL", None)
+    process = None
+    try:
+        stack.ensure_server(home)
+        stack.register_flows(home)
+        os.environ.update(stack.environment(home))
+        from pydantic import SecretStr  # noqa: PLC0415
+
+        from blocks.github import GitHub  # noqa: PLC0415 - imports Prefect, which must know its server first
+        from deployments.apply import apply  # noqa: PLC0415
+
+        apply(home, file)
+        GitHub(token=SecretStr("none"), webhook_secret=SecretStr(SECRET)).save("github", overwrite=True)
+        (port,) = free_ports(1)
+        command = [str(Path(sys.executable).parent / "model-deploy"), "github", "listen", "--port", str(port)]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        wait_for(port)
+        yield port, process.pid
+    finally:
+        if process:
+            process.terminate()
+            process.wait(20)
+        stack.stop(home)
+
+
+def wait_for(port: int) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        try:
+            connection.request("GET", "/healthz")
+            if connection.getresponse().status == 200:
+                return
+        except OSError:
+            pass
+        finally:
+            connection.close()
+        if time.monotonic() > deadline:
+            raise TimeoutError("the receiver does not start")
+        time.sleep(0.1)
+
+
+def main() -> None:
+    with (
+        tempfile.TemporaryDirectory(prefix="model-deploy-bench-") as folder,
+        receiver(Path(folder)) as (port, pid),
+    ):
+        print(f"Prefect's own client, one by one: {serial(SERIAL):.1f} runs/s")
+        print(f"receiver's memory: {resident_mb(pid):.0f} MB")
+        accepted: set[str] = set()
+        for senders in SENDERS:
+            result = steady(port, senders)
+            accepted |= result.runs
+            print(result.line(f"{senders} senders"), flush=True)
+        result = burst(port, BURST)
+        accepted |= result.runs
+        print(result.line(f"burst of {BURST}"))
+        print(f"receiver's memory: {resident_mb(pid):.0f} MB")
+        print(f"accepted {len(accepted)} runs; Prefect has {stored()}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,205 @@
+"""The receiver when Prefect is slow, full, broken or away: real HTTP, a store that does as it is told."""
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from uuid import UUID, uuid4
+
+import pytest
+import uvicorn
+from fastapi import FastAPI
+
+from deployments.webhook.prefect_api import Setup
+from deployments.webhook.queue import Order, RunQueue
+from deployments.webhook.receiver import Limits, make_app
+from deployments.webhook.signature import is_signed, sign
+from releases.trigger import Rule, Watched
+from tests.deployments.conftest import Receiver, push, raw_request
+
+SECRET = "the secret"
+USUAL = Limits()
+SETUP = Setup((Rule("local", "main", (Watched(name="iris", repository="acme/models"),)),), (SECRET, "former"))
+
+
+@dataclass
+class Store:
+    """Stores nothing, as slowly as it is told."""
+
+    gate: threading.Event = field(default_factory=threading.Event)
+    begun: threading.Event = field(default_factory=threading.Event)
+    stored: list[Order] = field(default_factory=list)
+    writing: int = 0
+    most_writing: int = 0
+    trouble: list[Exception] = field(default_factory=list)
+    refuse: Callable[[Order], bool] = lambda _: False
+
+    async def __call__(self, orders: Sequence[Order]) -> list[UUID | str]:
+        self.writing += 1
+        self.most_writing = max(self.most_writing, self.writing)
+        self.begun.set()
+        try:
+            while not self.gate.is_set():  # noqa: ASYNC110 - it is opened from another thread
+                await asyncio.sleep(0.005)
+            if self.trouble:
+                raise self.trouble.pop()
+            self.stored += [order for order in orders if not self.refuse(order)]
+            return ["Prefect refuses the run" if self.refuse(order) else uuid4() for order in orders]
+        finally:
+            self.writing -= 1
+
+
+@pytest.fixture
+def store() -> Store:
+    made = Store()
+    made.gate.set()
+    return made
+
+
+@contextmanager
+def running(
+    store: Store, setup: Setup | None = SETUP, capacity: int = 100, limits: Limits = USUAL
+) -> Iterator[Receiver]:
+    queue = RunQueue(store, capacity)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI):
+        work = asyncio.create_task(queue.work())
+        yield
+        work.cancel()
+
+    app = make_app(lambda: setup, queue, lifespan, limits)
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    receiver = Receiver(listener.getsockname()[1], SECRET)
+    try:
+        yield receiver
+    finally:
+        store.gate.set()
+        receiver.client.close()
+        server.should_exit = True
+        thread.join(20)
+        listener.close()
+
+
+def test_a_full_queue_says_so_at_once_and_what_was_taken_is_stored(store: Store) -> None:
+    store.gate.clear()
+    with running(store, capacity=5) as receiver, ThreadPoolExecutor(40) as senders:
+        first = senders.submit(receiver.deliver, push())
+        assert store.begun.wait(5)
+        rest = [senders.submit(receiver.deliver, push()) for _ in range(20)]
+        refused = []
+        deadline = time.monotonic() + 8
+        while len(refused) < 15 and time.monotonic() < deadline:
+            refused = [one for one in rest if one.done()]
+        assert len(refused) == 15
+        for one in refused:
+            answer = one.result()
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "10")
+            assert "waiting" in answer.json()["reason"]
+        assert receiver.client.get(f"{receiver.url}/healthz").json()["waiting"] == 5
+        store.gate.set()
+        taken = [one.result() for one in [first, *rest] if one not in refused]
+    assert [answer.status_code for answer in taken] == [202] * 6
+    assert len(store.stored) == 6
+    assert store.most_writing == 1
+
+
+def test_a_prefect_that_does_not_answer_in_time_is_a_503_and_what_nobody_waits_for_is_not_written(
+    store: Store,
+) -> None:
+    store.gate.clear()
+    with running(store, limits=Limits(answer=1)) as receiver, ThreadPoolExecutor(3) as senders:
+        begun = senders.submit(receiver.deliver, push())
+        assert store.begun.wait(5)
+        started = time.monotonic()
+        waiting = [senders.submit(receiver.deliver, push()) for _ in range(2)]
+        assert [one.result().status_code for one in [begun, *waiting]] == [503] * 3
+        assert time.monotonic() - started < 3
+        store.gate.set()
+        wanted = push()
+        assert receiver.deliver(wanted).status_code == 202
+    assert len(store.stored) == 2  # the one that was being written, and the last
+    assert store.stored[-1].start.ref == wanted["after"]
+
+
+def test_a_store_that_fails_costs_its_own_deliveries_only(store: Store) -> None:
+    store.trouble = [ConnectionError("it is gone: password=hunter2")]
+    with running(store) as receiver:
+        answer = receiver.deliver(push())
+        assert answer.status_code == 503
+        assert answer.json()["reason"] == "Prefect does not answer (ConnectionError)"
+        assert receiver.deliver(push()).status_code == 202
+
+
+def test_one_refused_run_does_not_spoil_the_others_of_its_batch(store: Store) -> None:
+    bad = push()
+    store.refuse = lambda order: order.start.ref == bad["after"]
+    store.gate.clear()
+    with running(store) as receiver, ThreadPoolExecutor(6) as senders:
+        blocker = senders.submit(receiver.deliver, push())
+        assert store.begun.wait(5)
+        answers = [senders.submit(receiver.deliver, one) for one in (push(), bad, push())]
+        store.gate.set()
+        assert [one.result().status_code for one in [blocker, *answers]] == [202, 202, 503, 202]
+
+
+@pytest.mark.parametrize(
+    ("setup", "reason"), [(None, "Prefect does not answer"), (Setup(SETUP.rules, ()), "no webhook secret")]
+)
+def test_without_rules_or_secrets_nothing_is_taken(store: Store, setup: Setup | None, reason: str) -> None:
+    with running(store, setup) as receiver:
+        answer = receiver.deliver(push())
+        assert answer.status_code == 503
+        assert reason in answer.json()["reason"]
+        health = receiver.client.get(f"{receiver.url}/healthz")
+        assert health.status_code == 503
+        assert reason in health.json()["reason"]
+    assert store.stored == []
+
+
+def test_two_secrets_are_accepted_at_once(store: Store) -> None:
+    with running(store) as receiver:
+        assert receiver.deliver(push(), secret="former").status_code == 202
+        assert receiver.deliver(push(), secret="oldest").status_code == 401
+
+
+def test_a_body_that_never_ends_is_given_up(store: Store) -> None:
+    with running(store, limits=Limits(read=0.3)) as receiver:
+        headers = {**receiver.headers(b""), "Content-Length": "100"}
+        lines = "\r\n".join(f"{name}: {value}" for name, value in {"Host": "x", **headers}.items())
+        with socket.create_connection(("127.0.0.1", receiver.port), timeout=5) as connection:
+            connection.sendall(f"POST /webhooks/github HTTP/1.1\r\n{lines}\r\n\r\n{{".encode())
+            assert b" 408 " in connection.recv(1000)
+
+
+def test_large_bodies_together_are_bounded(store: Store) -> None:
+    with running(store, limits=Limits(held=1000)) as receiver:
+        body = b"x" * 1001
+        status, _ = raw_request(receiver, {**receiver.headers(body), "Content-Length": "1001"}, body)
+        assert status == 503
+        assert receiver.deliver(push()).status_code == 202  # what was held is let go
+        for _ in range(5):
+            assert receiver.deliver(push()).status_code == 202
+
+
+@pytest.mark.parametrize("signature", ["", "sha256=", "sha1=" + "0" * 40, "sha256=" + "G" * 64, "x" * 71])
+def test_what_is_no_signature(signature: str) -> None:
+    assert not is_signed(b"body", signature, ["secret"])
+
+
+def test_an_empty_secret_signs_nothing() -> None:
+    assert not is_signed(b"body", sign("", b"body"), ["", "secret"])
+
+
+def test_githubs_own_example_of_a_signature() -> None:
+    """From GitHub's documentation on validating deliveries."""
+    expected = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
+    assert sign("It's a Secret to Everybody", b"Hello, World!") == expected
