@@ -93,7 +93,7 @@ def test_a_full_queue_says_so_at_once_and_what_was_taken_is_stored(store: Store)
     store.gate.clear()
     with running(store, capacity=5) as receiver, ThreadPoolExecutor(40) as senders:
         first = senders.submit(receiver.deliver, push())
-        assert store.begun.wait(5)
+        assert store.begun.wait(30)
         rest = [senders.submit(receiver.deliver, push()) for _ in range(20)]
         refused = []
         deadline = time.monotonic() + 8
@@ -118,7 +118,7 @@ def test_a_prefect_that_does_not_answer_in_time_is_a_503_and_what_nobody_waits_f
     store.gate.clear()
     with running(store, limits=Limits(answer=1)) as receiver, ThreadPoolExecutor(3) as senders:
         begun = senders.submit(receiver.deliver, push())
-        assert store.begun.wait(5)
+        assert store.begun.wait(30)
         started = time.monotonic()
         waiting = [senders.submit(receiver.deliver, push()) for _ in range(2)]
         assert [one.result().status_code for one in [begun, *waiting]] == [503] * 3
@@ -145,7 +145,7 @@ def test_one_refused_run_does_not_spoil_the_others_of_its_batch(store: Store) ->
     store.gate.clear()
     with running(store) as receiver, ThreadPoolExecutor(6) as senders:
         blocker = senders.submit(receiver.deliver, push())
-        assert store.begun.wait(5)
+        assert store.begun.wait(30)
         answers = [senders.submit(receiver.deliver, one) for one in (push(), bad, push())]
         store.gate.set()
         assert [one.result().status_code for one in [blocker, *answers]] == [202, 202, 503, 202]
