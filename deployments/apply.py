@@ -14,6 +14,7 @@ from blocks.image_registry import ImageRegistry
 from blocks.store import DirectoryStore
 from blocks.targets.local import LocalTarget
 from deployments.machine.home import Home
+from deployments.machine.images import agent_image
 from releases.problem import BadInput
 from releases.rules import Rules
 from releases.trigger import WatchedServices
@@ -86,6 +87,7 @@ def _values(home: Home, environment: str) -> dict[str, Any]:
         "node": share.node,
         "registry": f"localhost:{home.chosen().registry_port}",
         "ports": share.ports,
+        "agent": agent_image(),
     }
 
 
