@@ -13,6 +13,7 @@ from blocks.image_builder import ImageBuilder
 from blocks.image_registry import ImageRegistry
 from blocks.store import DirectoryStore
 from blocks.targets.local import LocalTarget
+from deployments.approvals import ensure_expiry
 from deployments.machine.home import Home
 from deployments.machine.images import agent_image
 from releases.problem import BadInput
@@ -47,8 +48,10 @@ class Change:
 
 def apply(home: Home, file: Path = ENVIRONMENTS) -> list[Change]:
     """Save every environment that is new or different. Raises BadInput."""
-    changes = []
-    for name, wanted in read(home, file).items():
+    changes, described = [], read(home, file)
+    if any(wanted.rules.approval for wanted in described.values()):
+        ensure_expiry()
+    for name, wanted in described.items():
         try:
             now: Any = Environment.load(name)
         except ValueError:

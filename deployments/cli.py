@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from deployments import approval_commands
 from deployments.github_commands import github_app
 from releases import problem as problems
 
@@ -31,6 +32,13 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(github_app, name="github")
+for command in (
+    approval_commands.promote,
+    approval_commands.pending,
+    approval_commands.approve,
+    approval_commands.reject,
+):
+    app.command()(command)
 InEnvironment = Annotated[str, typer.Option("--environment", "-e", help="Which environment.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 OfService = Annotated[str, typer.Argument(help="Service; this folder's if not given.")]
@@ -60,6 +68,7 @@ def release(
     path: Annotated[str, typer.Option(help="The service's folder in the repository.")] = "",
     environment: InEnvironment = "local",
     rebuild: Annotated[bool, typer.Option(help="Build even if these sources were built before.")] = False,
+    override_freeze: Annotated[str, typer.Option(help="Why it may go out in a freeze window.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Test, build, push, deploy, smoke-test, confirm."""
@@ -68,7 +77,7 @@ def release(
     with connected(quiet=as_json):
         from flows.release import release as flow  # noqa: PLC0415 - imports Prefect
 
-        result = flow(source=source, ref=ref, path=path, environment=environment, rebuild=rebuild)
+        result = flow(source, ref, path, environment, rebuild, override_freeze)
     show_result(result, as_json=as_json)
 
 

@@ -31,6 +31,7 @@ class Proposal:
     version: str
     revision: str
     image: str
+    content: str  # what is approved: the digest, or the revision that is built
     model: Model | None
     live: Release | None
     commits: tuple[str, ...] = ()
@@ -46,7 +47,7 @@ class Proposal:
     @property
     def key(self) -> str:
         """The same for the same change only: another release live meanwhile makes it another question."""
-        content = [self.service, self.environment, self.revision, self.image.rpartition("@")[2]]
+        content = [self.service, self.environment, self.content]
         content += [self.model.version if self.model else "", str(self.live.number if self.live else 0)]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
