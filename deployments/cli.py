@@ -169,12 +169,37 @@ def apply(file: Annotated[Path | None, typer.Argument(help="The environments' fi
 
 @app.command()
 def up(
-    worker: Annotated[bool, typer.Option(help="Also run what is started in the UI.")] = True,
+    worker: Annotated[bool, typer.Option(help="Also run what GitHub, schedules and the UI start.")] = True,
+    start: Annotated[
+        bool, typer.Option(help="Start the processes; not where compose or systemd runs them.")
+    ] = True,
 ) -> None:
-    """Start what the local environment needs: engine, registry, Prefect's server and worker."""
+    """Start what a team runs on one host: engine, registry, Prefect's server, workers, webhook receiver."""
     from deployments.local import bring_up  # noqa: PLC0415
+    from deployments.processes import Process  # noqa: PLC0415
+    from deployments.set_up import SetUp  # noqa: PLC0415
 
-    typer.echo(f"Prefect UI: {bring_up(say, worker=worker)}")
+    processes = [one for one in Process if one is not Process.server] if worker else []
+    typer.echo(f"Prefect UI: {bring_up(SetUp(), processes, start=start)}")
+
+
+@app.command(name="run")
+def run_process(
+    process: Annotated[str, typer.Argument(help="server, worker, scheduled or receiver.")],
+    host: Annotated[str, typer.Option(help="Address that the server or receiver listens on.")] = "127.0.0.1",
+) -> None:
+    """Run one of the processes of `up` in the foreground: for compose and systemd."""
+    from deployments.machine.home import Home  # noqa: PLC0415
+    from deployments.processes import Process, command  # noqa: PLC0415
+    from deployments.stack import environment  # noqa: PLC0415
+
+    if process not in list(Process):
+        raise problems.BadInput(
+            f"there is no process {process}", expected=f"one of {', '.join(Process)}", got=process
+        )
+    home = Home()
+    argv = command(Process(process), home, host)
+    os.execve(argv[0], argv, {**os.environ, **environment(home)})  # noqa: S606
 
 
 @app.command()
@@ -206,11 +231,6 @@ def schema() -> None:
     from releases.spec import ServiceSpec  # noqa: PLC0415
 
     typer.echo(json.dumps(ServiceSpec.model_json_schema(), indent=2))
-
-
-def say(step: str, done: str, seconds: float) -> None:
-    """One line of set-up."""
-    typer.echo(f"  {step:<24} {done:<44} {seconds:6.1f} s")
 
 
 @contextmanager
