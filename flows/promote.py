@@ -10,7 +10,7 @@ from pydantic import Field
 
 from blocks.checkout import commits_between
 from blocks.environment import Environment, load_environment
-from blocks.smoke import run_checks
+from blocks.smoke import run_checks_on_each
 from flows import deploying, pages
 from flows.admission import Admission, admitted, findings, hooks_around, telling
 from flows.deploying import deploy
@@ -104,9 +104,9 @@ def look_at_the_source(source: Environment, service: str) -> tuple[Release, Proo
             got=f"release {status.live or 'none'} has the traffic ({status.phase})",
             next_step=f"model-deploy status {service} -e {source.name}",
         )
-    url = source.target.url(release.public_port)
+    urls = source.target.urls(release.public_port)
     try:
-        results = run_checks(smoke_checks(release), url, release.number, None, stop_if_cancelled)
+        results = run_checks_on_each(smoke_checks(release), urls, release.number, None, stop_if_cancelled)
     except Failed as failed:
         failed.what = f"release {release.number} of {service} is not well in {source.name}: {failed.what}"
         raise Refused(failed.what, failed.where, failed.expected, failed.got) from failed

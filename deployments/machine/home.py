@@ -12,6 +12,7 @@ from releases.problem import BadInput
 
 EDGE_PORTS = 8
 LOCAL = "local"  # the environment that a machine always has
+RECEIVER_PORT = 4280  # what a TLS proxy in front is told, so the same everywhere where it is free
 
 
 class Chosen(BaseModel):
@@ -22,6 +23,7 @@ class Chosen(BaseModel):
     node: str
     registry_port: int
     prefect_port: int
+    receiver_port: int = RECEIVER_PORT
     edge_ports: list[int] = Field(description="Of the environment `local`.")
     more_edge_ports: dict[str, list[int]] = Field(
         default_factory=dict, description="Of every other environment on this machine."
@@ -77,12 +79,13 @@ class Home:
                     got=str(error).splitlines()[0],
                     next_step=f"mend or delete {file}",
                 ) from error
-        ports = free_ports(EDGE_PORTS + 2)
+        ports = free_ports(EDGE_PORTS + 3)
         chosen = Chosen(
             node=os.environ.get("MODEL_DEPLOY_NODE", "model-deploy"),
             registry_port=ports[0],
             prefect_port=ports[1],
-            edge_ports=sorted(ports[2:]),
+            receiver_port=RECEIVER_PORT if is_free(RECEIVER_PORT) else ports[2],
+            edge_ports=sorted(ports[3:]),
         )
         self._remember(chosen)
         return chosen
@@ -127,3 +130,14 @@ def free_ports(count: int) -> list[int]:
     finally:
         for one in sockets:
             one.close()
+
+
+def is_free(port: int) -> bool:
+    """Whether nothing listens on the port of this machine."""
+    with socket.socket() as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            one.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
