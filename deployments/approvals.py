@@ -86,7 +86,7 @@ def expiry() -> AutomationCore:
             ChangeFlowRunState(
                 name="Expired",
                 state=StateType.CANCELLED,
-                message="Nobody answered in time. Nothing was touched.",
+                message="Nobody answered in time. What was live before is live.",
             )
         ],
     )

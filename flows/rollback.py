@@ -72,6 +72,7 @@ def again(old: Release, number: int) -> Release:
     changes = {
         "number": number,
         "restores": old.content_number,
+        "rollout": None,  # it was good before
         "promoted": None,
         "approval": None,  # the way back waits for nobody; nor do freeze windows and hooks stop it
         "freeze_override": "",

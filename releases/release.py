@@ -7,6 +7,7 @@ from enum import StrEnum
 from pydantic import BaseModel, ConfigDict, Field
 
 from releases.evidence import Approval, Proof
+from releases.rollout import Rollout
 from releases.spec import Model, Run, SmokeCheck
 
 
@@ -30,6 +31,7 @@ class Release(BaseModel):
     run: Run
     smoke: tuple[SmokeCheck, ...] = Field((), description="Checked again when this release is brought back.")
     confirm_window: float = Field(gt=0, description="Seconds; see releases.swap.")
+    rollout: Rollout | None = None
     bake: float = Field(0, ge=0, description="Seconds it is watched before it is confirmed.")
     restores: int | None = Field(None, description="The release that this one brings back.")
     promoted: Proof | None = Field(None, description="Where it was proven before.")
@@ -45,12 +47,8 @@ class Release(BaseModel):
 
     @property
     def fingerprint(self) -> str:
-        """Short hash of the whole document: what a container's label says it runs.
-
-        Without defaults, so that a field that is new to the record changes no release written before it.
-        """
-        said = self.model_dump_json(exclude_defaults=True)
-        return hashlib.sha256(said.encode()).hexdigest()[:16]
+        """Short hash of the whole document: what a container's label says it runs."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
 
     @property
     def content_number(self) -> int:

@@ -25,6 +25,8 @@ class Handler(BaseHTTPRequestHandler):
         )
         word = "wrong" if wrong else "right"
         body = f'{{"answer": "{word}", "release": "{os.environ.get("RELEASE", "")}"}}'.encode()
+        if BEHAVIOUR == "fails soon" and self.path == "/" and next(ASKED) > 20:
+            sick = True
         self.send_response(503 if sick else 200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
