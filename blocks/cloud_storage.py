@@ -49,6 +49,7 @@ class CloudStorage(GoogleApi):
         sha256, crc32c = _checksums(file)
 
         def send(blob: Any, given: dict[str, Any]) -> None:
+            blob.chunk_size = PIECE
             blob.upload_from_filename(str(file), **given)
 
         self._create(key, file.stat().st_size, crc32c, send)
@@ -148,7 +149,7 @@ class CloudStorage(GoogleApi):
         return f"gs://{self.bucket}/{self.prefix}"
 
     def _blob(self, key: str) -> Any:
-        return self._bucket.blob(self.prefix + "/".join(key_parts(key)), chunk_size=PIECE)
+        return self._bucket.blob(self.prefix + "/".join(key_parts(key)))
 
     @contextmanager
     def _said(self, doing: str, key: str) -> Iterator[None]:
@@ -173,7 +174,7 @@ class CloudStorage(GoogleApi):
 def _retry() -> Any:
     from google.cloud.storage.retry import DEFAULT_RETRY  # noqa: PLC0415
 
-    return DEFAULT_RETRY.with_timeout(RETRY_SECONDS)
+    return DEFAULT_RETRY.with_delay(initial=0.2, maximum=8.0).with_timeout(RETRY_SECONDS)
 
 
 def _patient() -> dict[str, Any]:
