@@ -14,6 +14,7 @@ from blocks.image_registry import ImageRegistry
 from blocks.store import DirectoryStore
 from blocks.targets.local import LocalTarget
 from deployments.machine.home import Chosen, Home
+from deployments.machine.images import agent_image
 from releases.problem import BadInput
 from releases.trigger import WatchedServices
 
@@ -82,6 +83,7 @@ def _values(home: Home, chosen: Chosen) -> dict[str, Any]:
         "node": chosen.node,
         "registry": f"localhost:{chosen.registry_port}",
         "ports": chosen.edge_ports,
+        "agent": agent_image(),
     }
 
 

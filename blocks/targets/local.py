@@ -39,7 +39,7 @@ class LocalTarget(Block):
     home: Path
     node: str = "model-deploy"
     ports: list[int]
-    agent_image: str = "model-deploy/agent:local"
+    agent_image: str
     edge_image: str = "model-deploy/haproxy:local"
 
     @property

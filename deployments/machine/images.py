@@ -12,9 +12,7 @@ from releases.problem import Failed, Unreachable
 PYTHON = "python:3.11-slim"
 EDGE = "model-deploy/haproxy:local"
 REGISTRY = "model-deploy/registry:local"
-AGENT = "model-deploy/agent:local"
 STAND_IN = "model-deploy.stand-in"
-SOURCES = "model-deploy.sources"
 
 ROOT = Path(__file__).parent.parent.parent
 RECIPES = Path(__file__).parent / "images"
@@ -122,12 +120,15 @@ def ensure_registry_image(docker: DockerClient) -> str:
 
 def ensure_agent(docker: DockerClient) -> str:
     """The agent's image, built again when its sources have changed."""
-    key = sources_key()
-    if label(docker, AGENT, SOURCES) == key:
+    if has(docker, agent_image()):
         return "there already"
-    argv = [docker.path, "build", "--label", f"{SOURCES}={key}", "-t", AGENT, "-f", "agent/Dockerfile", "."]
-    _must(argv, docker, cwd=ROOT)
+    _must([docker.path, "build", "-t", agent_image(), "-f", "agent/Dockerfile", "."], docker, cwd=ROOT)
     return "built"
+
+
+def agent_image() -> str:
+    """Its name has a tag of its own for these sources: two checkouts on one machine do not swap agents."""
+    return f"model-deploy/agent:{sources_key()}"
 
 
 def sources_key() -> str:
