@@ -7,6 +7,7 @@ from pydantic import Field
 
 from blocks.image_builder import ImageBuilder
 from blocks.image_registry import ImageRegistry
+from blocks.model_store import ModelStore
 from blocks.store import DirectoryStore
 from blocks.targets.local import LocalTarget
 from releases.ledger import Ledger
@@ -31,6 +32,10 @@ class Environment(Block):
     def ledger(self, service: str) -> Ledger:
         """The record of the service's releases here."""
         return Ledger(self.store, service, self.name)
+
+    def models(self) -> ModelStore:
+        """The model versions that can be released here."""
+        return ModelStore(self.store, self.store)
 
 
 def load_environment(name: str) -> Environment:

@@ -1,5 +1,6 @@
 """Model versions in a store: published once and whole, listed, fetched, and named by aliases."""
 
+import shutil
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -15,6 +16,7 @@ from blocks.model_folder import Source
 from releases.model_manifest import (
     MANIFEST,
     MODELS,
+    SHORT,
     Alias,
     Aliases,
     Manifest,
@@ -26,8 +28,8 @@ from releases.model_manifest import (
     parse_manifest,
     version_prefix,
 )
-from releases.model_version import ModelVersion, is_version
-from releases.problem import BadInput, Failed
+from releases.model_version import ModelVersion, is_alias, is_version
+from releases.problem import BadInput, Failed, Refused
 from releases.release import ReleasedModel
 from releases.spec import Model
 from releases.store import AlreadyExists, Changed, Moved, NotFound, Store, Stored
@@ -149,12 +151,36 @@ class ModelStore:
 
         _all_at_once(fetch, published.manifest.files, progress.moved)
 
+    def download_whole(self, published: Published, folder: Path, progress: Progress) -> None:
+        """A new folder with every file, there whole or not at all. Raises BadInput, Refused, Failed."""
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise BadInput(
+                "there is something already", where=str(folder), expected="a new or an empty folder"
+            )
+        begun = folder.with_name(f".{folder.name}.{published.sha256[:SHORT]}.part")
+        begun.mkdir(parents=True, exist_ok=True)
+        here = sum(file.stat().st_size for file in begun.rglob("*") if file.is_file())
+        free = shutil.disk_usage(begun).free + here
+        if free < published.manifest.size:
+            raise Refused(
+                "there is no room for the model",
+                where=str(folder),
+                expected=f"{published.manifest.size} bytes",
+                got=f"{free} bytes are free",
+            )
+        self.download(published, begun, progress)
+        begun.replace(folder)
+
     def aliases(self, name: str) -> Aliases:
         """The model's aliases. Raises Failed."""
         return self._aliases(name)[0]
 
     def point(self, name: str, alias: str, version: str, by: str = "") -> str | None:
         """Make the alias stand for the version; what it stood for before. Raises BadInput, Failed."""
+        if not is_alias(alias):
+            raise BadInput(
+                "this is no alias", expected="lower-case letters, digits and dashes; no version", got=alias
+            )
         published = self.get(name, version)
         for _ in range(ATTEMPTS):
             now, generation = self._aliases(name)
