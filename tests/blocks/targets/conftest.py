@@ -92,7 +92,7 @@ class Vms:
             answer = self.cloud.call("POST", f"{path}/setMetadata", json=body)
             if answer.status_code != 412:
                 answer.raise_for_status()
-                eventually(lambda: self.metadata_of(name) == wanted or "theirs" in items)
+                eventually(lambda wanted=wanted: self.metadata_of(name) == wanted or "theirs" in items)
                 return
 
 
