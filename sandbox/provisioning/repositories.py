@@ -71,7 +71,9 @@ def list_(world: Here, caller: Caller, project: str, location: str, page: Asked)
 
 # Before the resource itself, whose path would match this one.
 @router.get(ONE + ":getIamPolicy")
-def get_policy(world: Here, caller: Caller, project: str, location: str, name: str) -> Json:
+def get_policy(
+    world: Here, caller: Caller, project: str, location: str, name: str, version: policy.Version = 1
+) -> Json:
     """Who may push and pull: kept, not enforced."""
     _find(world, project, location, name)
     return world.repository_policies.get((project, location, name), policy.empty())
