@@ -12,6 +12,7 @@ from tempfile import mkdtemp
 
 from blocks.targets.local import LocalTarget
 from deployments.machine.home import Home, free_ports
+from deployments.machine.images import agent_image
 from releases.release import Release
 from releases.spec import Run
 from releases.status import Phase
@@ -78,7 +79,9 @@ class LocalNode:
 def local_node(image: str) -> Iterator[LocalNode]:
     home = Home(Path(mkdtemp(prefix="model-deploy-node-")))
     home.prepare()
-    target = LocalTarget(home=home.path, node=f"md-test-{token_hex(3)}", ports=free_ports(3))
+    target = LocalTarget(
+        home=home.path, node=f"md-test-{token_hex(3)}", ports=free_ports(3), agent_image=agent_image()
+    )
     try:
         target.ensure_node()
         yield LocalNode(target, image)

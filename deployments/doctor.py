@@ -37,7 +37,7 @@ def examine() -> list[Finding]:
     except Problem as problem:
         return [*findings, Finding("container engine", ok=False, detail=str(problem))]
     findings.append(Finding("container engine", ok=True, detail=f"{docker.path}, BuildKit {docker.buildkit}"))
-    for image in (images.PYTHON, images.EDGE, images.AGENT):
+    for image in (images.PYTHON, images.EDGE, images.agent_image()):
         there = images.has(docker, image)
         findings.append(Finding(f"image {image}", there, "there" if there else "next: model-deploy up"))
     return findings

@@ -15,6 +15,7 @@ import httpx
 from bench.sample import SAMPLE
 from blocks.targets.local import LocalTarget
 from deployments.machine.home import Home
+from deployments.machine.images import agent_image
 from tests.controllers import Command, Controllers, Done
 
 SPEC = """
@@ -94,7 +95,8 @@ class Place:
 
     @property
     def target(self) -> LocalTarget:
-        return LocalTarget(home=self.home.path, node=self.node, ports=list(self.home.chosen().edge_ports))
+        ports = list(self.home.chosen().edge_ports)
+        return LocalTarget(home=self.home.path, node=self.node, ports=ports, agent_image=agent_image())
 
     def answer(self) -> httpx.Response:
         return httpx.get(self.url(), timeout=5)

@@ -12,6 +12,7 @@ from bench.node import LocalNode
 from blocks.targets.local import LocalTarget
 from deployments.load import Request, running
 from deployments.machine.home import Home, free_ports
+from deployments.machine.images import agent_image
 from releases.problem import Refused
 from releases.status import RELEASE_HEADER, STATUS_PATH, Phase
 from tests.controllers import wait_until
@@ -110,7 +111,12 @@ def test_a_port_that_another_program_has_is_named_before_anything_is_started(tmp
         other.bind(("127.0.0.1", 0))
         other.listen()
         taken = other.getsockname()[1]
-        target = LocalTarget(home=home.path, node=f"md-test-{taken}", ports=[*free_ports(2), taken])
+        target = LocalTarget(
+            home=home.path,
+            node=f"md-test-{taken}",
+            ports=[*free_ports(2), taken],
+            agent_image=agent_image(),
+        )
         try:
             with pytest.raises(Refused, match=f"port {taken} is taken by another program"):
                 target.ensure_node()

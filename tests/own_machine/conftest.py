@@ -16,6 +16,7 @@ from bench.node import LocalNode
 from bench.sample import SAMPLE
 from blocks.targets.local import LocalTarget
 from deployments.machine.home import Home, free_ports
+from deployments.machine.images import agent_image
 from tests.controllers import wait_until
 
 FOLDER = os.environ.get("MODEL_DEPLOY_OWN_MACHINE")
@@ -138,7 +139,8 @@ def own_node(machine: Machine, tmp_path: Path) -> Iterator[LocalNode]:
         machine.power_on()
     home = Home(tmp_path / "home")
     home.prepare()
-    target = LocalTarget(home=home.path, node=f"md-test-{secrets.token_hex(3)}", ports=free_ports(3))
+    node = f"md-test-{secrets.token_hex(3)}"
+    target = LocalTarget(home=home.path, node=node, ports=free_ports(3), agent_image=agent_image())
     target.ensure_node()
     yield LocalNode(target, "")
     target.remove_node()
