@@ -1,19 +1,16 @@
 """`model-deploy provision` and `model-deploy doctor --environment`: an environment in Google Cloud."""
 
 import json
-import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from releases.problem import BadInput, Failed
+from releases.problem import BadInput
 
 if TYPE_CHECKING:
     from blocks.provisioning.google_cloud import GoogleCloud
     from releases.provisioning.protection import Protection
-    from releases.provisioning.wanted import Plan
 
 
 def provision(

@@ -83,4 +83,6 @@ def show(environment: str, found: Plan) -> None:
     get_run_logger().info("plan %s\n%s", found.name, text)
     approval = f"\n\nTo apply it, run this flow again with `approve` = `{found.name}`." if found.todo else ""
     with told():
-        create_markdown_artifact(f"# Plan {found.name}\n\n```diff\n{text}\n```{approval}", f"plan-{environment}")
+        create_markdown_artifact(
+            f"# Plan {found.name}\n\n```diff\n{text}\n```{approval}", f"plan-{environment}"
+        )

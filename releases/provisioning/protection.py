@@ -77,7 +77,9 @@ def _rights(cloud: CloudEnvironment, change: Change) -> Protection:
 
 def _public(cloud: CloudEnvironment, bucket: str, policy: Json) -> Protection:
     """Nobody but us is to be judged, except everybody."""
-    open_to = sorted({one for one in grants(policy) if one.member in PUBLIC and not is_ours(cloud, one.member)})
+    open_to = sorted(
+        {one for one in grants(policy) if one.member in PUBLIC and not is_ours(cloud, one.member)}
+    )
     taken = [
         f"gcloud storage buckets remove-iam-policy-binding gs://{bucket} --member={one.member} --role={one.role}"
         f" --condition=None --project={cloud.project}"
