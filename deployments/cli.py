@@ -149,12 +149,18 @@ def history(service: OfService = "", environment: InEnvironment = "local", as_js
 def logs(
     service: OfService = "",
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on printing.")] = False,
+    since: Annotated[str, typer.Option(help="Stored lines too: since 2h, 1d, 2026-11-24T10:00.")] = "",
+    grep: Annotated[str, typer.Option(help="Stored lines too; only those with this text.")] = "",
     environment: InEnvironment = "local",
 ) -> None:
     """What the service's containers print."""
     from blocks.docker_client import find_docker  # noqa: PLC0415
+    from deployments.log_commands import print_stream  # noqa: PLC0415
 
     with connected(quiet=True):
+        if since or grep:
+            print_stream(load(environment), service_here(service), since, grep)
+            return
         target = load(environment).target
     if target.type != "local":
         raise problems.BadInput(
