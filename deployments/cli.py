@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deployments.github_commands import github_app
+from deployments.provision_commands import provision, show_protections
 from releases import problem as problems
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(github_app, name="github")
+app.command()(provision)
 InEnvironment = Annotated[str, typer.Option("--environment", "-e", help="Which environment.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 OfService = Annotated[str, typer.Argument(help="Service; this folder's if not given.")]
@@ -227,8 +229,15 @@ def down(
 
 
 @app.command()
-def doctor() -> None:
+def doctor(
+    environment: Annotated[
+        str, typer.Option("--environment", "-e", help="Instead: what protects this one in Google Cloud.")
+    ] = "",
+) -> None:
     """What is missing on this machine, and how to get it."""
+    if environment:
+        show_protections(environment)
+        return
     from deployments.doctor import examine  # noqa: PLC0415
 
     findings = examine()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from releases.problem import BadInput, Failed
+from releases.problem import BadInput
 
 if TYPE_CHECKING:
     from blocks.provisioning.google_cloud import GoogleCloud
@@ -27,7 +27,7 @@ def provision(
 ) -> None:
     """Compare an environment in Google Cloud with its description, and bring it there on yes."""
     google = described(environment, file)
-    found = google.provisioner().plan(google.user_data)
+    found = google.provisioner().plan()
     if print_gcloud:
         from releases.provisioning.gcloud import script  # noqa: PLC0415
 
@@ -48,7 +48,7 @@ def protections(environment: str, file: Path | None = None) -> "list[Protection]
 
     google = described(environment, file)
     provisioner, cloud = google.provisioner(), google.described
-    found = provisioner.plan(google.user_data)
+    found = provisioner.plan()
     buckets = (cloud.models_bucket, cloud.data_bucket)
     policies = {name: provisioner.rights.policy(f"bucket {name}") or {} for name in buckets}
     keys = {email: provisioner.accounts.keys(email) for email in (cloud.node, cloud.builder, cloud.deployer)}
@@ -71,7 +71,8 @@ def described(environment: str, file: Path | None) -> "GoogleCloud":
     import yaml  # noqa: PLC0415
     from pydantic import ValidationError  # noqa: PLC0415
 
-    from blocks.provisioning.google_cloud import GoogleCloud  # noqa: PLC0415 - imports Prefect
+    from blocks.google_api import GoogleApi  # noqa: PLC0415 - imports Prefect
+    from blocks.provisioning.google_cloud import GoogleCloud  # noqa: PLC0415
     from deployments.apply import ENVIRONMENTS  # noqa: PLC0415
 
     path = file or ENVIRONMENTS
@@ -86,11 +87,53 @@ def described(environment: str, file: Path | None) -> "GoogleCloud":
             where=str(path),
             expected=f"environments.{environment}.cloud with project, zone, ports and sources",
         ) from error
+    ways = {name: section.pop(name) for name in GoogleApi.model_fields if name in section}
     try:
-        return GoogleCloud.model_validate({**section, "described": {"name": environment, **section}})
+        return GoogleCloud.model_validate({**ways, "described": {"name": environment, **section}})
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"] if part != "described")
+        field = ".".join(str(part) for part in first["loc"] if part != "described") or "cloud"
         raise BadInput(
             f"`{field}` is not right", where=f"{path}, {environment}.cloud", expected=first["msg"]
         ) from error
+
+
+def _approved(*, yes: bool, quiet: bool) -> bool:
+    """On `--yes`, or when a person types yes; without a terminal nobody is asked and nothing is changed."""
+    if yes:
+        return True
+    if quiet or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return False
+    return bool(typer.prompt("Apply it? Type yes", default="no", show_default=False).strip() == "yes")
+
+
+def _apply(google: "GoogleCloud", found: "Plan", *, quiet: bool) -> list[str]:
+    """Run the flow on the plan that was shown, and on no other. Raises Problem."""
+    from deployments.cli import connected  # noqa: PLC0415 - it imports this module
+
+    with connected(quiet=quiet):
+        from flows.provision import provision as flow  # noqa: PLC0415 - imports Prefect
+
+        google.save(google.described.name, overwrite=True)
+        return flow(environment=google.described.name, approve=found.name).done
+
+
+def _show(found: "Plan") -> None:
+    from releases.provisioning.show import lines  # noqa: PLC0415
+
+    for line in lines(found):
+        typer.echo(line)
+
+
+def _as_json(found: "Plan", done: list[str]) -> dict[str, Any]:
+    changes = [
+        {
+            "kind": one.key.kind.name,
+            "name": one.key.name,
+            "action": one.action.value,
+            "fields": [asdict(field) for field in one.fields],
+            "by_hand": [asdict(field) for field in one.by_hand],
+        }
+        for one in found.changes
+    ]
+    return {"plan": found.name, "changes": changes, "done": done}
