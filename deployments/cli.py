@@ -233,10 +233,12 @@ def doctor(
     environment: Annotated[
         str, typer.Option("--environment", "-e", help="Instead: what protects this one in Google Cloud.")
     ] = "",
+    file: Annotated[Path | None, typer.Option(help="With --environment: the environments' file.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """What is missing on this machine, and how to get it."""
     if environment:
-        show_protections(environment)
+        show_protections(environment, file, as_json=as_json)
         return
     from deployments.doctor import examine  # noqa: PLC0415
 

@@ -40,9 +40,11 @@ def provision(
         typer.echo(json.dumps(_as_json(found, done)))
     elif done:
         typer.echo(f"{len(done)} done; the environment {environment} is as described")
+    elif found.todo:
+        typer.echo("nothing was changed; --yes applies the plan")
 
 
-def protections(environment: str, file: Path | None = None) -> "list[Protection]":
+def protections(environment: str, file: Path | None) -> "list[Protection]":
     """What `doctor --environment` looks at. Raises Problem."""
     from releases.provisioning.protection import protections as judged  # noqa: PLC0415
 
@@ -55,10 +57,12 @@ def protections(environment: str, file: Path | None = None) -> "list[Protection]
     return list(judged(cloud, found, policies, keys))
 
 
-def show_protections(environment: str) -> None:
+def show_protections(environment: str, file: Path | None, *, as_json: bool) -> None:
     """Print what protects an environment and what does not, with the commands that mend it."""
-    looked_at = protections(environment)
-    for one in looked_at:
+    looked_at = protections(environment, file)
+    if as_json:
+        typer.echo(json.dumps([asdict(one) for one in looked_at]))
+    for one in looked_at if not as_json else ():
         typer.echo(f"{'ok ' if one.ok else 'OFF'}  {one.what}{f': {one.detail}' if one.detail else ''}")
         for command in one.fix if not one.ok else ():
             typer.echo(f"       next: {command}")

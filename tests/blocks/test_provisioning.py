@@ -225,7 +225,8 @@ def test_killed_after_any_write_it_goes_on_where_it_was() -> None:
         def check(self, http: str, path: str, *rest: Any) -> None:
             super().check(http, path, *rest)
             if http == "POST" and rest[-1] < 300 and ":" not in path.rpartition("/")[2]:
-                made.append(f"{path} {json.loads(rest[1] or b'{}').get('name', rest[0])}")
+                body = json.loads(rest[1] or b"{}")
+                made.append(f"{path} {body.get('name') or body.get('accountId') or rest[0]}")
 
     world = World(FAST)
     watched: list[Deadly] = []
