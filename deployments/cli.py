@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from deployments.data_commands import collect
 from deployments.github_commands import github_app
+from deployments.model_commands import model_app
 from deployments.provision_commands import provision, show_protections
 from releases import problem as problems
 
@@ -32,6 +34,8 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(github_app, name="github")
+app.add_typer(model_app, name="model")
+app.command()(collect)
 app.command()(provision)
 InEnvironment = Annotated[str, typer.Option("--environment", "-e", help="Which environment.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
