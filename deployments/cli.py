@@ -13,6 +13,7 @@ import typer
 from deployments.data_commands import collect
 from deployments.github_commands import github_app
 from deployments.model_commands import model_app
+from deployments.provision_commands import provision, show_protections
 from releases import problem as problems
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ app = typer.Typer(
 app.add_typer(github_app, name="github")
 app.add_typer(model_app, name="model")
 app.command()(collect)
+app.command()(provision)
 InEnvironment = Annotated[str, typer.Option("--environment", "-e", help="Which environment.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 OfService = Annotated[str, typer.Argument(help="Service; this folder's if not given.")]
@@ -240,8 +242,17 @@ def down(
 
 
 @app.command()
-def doctor() -> None:
+def doctor(
+    environment: Annotated[
+        str, typer.Option("--environment", "-e", help="Instead: what protects this one in Google Cloud.")
+    ] = "",
+    file: Annotated[Path | None, typer.Option(help="With --environment: the environments' file.")] = None,
+    as_json: AsJson = False,
+) -> None:
     """What is missing on this machine, and how to get it."""
+    if environment:
+        show_protections(environment, file, as_json=as_json)
+        return
     from deployments.doctor import examine  # noqa: PLC0415
 
     findings = examine()

@@ -33,9 +33,8 @@ def provision(
     ] = "",
 ) -> Provisioned:
     """Compare what is there with what is wanted; apply it if this very plan is approved."""
-    google = load_google_cloud(environment)
-    provisioner = google.provisioner()
-    found = look(provisioner, google.user_data)
+    provisioner = load_google_cloud(environment).provisioner()
+    found = look(provisioner)
     show(environment, found)
     result = Provisioned(environment=environment, plan=found.name, by_hand=len(found.left_to_people))
     if not found.todo:
@@ -53,7 +52,7 @@ def provision(
     for change in found.todo:
         bring(provisioner, change.wanted)
         result.done.append(f"{change.action} {change.key}")
-    left = look(provisioner, google.user_data)
+    left = look(provisioner)
     if left.todo:
         raise Failed(
             "somebody has changed the environment meanwhile",
@@ -64,9 +63,9 @@ def provision(
 
 
 @task(task_run_name="look at what is there", cache_policy=NO_CACHE)
-def look(provisioner: Provisioner, user_data: str) -> Plan:
+def look(provisioner: Provisioner) -> Plan:
     """Wanted against found."""
-    return provisioner.plan(user_data)
+    return provisioner.plan()
 
 
 @task(task_run_name="{wanted.key}", cache_policy=NO_CACHE)

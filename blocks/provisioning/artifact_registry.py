@@ -1,6 +1,6 @@
 """Artifact Registry: the repository of images, and what is cleaned up in it."""
 
-from blocks.provisioning.google_api import GoogleApi
+from blocks.provisioning.google_rest import GoogleRest
 from releases.provisioning.requests import changed
 from releases.provisioning.seen import seen
 from releases.provisioning.wanted import Change, Json, Wanted
@@ -11,7 +11,7 @@ API = "artifactregistry"
 class Repositories:
     """The repositories of one region."""
 
-    def __init__(self, api: GoogleApi, region: str) -> None:
+    def __init__(self, api: GoogleRest, region: str) -> None:
         self.api = api
         self.path = f"/v1/projects/{api.project}/locations/{region}/repositories"
 

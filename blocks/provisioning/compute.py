@@ -1,6 +1,6 @@
 """Compute Engine: the subnetwork's way to Google's APIs, the firewall, the VMs."""
 
-from blocks.provisioning.google_api import Conflict, GoogleApi
+from blocks.provisioning.google_rest import Conflict, GoogleRest
 from releases.provisioning import requests
 from releases.provisioning.described import CloudEnvironment
 from releases.provisioning.seen import seen
@@ -12,7 +12,7 @@ API = "compute"
 class Subnetworks:
     """Subnetworks are the network people's; we ask for one property of one that is there."""
 
-    def __init__(self, api: GoogleApi, region: str) -> None:
+    def __init__(self, api: GoogleRest, region: str) -> None:
         self.api = api
         self.region = region
 
@@ -36,7 +36,7 @@ class Subnetworks:
 class Firewalls:
     """Firewall rules."""
 
-    def __init__(self, api: GoogleApi) -> None:
+    def __init__(self, api: GoogleRest) -> None:
         self.api = api
 
     def find(self, wanted: Wanted) -> Json | None:
@@ -59,7 +59,7 @@ class Firewalls:
 class Vms:
     """The VMs of one zone."""
 
-    def __init__(self, api: GoogleApi, cloud: CloudEnvironment) -> None:
+    def __init__(self, api: GoogleRest, cloud: CloudEnvironment) -> None:
         self.api = api
         self.cloud = cloud
         self.place = f"zones/{cloud.zone}"

@@ -1,6 +1,6 @@
 """IAM: service accounts, a role of our own, and the identities of GitHub's runs."""
 
-from blocks.provisioning.google_api import GoogleApi
+from blocks.provisioning.google_rest import GoogleRest
 from releases.provisioning.requests import changed
 from releases.provisioning.seen import seen
 from releases.provisioning.wanted import Change, Json, Wanted
@@ -11,7 +11,7 @@ API = "iam"
 class Accounts:
     """Service accounts. Nobody ever gets a key for one."""
 
-    def __init__(self, api: GoogleApi) -> None:
+    def __init__(self, api: GoogleRest) -> None:
         self.api = api
         self.path = f"/v1/projects/{api.project}/serviceAccounts"
 
@@ -47,7 +47,7 @@ class Accounts:
 class Roles:
     """The project's own roles."""
 
-    def __init__(self, api: GoogleApi) -> None:
+    def __init__(self, api: GoogleRest) -> None:
         self.api = api
         self.path = f"/v1/projects/{api.project}/roles"
 
@@ -72,7 +72,7 @@ class Roles:
 class IdentityPools:
     """Workload identity pools, and their providers under `POOL/PROVIDER`."""
 
-    def __init__(self, api: GoogleApi) -> None:
+    def __init__(self, api: GoogleRest) -> None:
         self.api = api
         self.path = f"/v1/projects/{api.project}/locations/global/workloadIdentityPools"
 

@@ -1,8 +1,9 @@
 """IAM policies, wherever they are kept: read, changed as little as possible, written if nobody was faster."""
 
 from dataclasses import dataclass
+from typing import Any
 
-from blocks.provisioning.google_api import GoogleApi
+from blocks.provisioning.google_rest import GoogleRest
 from releases.provisioning.described import CloudEnvironment
 from releases.provisioning.rights import Grant
 from releases.provisioning.seen import grants, seen_rights
@@ -23,7 +24,7 @@ class _Where:
 class Rights:
     """Who may do what with each resource; names are `bucket NAME`, `project NAME` and so on."""
 
-    def __init__(self, api: GoogleApi, cloud: CloudEnvironment) -> None:
+    def __init__(self, api: GoogleRest, cloud: CloudEnvironment) -> None:
         self.api = api
         self.cloud = cloud
 
@@ -47,13 +48,13 @@ class Rights:
         where, what = self._where(name), f"look up the rights on {name}"
         if where.api == "storage":
             return self.api.get(what, where.api, where.path, optionsRequestedPolicyVersion=WITH_CONDITIONS)
-        path, version = f"{where.path}:getIamPolicy", {"options.requestedPolicyVersion": WITH_CONDITIONS}
+        path = f"{where.path}:getIamPolicy"
         if where.api == "cloudresourcemanager":
             body = {"options": {"requestedPolicyVersion": WITH_CONDITIONS}}
             return self.api.send("POST", what, where.api, path, body)
-        if where.reads_by_post:
-            return self.api.get(what, where.api, path, method="POST", **version)
-        return self.api.get(what, where.api, path, **version)
+        method = "POST" if where.reads_by_post else "GET"
+        version: dict[str, Any] = {"options.requestedPolicyVersion": WITH_CONDITIONS}
+        return self.api.get(what, where.api, path, method=method, **version)
 
     def _write(self, name: str, more: list[Grant], less: list[Grant]) -> None:
         where, what = self._where(name), f"change the rights on {name}"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from blocks.provisioning.artifact_registry import Repositories
 from blocks.provisioning.compute import Firewalls, Subnetworks, Vms
-from blocks.provisioning.google_api import PATIENCE, Conflict, GoogleApi
+from blocks.provisioning.google_rest import PATIENCE, Conflict, GoogleRest
 from blocks.provisioning.iam import Accounts, IdentityPools, Roles
 from blocks.provisioning.policies import Rights
 from blocks.provisioning.secret_manager import Secrets
@@ -45,7 +45,7 @@ RIGHTS_NEED = {
 class Provisioner:
     """Looks at an environment's resources and brings them to what is wanted, one by one."""
 
-    def __init__(self, api: GoogleApi, cloud: CloudEnvironment, patience: float = PATIENCE) -> None:
+    def __init__(self, api: GoogleRest, cloud: CloudEnvironment, patience: float = PATIENCE) -> None:
         self.cloud = cloud
         self.patience = patience
         self.apis = Apis(api)
@@ -67,9 +67,9 @@ class Provisioner:
             Kind.vm: Vms(api, cloud),
         }
 
-    def plan(self, user_data: str) -> Plan:
+    def plan(self) -> Plan:
         """Everything wanted against everything found; nothing is changed. Raises Problem."""
-        everything = wanted(self.cloud, self.apis.project_number(), user_data)
+        everything = wanted(self.cloud, self.apis.project_number())
         found: dict[Key, Json | None] = {}
         for one in sorted(everything, key=lambda one: one.key):
             api = Key(Kind.api, f"{needed_api(one.key)}.googleapis.com")

@@ -1,6 +1,6 @@
 """Secret Manager: that a secret exists. What it holds is put there by people, never by us."""
 
-from blocks.provisioning.google_api import GoogleApi
+from blocks.provisioning.google_rest import GoogleRest
 from releases.provisioning.seen import seen
 from releases.provisioning.wanted import Change, Json, Wanted
 
@@ -10,7 +10,7 @@ API = "secretmanager"
 class Secrets:
     """A project's secrets, without their values."""
 
-    def __init__(self, api: GoogleApi) -> None:
+    def __init__(self, api: GoogleRest) -> None:
         self.api = api
         self.path = f"/v1/projects/{api.project}/secrets"
 

@@ -1,6 +1,6 @@
 """Service Usage: the APIs that are on."""
 
-from blocks.provisioning.google_api import GoogleApi
+from blocks.provisioning.google_rest import GoogleRest
 from releases.provisioning.wanted import Change, Json, Wanted
 
 API = "serviceusage"
@@ -9,7 +9,7 @@ API = "serviceusage"
 class Apis:
     """A project's APIs."""
 
-    def __init__(self, api: GoogleApi) -> None:
+    def __init__(self, api: GoogleRest) -> None:
         self.api = api
         self.path = f"/v1/projects/{api.project}/services"
 

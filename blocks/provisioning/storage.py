@@ -1,6 +1,6 @@
 """Cloud Storage: the buckets and what protects them."""
 
-from blocks.provisioning.google_api import GoogleApi
+from blocks.provisioning.google_rest import GoogleRest
 from releases.provisioning.requests import changed
 from releases.provisioning.seen import seen
 from releases.provisioning.wanted import Change, Json, Wanted
@@ -11,7 +11,7 @@ API = "storage"
 class Buckets:
     """A project's buckets."""
 
-    def __init__(self, api: GoogleApi) -> None:
+    def __init__(self, api: GoogleRest) -> None:
         self.api = api
         self.path = "/storage/v1/b"
 

@@ -14,7 +14,6 @@ EnvironmentName = Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]{0,18}[a-z0-9])
 GitHubRepository = Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$", description="OWNER/REPO.")]
 SecretId = Annotated[str, Field(pattern=r"^[-_a-zA-Z0-9]{1,255}$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
-GOOGLE = "https://{api}.googleapis.com"
 
 
 class _Section(BaseModel):
@@ -25,10 +24,18 @@ class Machines(_Section):
     """The VMs."""
 
     count: int = Field(1, ge=0, le=100)
+    agent_image: str = Field("", description="Where the VMs pull the agent from, pinned by digest.")
+    edge_image: str = Field("", description="HAProxy 2.6 or newer, from where the VMs can pull it.")
     type: str = Field("e2-standard-4", description="4 vCPU and 16 GB.")
     disk_gb: int = Field(50, ge=10, description="Images, log segments and the model cache live on it.")
     image_family: str = Field("cos-stable", description="Of the project cos-cloud.")
     external_ip: bool = Field(False, description="Without, Google's APIs are reached from inside the VPC.")
+
+    @model_validator(mode="after")
+    def _can_boot(self) -> Self:
+        if self.count and not (self.agent_image and self.edge_image):
+            raise ValueError("VMs need `agent_image` and `edge_image`; `count: 0` makes everything but VMs")
+        return self
 
 
 class Keeping(_Section):
@@ -59,14 +66,13 @@ class CloudEnvironment(_Section):
     )
     network: str = "default"
     subnetwork: str = Field("", description="Called as the network if not given.")
-    machines: Machines = Machines()
+    machines: Machines
     keep: Keeping = Keeping()
     secrets: tuple[SecretId, ...] = Field((), description="In Secret Manager: what the nodes may read.")
     repository: str = Field("model-deploy", pattern=r"^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$")
     github: tuple[GitHubRepository, ...] = Field(
         (), description="Repositories whose GitHub Actions may push images, without any key."
     )
-    endpoint: str = Field(GOOGLE, description="Where Google's APIs are, for private endpoints.")
 
     @property
     def region(self) -> str:
@@ -77,6 +83,11 @@ class CloudEnvironment(_Section):
     def subnet(self) -> str:
         """The subnetwork; those of an automatic network are called as the network."""
         return self.subnetwork or self.network
+
+    @property
+    def registry(self) -> str:
+        """The host that images are pulled from."""
+        return f"{self.region}-docker.pkg.dev"
 
     @property
     def models_bucket(self) -> str:

@@ -80,11 +80,8 @@ def _public(cloud: CloudEnvironment, bucket: str, policy: Json) -> Protection:
     open_to = sorted(
         {one for one in grants(policy) if one.member in PUBLIC and not is_ours(cloud, one.member)}
     )
-    taken = [
-        f"gcloud storage buckets remove-iam-policy-binding gs://{bucket} --member={one.member} --role={one.role}"
-        f" --condition=None --project={cloud.project}"
-        for one in open_to
-    ]
+    remove = f"gcloud storage buckets remove-iam-policy-binding gs://{bucket} --condition=None"
+    taken = [f"{remove} --member={one.member} --role={one.role} --project={cloud.project}" for one in open_to]
     said = "; ".join(str(one) for one in open_to)
     return Protection(f"nobody unknown reads {bucket}", ok=not open_to, detail=said, fix=tuple(taken))
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from releases.node_boot.user_data import NodeBoot, node_user_data
 from releases.provisioning.described import CloudEnvironment
 from releases.provisioning.rights import DEPLOYER_ROLE, wanted_rights
 from releases.provisioning.wanted import Json, Key, Kind, Wanted
@@ -25,8 +26,8 @@ GITHUB_ISSUER = "https://token.actions.githubusercontent.com"
 DONE_BY = {"managed-by": "model-deploy"}
 
 
-def wanted(cloud: CloudEnvironment, number: str, user_data: str) -> list[Wanted]:
-    """Every resource, in no particular order. `number` is the project's, `user_data` the VMs' cloud-init."""
+def wanted(cloud: CloudEnvironment, number: str) -> list[Wanted]:
+    """Every resource, in no particular order. `number` is the project's. Raises BadInput."""
     return [
         *(Wanted(Key(Kind.api, f"{name}.googleapis.com"), {"state": "ENABLED"}) for name in APIS),
         *_accounts(cloud),
@@ -39,7 +40,7 @@ def wanted(cloud: CloudEnvironment, number: str, user_data: str) -> list[Wanted]
         *wanted_rights(cloud, number),
         *(() if cloud.machines.external_ip else (_subnetwork(cloud),)),
         _firewall(cloud),
-        *(_vm(cloud, name, user_data) for name in cloud.vms),
+        *(_vm(cloud, name) for name in cloud.vms),
     ]
 
 
@@ -175,7 +176,20 @@ def _firewall(cloud: CloudEnvironment) -> Wanted:
     )
 
 
-def _vm(cloud: CloudEnvironment, name: str, user_data: str) -> Wanted:
+def user_data(cloud: CloudEnvironment) -> str:
+    """What the VMs boot into. Raises BadInput."""
+    machines = cloud.machines
+    boot = NodeBoot(
+        machines.agent_image,
+        machines.edge_image,
+        cloud.registry,
+        tuple(sorted(set(cloud.ports))),
+        cloud.data_bucket,
+    )
+    return node_user_data(boot)
+
+
+def _vm(cloud: CloudEnvironment, name: str) -> Wanted:
     machines = cloud.machines
     body = {
         "machineType": machines.type,
@@ -190,7 +204,7 @@ def _vm(cloud: CloudEnvironment, name: str, user_data: str) -> Wanted:
         "metadata": {
             "enable-guest-attributes": "TRUE",
             "google-logging-enabled": "true",
-            "user-data": user_data,
+            "user-data": user_data(cloud),
         },
     }
     stopped_for = {"machineType", "diskSizeGb", "network", "subnetwork", "externalIp", "serviceAccount"}

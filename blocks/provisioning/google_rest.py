@@ -28,7 +28,7 @@ class Conflict(Problem):
     """Somebody was faster, perhaps this very request whose answer got lost: look again."""
 
 
-class GoogleApi:
+class GoogleRest:
     """One account's way to the APIs."""
 
     def __init__(
