@@ -53,9 +53,10 @@ class DirectoryStore(Block):
 
     def list(self, prefix: str) -> Iterator[str]:
         """Keys that start with the prefix, sorted."""
-        if not self.path.exists():
+        folder = self.path / prefix.rpartition("/")[0]  # a look at the models need not go through all logs
+        if not folder.exists():
             return
-        found = (file.relative_to(self.path).as_posix() for file in self.path.rglob("*") if file.is_file())
+        found = (file.relative_to(self.path).as_posix() for file in folder.rglob("*") if file.is_file())
         yield from sorted(
             key for key in found if key.startswith(prefix) and not Path(key).name.startswith(".")
         )
