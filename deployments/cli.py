@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deployments import approval_commands
+from deployments.data_commands import collect
 from deployments.github_commands import github_app
+from deployments.model_commands import model_app
+from deployments.provision_commands import provision, show_protections
 from releases import problem as problems
 
 if TYPE_CHECKING:
@@ -32,6 +35,9 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(github_app, name="github")
+app.add_typer(model_app, name="model")
+app.command()(collect)
+app.command()(provision)
 for command in (
     approval_commands.promote,
     approval_commands.pending,
@@ -68,6 +74,9 @@ def release(
     path: Annotated[str, typer.Option(help="The service's folder in the repository.")] = "",
     environment: InEnvironment = "local",
     rebuild: Annotated[bool, typer.Option(help="Build even if these sources were built before.")] = False,
+    model: Annotated[
+        str, typer.Option(help="NAME=VERSION of a published model; the spec's if not given.")
+    ] = "",
     override_freeze: Annotated[str, typer.Option(help="Why it may go out in a freeze window.")] = "",
     as_json: AsJson = False,
 ) -> None:
@@ -77,7 +86,15 @@ def release(
     with connected(quiet=as_json):
         from flows.release import release as flow  # noqa: PLC0415 - imports Prefect
 
-        result = flow(source, ref, path, environment, rebuild, override_freeze)
+        result = flow(
+            source=source,
+            ref=ref,
+            path=path,
+            environment=environment,
+            rebuild=rebuild,
+            model=model,
+            override_freeze=override_freeze,
+        )
     show_result(result, as_json=as_json)
 
 
@@ -146,7 +163,7 @@ def history(service: OfService = "", environment: InEnvironment = "local", as_js
             if outcome
             else "open"
         )
-        when = f"{one.created:%Y-%m-%d %H:%M}{restores}"
+        when = f"{one.created:%Y-%m-%d %H:%M}{restores}{f'  {one.model}' if one.model else ''}"
         typer.echo(f"{one.number:>4}  {one.version:<16} {one.digest[:19]}  {when}  {ended}")
 
 
@@ -154,12 +171,18 @@ def history(service: OfService = "", environment: InEnvironment = "local", as_js
 def logs(
     service: OfService = "",
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on printing.")] = False,
+    since: Annotated[str, typer.Option(help="Stored lines too: since 2h, 1d, 2026-11-24T10:00.")] = "",
+    grep: Annotated[str, typer.Option(help="Stored lines too; only those with this text.")] = "",
     environment: InEnvironment = "local",
 ) -> None:
     """What the service's containers print."""
     from blocks.docker_client import find_docker  # noqa: PLC0415
+    from deployments.log_commands import print_stream  # noqa: PLC0415
 
     with connected(quiet=True):
+        if since or grep:
+            print_stream(load(environment), service_here(service), since, grep)
+            return
         target = load(environment).target
     if target.type != "local":
         raise problems.BadInput(
@@ -187,6 +210,9 @@ def apply(file: Annotated[Path | None, typer.Argument(help="The environments' fi
 
         for change in apply_file(home, file or ENVIRONMENTS):
             typer.echo(f"{change.environment}: {change.done}")
+        from deployments.pick_lists import offer  # noqa: PLC0415
+
+        offer()
 
 
 @app.command()
@@ -236,8 +262,17 @@ def down(
 
 
 @app.command()
-def doctor() -> None:
+def doctor(
+    environment: Annotated[
+        str, typer.Option("--environment", "-e", help="Instead: what protects this one in Google Cloud.")
+    ] = "",
+    file: Annotated[Path | None, typer.Option(help="With --environment: the environments' file.")] = None,
+    as_json: AsJson = False,
+) -> None:
     """What is missing on this machine, and how to get it."""
+    if environment:
+        show_protections(environment, file, as_json=as_json)
+        return
     from deployments.doctor import examine  # noqa: PLC0415
 
     findings = examine()
@@ -304,4 +339,6 @@ def show_result(result: "ReleaseResult", *, as_json: bool) -> None:
         return
     typer.echo(f"\n{result.service} release {result.number} ({result.version}) is live at {result.url}")
     typer.echo(f"  {result.image}{' (built before)' if result.reused else ''}")
+    if result.model:
+        typer.echo(f"  model {result.model}")
     typer.echo(f"  {sum(result.seconds.values()):.2f} s in all")

@@ -10,6 +10,7 @@ from prefect import get_run_logger
 
 from blocks import hooks
 from blocks.environment import Environment
+from blocks.model_store import ModelStore
 from blocks.notifications import tell
 from flows.approval import approved
 from flows.deploying import settle_open_claims
@@ -18,11 +19,8 @@ from releases.approval import Expired, Proposal, Rejected
 from releases.evidence import Approval
 from releases.freeze import frozen, thaws
 from releases.gate import Finding, judge
-from releases.metrics import metrics_of
 from releases.problem import Problem, Refused, Superseded
-from releases.release import Release
-from releases.spec import Model
-from releases.store import Store
+from releases.release import Release, ReleasedModel
 
 
 @dataclass(frozen=True)
@@ -84,29 +82,40 @@ def check_freeze(where: Environment, override: str) -> str:
 
 
 def findings(
-    where: Environment, model: Model | None, store: Store, live: Release | None
+    where: Environment, models: ModelStore, model: ReleasedModel | None, live: Release | None
 ) -> tuple[Finding, ...]:
-    """What the environment's gates say of the model, whose manifest is in the store."""
+    """What the environment's gates say of the model, which is one of `models`."""
     if not where.rules.gates:
         return ()
     if model is None:
         get_run_logger().warning("GATES ARE NOT APPLIED: the service names no model, so there are no metrics")
         return ()
-    metrics = metrics_of(store, model)
-    now = metrics_of(where.store, live.model) if live and live.model else None
+    metrics = metrics_of(models, model)
+    now = metrics_of(where.models(), live.model) if live and live.model else None
     return tuple(judge(gate, metrics, now) for gate in where.rules.gates)
+
+
+def metrics_of(models: ModelStore, model: ReleasedModel) -> dict[str, float]:
+    """The numbers in its manifest; none where it was never published, and the image carries it."""
+    if not model.sha256:
+        return {}
+    known = models.get(model.name, model.version).manifest.metrics
+    return {
+        name: float(value)
+        for name, value in known.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
 
 
 @contextmanager
 def hooks_around(where: Environment, proposal: Proposal) -> Iterator[None]:
     """Call the environment's hooks before and after the block. Raises Refused when one before it fails."""
-    model = proposal.model
     event = {
         "service": proposal.service,
         "environment": proposal.environment,
         "version": proposal.version,
         "revision": proposal.revision,
-        "model": f"{model.name} {model.version}" if model else "",
+        "model": str(proposal.model or ""),
     }
     for hook in where.rules.hooks.before:
         try:

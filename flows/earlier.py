@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from blocks.environment import Environment, load_environment
 from blocks.image_registry import ImageRegistry
 from releases.evidence import Proof
-from releases.spec import Model
+from releases.release import ReleasedModel
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ def built(where: Environment, service: str, tag: str) -> Built | None:
     return None
 
 
-def proof(where: Environment, service: str, image: str, model: Model | None) -> Proof | None:
+def proof(where: Environment, service: str, image: str, model: ReleasedModel | None) -> Proof | None:
     """Where this image with this model was confirmed before."""
     digest = image.rpartition("@")[2]
     for environment in before(where):

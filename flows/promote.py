@@ -1,6 +1,8 @@
 """From one environment to the next: the same image and model version, not built again."""
 
+import tempfile
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 from prefect import flow, task
@@ -20,11 +22,13 @@ from flows.stopwatch import Stopwatch
 from flows.turn import name_the_end, stop_if_cancelled
 from releases.approval import Proposal
 from releases.evidence import Proof
+from releases.model_manifest import MANIFEST, version_prefix
 from releases.problem import Failed, Refused
-from releases.release import Release
+from releases.release import Release, ReleasedModel
 from releases.smoke import p95
+from releases.store import Store
 
-STEPS = ["look at the source", "reach the node", "copy the image", *deploying.STEPS]
+STEPS = ["look at the source", "reach the node", "copy", *deploying.STEPS]
 
 
 @flow(
@@ -53,8 +57,10 @@ def promote(
             where.target.ensure_node()
         with admitted(where, service, lambda: propose(source, where, *proven), override_freeze) as admission:
             stop_if_cancelled()
-            with watch.step("copy the image"):
+            with watch.step("copy"):
                 image = copy_image(source, where, proven[0])
+                copy_model(source.store, where.store, proven[0].model)
+                where.models().check(proven[0].model)
             before = where.ledger(service).live()
             with hooks_around(where, admission.proposal):
                 made = claim(where, proven[0], image, admission)
@@ -135,7 +141,7 @@ def propose(source: Environment, where: Environment, release: Release, proof: Pr
         live=live,
         commits=tuple(commits_between(release.source, live.revision, release.revision)) if live else (),
         proof=proof,
-        findings=findings(where, release.model, source.store, live),
+        findings=findings(where, source.models(), release.model, live),
     )
 
 
@@ -144,6 +150,21 @@ def copy_image(source: Environment, where: Environment, release: Release) -> str
     """The image in the environment's own registry; the same digest."""
     repository = where.registry.repository(release.service)
     return where.registry.bring(release.image, source.registry, repository, [release.version])
+
+
+@task(task_run_name="copy the model", cache_policy=NO_CACHE)
+def copy_model(source: Store, store: Store, model: ReleasedModel | None) -> None:
+    """The model's files in the environment's own store; the manifest last, which makes it a version there."""
+    if model is None or not model.sha256:
+        return
+    keys = list(source.list(version_prefix(model.name, model.version)))
+    there = set(store.list(version_prefix(model.name, model.version)))
+    with tempfile.TemporaryDirectory(prefix="model-deploy-model-") as folder:
+        for key in sorted(keys, key=lambda key: key.endswith(MANIFEST)):
+            if key not in there:
+                file = Path(folder) / "file"
+                source.download(key, file)
+                store.upload(key, file)
 
 
 def claim(where: Environment, proven: Release, image: str, admission: Admission) -> Release:

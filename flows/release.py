@@ -21,11 +21,12 @@ from flows.deploying import deploy
 from flows.stopwatch import Stopwatch
 from flows.turn import name_the_end, stop_if_cancelled
 from releases.approval import Proposal
+from releases.model_version import is_version
 from releases.problem import BadInput, Refused, Unreachable
-from releases.release import Release
+from releases.release import Release, ReleasedModel
 from releases.smoke import checks_of
 from releases.source_key import source_key
-from releases.spec import ServiceSpec
+from releases.spec import Model, ServiceSpec
 from releases.spec_file import read_spec
 
 STEPS = ["check out", "reach the node", "look for the image", "tests and build", "push", *deploying.STEPS]
@@ -39,6 +40,7 @@ class ReleaseResult(BaseModel):
     number: int
     version: str
     image: str
+    model: str = ""
     url: str
     reused: bool
     seconds: dict[str, float]
@@ -75,6 +77,10 @@ def release(
     rebuild: Annotated[
         bool, Field(description="Build and test even if these sources were built before.")
     ] = False,
+    model: Annotated[
+        str,
+        Field(description="NAME=VERSION or NAME=ALIAS of a published model; the spec's model if empty."),
+    ] = "",
     override_freeze: Annotated[
         str, Field(description="Why it may go out in a freeze window; recorded in the release.")
     ] = "",
@@ -85,16 +91,19 @@ def release(
     with telling(where, title), tempfile.TemporaryDirectory(prefix="model-deploy-") as folder:
         with watch.step("check out"):
             sources = read_sources(where, source, ref, path, Path(folder))
+            weights = find_model(where, sources.spec, model)
         with watch.step("reach the node"):
             where.target.ensure_node()
-        with admitted(where, sources.service, lambda: propose(where, sources), override_freeze) as admission:
+        with admitted(
+            where, sources.service, lambda: propose(where, sources, weights), override_freeze
+        ) as admission:
             stop_if_cancelled()
             image, reused = find_or_make_image(where, sources, watch, rebuild=rebuild)
             stop_if_cancelled()
             before = where.ledger(sources.service).live()
             checks = checks_of(sources.spec.smoke, sources.spec.run.health.path)
             with hooks_around(where, admission.proposal):
-                made = claim(where, sources, image, admission)
+                made = claim(where, sources, image, weights, admission)
                 deployed = deploy(where, made, checks, sources.spec.confirm.bake, watch)
         pages.publish(deployed, before, source)
     bar.done()
@@ -104,6 +113,7 @@ def release(
         number=made.number,
         version=made.version,
         image=made.image,
+        model=str(made.model or ""),
         url=deployed.url,
         reused=reused,
         seconds=watch.seconds,
@@ -139,7 +149,7 @@ def _service_name(source: str, path: str) -> str:
     return plain[:40]
 
 
-def propose(where: Environment, sources: Sources) -> Proposal:
+def propose(where: Environment, sources: Sources, weights: ReleasedModel | None) -> Proposal:
     """What would change, as it is now."""
     checkout, entry = sources.checkout, where.ledger(sources.service).live()
     live = entry.release if entry else None
@@ -159,11 +169,11 @@ def propose(where: Environment, sources: Sources) -> Proposal:
         revision=checkout.revision,
         image=built.image if built else "",
         content=checkout.revision,
-        model=sources.spec.model,
+        model=weights,
         live=live,
         commits=tuple(commits),
-        proof=earlier.proof(where, sources.service, built.image, sources.spec.model) if built else None,
-        findings=findings(where, sources.spec.model, where.store, live),
+        proof=earlier.proof(where, sources.service, built.image, weights) if built else None,
+        findings=findings(where, where.models(), weights, live),
     )
 
 
@@ -233,7 +243,22 @@ def push_image(where: Environment, local: str, repository: str, tags: list[str])
     return where.registry.push(local, repository, tags)
 
 
-def claim(where: Environment, sources: Sources, image: str, admission: Admission) -> Release:
+def find_model(where: Environment, spec: ServiceSpec, asked: str) -> ReleasedModel | None:
+    """The model as it is published now; an alias is followed here, once. Raises BadInput."""
+    wanted, models = Model.parse(asked) if asked else spec.model, where.models()
+    if wanted is None:
+        return None
+    if not asked and is_version(wanted.version) and not models.versions(wanted.name):
+        get_run_logger().info("%s is published nowhere: the image must carry it", wanted)
+        return ReleasedModel(name=wanted.name, version=wanted.version)
+    found = models.released(wanted)
+    get_run_logger().info("%s is %s, SHA-256 %s", wanted, found, found.sha256)
+    return found
+
+
+def claim(
+    where: Environment, sources: Sources, image: str, weights: ReleasedModel | None, admission: Admission
+) -> Release:
     """Write the release into the ledger under the next number."""
     spec, checkout = sources.spec, sources.checkout
     port = spec.run.port or _only_port(where, image)
@@ -250,7 +275,7 @@ def claim(where: Environment, sources: Sources, image: str, admission: Admission
             source=checkout.source,
             source_key=sources.key,
             dirty=checkout.dirty,
-            model=spec.model,
+            model=weights,
             port=port,
             public_port=public_port,
             run=spec.run,
@@ -258,7 +283,7 @@ def claim(where: Environment, sources: Sources, image: str, admission: Admission
             confirm_window=spec.confirm_window,
             rollout=spec.rollout,
             bake=spec.confirm.bake,
-            promoted=earlier.proof(where, sources.service, image, spec.model),
+            promoted=earlier.proof(where, sources.service, image, weights),
             approval=admission.approval,
             freeze_override=admission.freeze_override,
             created=datetime.now(UTC),

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from releases.evidence import Proof
 from releases.gate import Finding
 from releases.problem import Refused
-from releases.release import Release
-from releases.spec import Model
+from releases.release import Release, ReleasedModel
 
 SHOWN_COMMITS = 20
 
@@ -32,7 +31,7 @@ class Proposal:
     revision: str
     image: str
     content: str  # what is approved: the digest, or the revision that is built
-    model: Model | None
+    model: ReleasedModel | None
     live: Release | None
     commits: tuple[str, ...] = ()
     proof: Proof | None = None
@@ -41,14 +40,18 @@ class Proposal:
     @property
     def title(self) -> str:
         """One line."""
-        model = f" with model {self.model.name} {self.model.version}" if self.model else ""
+        model = f" with model {self.model}" if self.model else ""
         return f"{self.service} {self.version}{model} to {self.environment}"
 
     @property
     def key(self) -> str:
         """The same for the same change only: another release live meanwhile makes it another question."""
         content = [self.service, self.environment, self.content]
-        content += [self.model.version if self.model else "", str(self.live.number if self.live else 0)]
+        content += [
+            str(self.model or ""),
+            self.model.sha256 if self.model else "",
+            str(self.live.number if self.live else 0),
+        ]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 
@@ -58,7 +61,7 @@ def page(proposal: Proposal) -> str:
     rows = [
         ("version", live.version if live else "", proposal.version),
         ("digest", live.digest[:19] if live else "", _digest(proposal)),
-        ("model", _model(live.model if live else None), _model(proposal.model)),
+        ("model", str((live.model if live else None) or ""), str(proposal.model or "")),
     ]
     head = f"| | live now{f' (release {live.number})' if live else ''} | would be |"
     table = [head, "|---|---|---|", *(f"| {name} | {was or '—'} | {now or '—'} |" for name, was, now in rows)]
@@ -86,7 +89,3 @@ def _proven(proof: Proof | None) -> str:
 
 def _digest(proposal: Proposal) -> str:
     return proposal.image.rpartition("@")[2][:19] or "built once approved"
-
-
-def _model(model: Model | None) -> str:
-    return f"{model.name} {model.version}" if model else ""

@@ -8,7 +8,28 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from releases.evidence import Approval, Proof
 from releases.rollout import Rollout
-from releases.spec import Model, Run, SmokeCheck
+from releases.spec import Run, SmokeCheck
+
+
+def _is_unsaid(value: object) -> bool:
+    """For fields that are younger than the record: left out, they change no fingerprint from before them."""
+    return not value
+
+
+class ReleasedModel(BaseModel):
+    """The model of a release: never an alias, which may point elsewhere tomorrow."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    version: str
+    # Left out where it is empty: the fingerprints of releases from before there was one stay as they are.
+    sha256: str = Field(
+        "", exclude_if=lambda value: not value, description="Of the manifest; empty: the image carries it."
+    )
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}"
 
 
 class Release(BaseModel):
@@ -25,18 +46,22 @@ class Release(BaseModel):
     source: str = Field("", description="Where the sources came from: a path or URL.")
     source_key: str = ""
     dirty: bool = False
-    model: Model | None = None
+    model: ReleasedModel | None = None
     port: int = Field(ge=1, le=65535, description="Port in the container.")
     public_port: int = Field(ge=1, le=65535, description="Port at the edge.")
     run: Run
     smoke: tuple[SmokeCheck, ...] = Field((), description="Checked again when this release is brought back.")
     confirm_window: float = Field(gt=0, description="Seconds; see releases.swap.")
-    rollout: Rollout | None = None
-    bake: float = Field(0, ge=0, description="Seconds it is watched before it is confirmed.")
+    rollout: Rollout | None = Field(None, exclude_if=_is_unsaid)
+    bake: float = Field(
+        0, ge=0, exclude_if=_is_unsaid, description="Seconds it is watched before it is confirmed."
+    )
     restores: int | None = Field(None, description="The release that this one brings back.")
-    promoted: Proof | None = Field(None, description="Where it was proven before.")
-    approval: Approval | None = None
-    freeze_override: str = Field("", description="Why it was released in a freeze window.")
+    promoted: Proof | None = Field(None, exclude_if=_is_unsaid, description="Where it was proven before.")
+    approval: Approval | None = Field(None, exclude_if=_is_unsaid)
+    freeze_override: str = Field(
+        "", exclude_if=_is_unsaid, description="Why it was released in a freeze window."
+    )
     created: datetime
     created_by: str = ""
 
@@ -44,6 +69,11 @@ class Release(BaseModel):
     def digest(self) -> str:
         """The part of the image after the @."""
         return self.image.rsplit("@", 1)[1]
+
+    @property
+    def model_sha256(self) -> str:
+        """Which model the node fetches; empty: none."""
+        return self.model.sha256 if self.model else ""
 
     @property
     def fingerprint(self) -> str:
