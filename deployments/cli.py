@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from deployments.data_commands import collect
 from deployments.github_commands import github_app
+from deployments.model_commands import model_app
+from deployments.provision_commands import provision, show_protections
 from releases import problem as problems
 
 if TYPE_CHECKING:
@@ -31,6 +34,9 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(github_app, name="github")
+app.add_typer(model_app, name="model")
+app.command()(collect)
+app.command()(provision)
 InEnvironment = Annotated[str, typer.Option("--environment", "-e", help="Which environment.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 OfService = Annotated[str, typer.Argument(help="Service; this folder's if not given.")]
@@ -60,6 +66,9 @@ def release(
     path: Annotated[str, typer.Option(help="The service's folder in the repository.")] = "",
     environment: InEnvironment = "local",
     rebuild: Annotated[bool, typer.Option(help="Build even if these sources were built before.")] = False,
+    model: Annotated[
+        str, typer.Option(help="NAME=VERSION of a published model; the spec's if not given.")
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Test, build, push, deploy, smoke-test, confirm."""
@@ -68,7 +77,9 @@ def release(
     with connected(quiet=as_json):
         from flows.release import release as flow  # noqa: PLC0415 - imports Prefect
 
-        result = flow(source=source, ref=ref, path=path, environment=environment, rebuild=rebuild)
+        result = flow(
+            source=source, ref=ref, path=path, environment=environment, rebuild=rebuild, model=model
+        )
     show_result(result, as_json=as_json)
 
 
@@ -137,7 +148,7 @@ def history(service: OfService = "", environment: InEnvironment = "local", as_js
             if outcome
             else "open"
         )
-        when = f"{one.created:%Y-%m-%d %H:%M}{restores}"
+        when = f"{one.created:%Y-%m-%d %H:%M}{restores}{f'  {one.model}' if one.model else ''}"
         typer.echo(f"{one.number:>4}  {one.version:<16} {one.digest[:19]}  {when}  {ended}")
 
 
@@ -145,12 +156,18 @@ def history(service: OfService = "", environment: InEnvironment = "local", as_js
 def logs(
     service: OfService = "",
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on printing.")] = False,
+    since: Annotated[str, typer.Option(help="Stored lines too: since 2h, 1d, 2026-11-24T10:00.")] = "",
+    grep: Annotated[str, typer.Option(help="Stored lines too; only those with this text.")] = "",
     environment: InEnvironment = "local",
 ) -> None:
     """What the service's containers print."""
     from blocks.docker_client import find_docker  # noqa: PLC0415
+    from deployments.log_commands import print_stream  # noqa: PLC0415
 
     with connected(quiet=True):
+        if since or grep:
+            print_stream(load(environment), service_here(service), since, grep)
+            return
         target = load(environment).target
     if target.type != "local":
         raise problems.BadInput(
@@ -178,16 +195,44 @@ def apply(file: Annotated[Path | None, typer.Argument(help="The environments' fi
 
         for change in apply_file(home, file or ENVIRONMENTS):
             typer.echo(f"{change.environment}: {change.done}")
+        from deployments.pick_lists import offer  # noqa: PLC0415
+
+        offer()
 
 
 @app.command()
 def up(
-    worker: Annotated[bool, typer.Option(help="Also run what is started in the UI.")] = True,
+    worker: Annotated[bool, typer.Option(help="Also run what GitHub, schedules and the UI start.")] = True,
+    start: Annotated[
+        bool, typer.Option(help="Start the processes; not where compose or systemd runs them.")
+    ] = True,
 ) -> None:
-    """Start what the local environment needs: engine, registry, Prefect's server and worker."""
+    """Start what a team runs on one host: engine, registry, Prefect's server, workers, webhook receiver."""
     from deployments.local import bring_up  # noqa: PLC0415
+    from deployments.processes import Process  # noqa: PLC0415
+    from deployments.set_up import SetUp  # noqa: PLC0415
 
-    typer.echo(f"Prefect UI: {bring_up(say, worker=worker)}")
+    processes = [one for one in Process if one is not Process.server] if worker else []
+    typer.echo(f"Prefect UI: {bring_up(SetUp(), processes, start=start)}")
+
+
+@app.command(name="run")
+def run_process(
+    process: Annotated[str, typer.Argument(help="server, worker, scheduled or receiver.")],
+    host: Annotated[str, typer.Option(help="Address that the server or receiver listens on.")] = "127.0.0.1",
+) -> None:
+    """Run one of the processes of `up` in the foreground: for compose and systemd."""
+    from deployments.machine.home import Home  # noqa: PLC0415
+    from deployments.processes import Process, command  # noqa: PLC0415
+    from deployments.stack import environment  # noqa: PLC0415
+
+    if process not in list(Process):
+        raise problems.BadInput(
+            f"there is no process {process}", expected=f"one of {', '.join(Process)}", got=process
+        )
+    home = Home()
+    argv = command(Process(process), home, host)
+    os.execve(argv[0], argv, {**os.environ, **environment(home)})  # noqa: S606
 
 
 @app.command()
@@ -202,8 +247,17 @@ def down(
 
 
 @app.command()
-def doctor() -> None:
+def doctor(
+    environment: Annotated[
+        str, typer.Option("--environment", "-e", help="Instead: what protects this one in Google Cloud.")
+    ] = "",
+    file: Annotated[Path | None, typer.Option(help="With --environment: the environments' file.")] = None,
+    as_json: AsJson = False,
+) -> None:
     """What is missing on this machine, and how to get it."""
+    if environment:
+        show_protections(environment, file, as_json=as_json)
+        return
     from deployments.doctor import examine  # noqa: PLC0415
 
     findings = examine()
@@ -219,11 +273,6 @@ def schema() -> None:
     from releases.spec import ServiceSpec  # noqa: PLC0415
 
     typer.echo(json.dumps(ServiceSpec.model_json_schema(), indent=2))
-
-
-def say(step: str, done: str, seconds: float) -> None:
-    """One line of set-up."""
-    typer.echo(f"  {step:<24} {done:<44} {seconds:6.1f} s")
 
 
 @contextmanager
@@ -275,4 +324,6 @@ def show_result(result: "ReleaseResult", *, as_json: bool) -> None:
         return
     typer.echo(f"\n{result.service} release {result.number} ({result.version}) is live at {result.url}")
     typer.echo(f"  {result.image}{' (built before)' if result.reused else ''}")
+    if result.model:
+        typer.echo(f"  model {result.model}")
     typer.echo(f"  {sum(result.seconds.values()):.2f} s in all")
