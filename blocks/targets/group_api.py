@@ -30,12 +30,10 @@ class Group:
 class GroupApi:
     """One group."""
 
-    def __init__(
-        self, compute: Compute, api: GoogleApi, name: str, zone: str | None, region: str | None
-    ) -> None:
+    def __init__(self, compute: Compute, name: str, zone: str | None, region: str | None) -> None:
         self.compute = compute
-        self.api = api
-        self.zone, self.region = zone, region
+        self.name = name
+        self.zone = zone
         self.place = {"project": compute.project, **({"zone": zone} if zone else {"region": region})}
         self.it = {**self.place, "instance_group_manager": name}
         kind = f"zones/{zone}" if zone else f"regions/{region}"
@@ -106,8 +104,7 @@ class GroupApi:
                     what,
                     self.path,
                     expected=f"within {OPERATION_SECONDS:.0f} s",
-                    next_step="gcloud compute instance-groups managed describe "
-                    + self.it["instance_group_manager"],
+                    next_step="gcloud compute instance-groups managed describe " + self.name,
                 )
             time.sleep(POLL_SECONDS)
 

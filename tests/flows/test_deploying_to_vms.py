@@ -27,7 +27,7 @@ ENVIRONMENTS = """
 environments:
   local:
     registry: {prefix: "${registry}"}
-    target: {home: "${home}", node: "${node}", ports: "${ports}", agent_image: "${agent_image}"}
+    target: {home: "${home}", node: "${node}", ports: "${ports}", agent_image: "${agent}"}
     store: {path: "${home}/store"}
   production:
     branch: release
