@@ -111,3 +111,17 @@ def test_a_refused_login_is_not_tried_again(monkeypatch: pytest.MonkeyPatch, loc
     with pytest.raises(Failed, match="refuses the push"):
         here.push(local_image, here.repository("x"), ["one"])
     assert len(asked) == 1
+
+
+def test_what_is_released_gets_a_tag_that_a_clean_up_leaves_alone(
+    registry: str, local_image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = ImageRegistry(prefix=registry)
+    repository = there.repository(secrets.token_hex(4))
+    image = there.push(local_image, repository, ["one"])
+    there.keep(image, "release-staging-1")
+    assert there.find(repository, "release-staging-1") is None  # nothing is cleaned up here
+    monkeypatch.setattr("blocks.image_registry.CLEANS_UP", "localhost")
+    there.keep(image, "release-staging-1")
+    there.keep(image, "release-staging-1")
+    assert there.find(repository, "release-staging-1") == image
