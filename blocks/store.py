@@ -53,7 +53,7 @@ class DirectoryStore(Block):
 
     def list(self, prefix: str) -> Iterator[str]:
         """Keys that start with the prefix, sorted."""
-        below = self.path / prefix.rpartition("/")[0]
+        below = self.path / prefix.rpartition("/")[0]  # a look at the models need not go through all logs
         found = (file.relative_to(self.path).as_posix() for file in below.rglob("*") if file.is_file())
         yield from sorted(
             key for key in found if key.startswith(prefix) and not Path(key).name.startswith(".")

@@ -66,6 +66,9 @@ def release(
     path: Annotated[str, typer.Option(help="The service's folder in the repository.")] = "",
     environment: InEnvironment = "local",
     rebuild: Annotated[bool, typer.Option(help="Build even if these sources were built before.")] = False,
+    model: Annotated[
+        str, typer.Option(help="NAME=VERSION of a published model; the spec's if not given.")
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Test, build, push, deploy, smoke-test, confirm."""
@@ -74,7 +77,9 @@ def release(
     with connected(quiet=as_json):
         from flows.release import release as flow  # noqa: PLC0415 - imports Prefect
 
-        result = flow(source=source, ref=ref, path=path, environment=environment, rebuild=rebuild)
+        result = flow(
+            source=source, ref=ref, path=path, environment=environment, rebuild=rebuild, model=model
+        )
     show_result(result, as_json=as_json)
 
 
@@ -143,7 +148,7 @@ def history(service: OfService = "", environment: InEnvironment = "local", as_js
             if outcome
             else "open"
         )
-        when = f"{one.created:%Y-%m-%d %H:%M}{restores}"
+        when = f"{one.created:%Y-%m-%d %H:%M}{restores}{f'  {one.model}' if one.model else ''}"
         typer.echo(f"{one.number:>4}  {one.version:<16} {one.digest[:19]}  {when}  {ended}")
 
 
@@ -151,12 +156,18 @@ def history(service: OfService = "", environment: InEnvironment = "local", as_js
 def logs(
     service: OfService = "",
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on printing.")] = False,
+    since: Annotated[str, typer.Option(help="Stored lines too: since 2h, 1d, 2026-11-24T10:00.")] = "",
+    grep: Annotated[str, typer.Option(help="Stored lines too; only those with this text.")] = "",
     environment: InEnvironment = "local",
 ) -> None:
     """What the service's containers print."""
     from blocks.docker_client import find_docker  # noqa: PLC0415
+    from deployments.log_commands import print_stream  # noqa: PLC0415
 
     with connected(quiet=True):
+        if since or grep:
+            print_stream(load(environment), service_here(service), since, grep)
+            return
         target = load(environment).target
     if target.type != "local":
         raise problems.BadInput(
@@ -184,6 +195,9 @@ def apply(file: Annotated[Path | None, typer.Argument(help="The environments' fi
 
         for change in apply_file(home, file or ENVIRONMENTS):
             typer.echo(f"{change.environment}: {change.done}")
+        from deployments.pick_lists import offer  # noqa: PLC0415
+
+        offer()
 
 
 @app.command()
@@ -310,4 +324,6 @@ def show_result(result: "ReleaseResult", *, as_json: bool) -> None:
         return
     typer.echo(f"\n{result.service} release {result.number} ({result.version}) is live at {result.url}")
     typer.echo(f"  {result.image}{' (built before)' if result.reused else ''}")
+    if result.model:
+        typer.echo(f"  model {result.model}")
     typer.echo(f"  {sum(result.seconds.values()):.2f} s in all")

@@ -55,6 +55,11 @@ class Release(BaseModel):
         return self.image.rsplit("@", 1)[1]
 
     @property
+    def model_sha256(self) -> str:
+        """Which model the node fetches; empty: none."""
+        return self.model.sha256 if self.model else ""
+
+    @property
     def fingerprint(self) -> str:
         """Short hash of the whole document: what a container's label says it runs."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]

@@ -17,9 +17,9 @@ from blocks.model_folder import sources_in
 from blocks.model_store import ModelStore, Published
 from blocks.store import DirectoryStore
 from releases.model_manifest import manifest_key
-from releases.problem import BadInput, Failed, Problem, Unreachable
+from releases.problem import BadInput, Failed, Problem, Refused, Unreachable
 from releases.spec import Model
-from releases.store import AlreadyExists, Moved, nobody
+from releases.store import Moved, nobody
 
 KILLS = 50
 V1 = Model(name="iris", version="v1")
@@ -93,7 +93,7 @@ def test_other_content_under_a_published_version_is_refused_and_names_what_is_th
 ) -> None:
     first = publish(store, folder)
     (folder / "weights.bin").write_text("other")
-    with pytest.raises(AlreadyExists) as caught:
+    with pytest.raises(Refused) as caught:
         publish(store, folder)
     assert first.sha256 in caught.value.got
     assert store.get("iris", "v1") == first
@@ -104,16 +104,16 @@ def test_of_two_publishers_one_wins_and_the_other_is_told_the_winners_checksum(
 ) -> None:
     folders = [model_folder(tmp_path / str(number), str(number), 10_000) for number in range(6)]
 
-    def attempt(folder: Path) -> Published | AlreadyExists:
+    def attempt(folder: Path) -> Published | Refused:
         try:
             return publish(store, folder)
-        except AlreadyExists as told:
+        except Refused as told:
             return told
 
     with ThreadPoolExecutor(6) as pool:
         ended = list(pool.map(attempt, folders))
     (winner,) = [one for one in ended if isinstance(one, Published)]
-    assert all(winner.sha256 in one.got for one in ended if isinstance(one, AlreadyExists))
+    assert all(winner.sha256 in one.got for one in ended if isinstance(one, Refused))
     store.download(winner, tmp_path / "got", Silent())
     assert contents(tmp_path / "got") == contents(folders[ended.index(winner)])
 
