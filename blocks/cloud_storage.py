@@ -7,6 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
+from pydantic import Field
+
 from blocks.checksums import checksums_of, crc32c_of_bytes
 from blocks.google_api import GoogleApi, said_plainly
 from releases.store import AlreadyExists, Changed, Moved, NotFound, Stored, key_parts, nobody
@@ -14,6 +16,7 @@ from releases.store import AlreadyExists, Changed, Moved, NotFound, Stored, key_
 PIECE = 32 << 20  # of a resumable upload; in memory at once
 ANSWER_SECONDS = 60
 RETRY_SECONDS = 180
+KEPT = ("models/", "releases/")  # what never changes; a retention policy may hold it
 WRITE = "model-deploy-write"  # which write an object comes from: recognised when its answer was lost
 
 
@@ -29,6 +32,7 @@ class CloudStorage(GoogleApi):
 
     type: Literal["cloud-storage"] = "cloud-storage"
     bucket: str
+    data_bucket: str = Field("", description="For all but models and the ledger; the same one if empty.")
     prefix: str = ""
     project: str | None = None
 
@@ -63,7 +67,7 @@ class CloudStorage(GoogleApi):
             try:
                 blob.upload_from_string(data, if_generation_match=if_generation, **_patient())
             except PreconditionFailed as error:
-                there = self._bucket.get_blob(blob.name, retry=_retry(), timeout=ANSWER_SECONDS)
+                there = blob.bucket.get_blob(blob.name, retry=_retry(), timeout=ANSWER_SECONDS)
                 if there is None or (there.metadata or {}).get(WRITE) != mine:
                     now = there.generation if there else 0
                     raise Changed(
@@ -83,7 +87,7 @@ class CloudStorage(GoogleApi):
         """Keys that start with the prefix, sorted."""
         with self._said("list", prefix):
             found = self._client.list_blobs(
-                self.bucket,
+                self._bucket_of(prefix),
                 prefix=self.prefix + prefix,
                 fields="items(name),nextPageToken",
                 retry=_retry(),
@@ -95,7 +99,8 @@ class CloudStorage(GoogleApi):
     def stat(self, key: str) -> Stored:
         """Size and checksum. Raises NotFound."""
         with self._said("read", key):
-            blob = self._bucket.get_blob(self._blob(key).name, retry=_retry(), timeout=ANSWER_SECONDS)
+            blob = self._blob(key)
+            blob = blob.bucket.get_blob(blob.name, retry=_retry(), timeout=ANSWER_SECONDS)
         if blob is None:
             raise NotFound(f"there is no {key}", self._where)
         return Stored(int(blob.size), str(blob.crc32c))
@@ -131,7 +136,7 @@ class CloudStorage(GoogleApi):
             try:
                 send(blob, {"if_generation_match": 0, **_patient()})
             except PreconditionFailed as error:
-                there = self._bucket.get_blob(blob.name, retry=_retry(), timeout=ANSWER_SECONDS)
+                there = blob.bucket.get_blob(blob.name, retry=_retry(), timeout=ANSWER_SECONDS)
                 if there is None or (there.size, there.crc32c) != (size, crc32c):
                     raise AlreadyExists(f"{key} is there already, with other content", self._where) from error
 
@@ -145,16 +150,15 @@ class CloudStorage(GoogleApi):
             client_options=self.client_options,
         )
 
-    @cached_property
-    def _bucket(self) -> Any:
-        return self._client.bucket(self.bucket)
+    def _bucket_of(self, key: str) -> str:
+        return self.bucket if key.startswith(KEPT) or not self.data_bucket else self.data_bucket
 
     @property
     def _where(self) -> str:
         return f"gs://{self.bucket}/{self.prefix}"
 
     def _blob(self, key: str) -> Any:
-        return self._bucket.blob(self.prefix + "/".join(key_parts(key)))
+        return self._client.bucket(self._bucket_of(key)).blob(self.prefix + "/".join(key_parts(key)))
 
     @contextmanager
     def _said(self, doing: str, key: str) -> Iterator[None]:

@@ -18,6 +18,7 @@ PUSH_SECONDS = 900
 PUSH_ATTEMPTS = 4
 FIRST_PAUSE = 0.5
 TOKEN_USER = "oauth2accesstoken"  # noqa: S105 - what Google's registries call every token's user
+CLEANS_UP = ".pkg.dev/"  # Artifact Registry, by the policies in releases/provisioning/resources.py
 DENIED = ("unauthorized", "denied", "authentication required", "401", "403")
 
 
@@ -64,6 +65,12 @@ class ImageRegistry(Block):
             with suppress(APIError):  # gone already
                 api.remove_image(f"{repository}:{tag}", noprune=True)
         return f"{repository}@{digest}"
+
+    def keep(self, image: str, tag: str) -> None:
+        """Tag what is released, where a clean-up would take it in the end. Raises Failed, Unreachable."""
+        if CLEANS_UP in image:
+            self.pull(image)
+            self.push(image, image.partition("@")[0], [tag])
 
     def _push(self, repository: str, tag: str) -> str:
         pause, got = FIRST_PAUSE, ""

@@ -17,6 +17,7 @@ from blocks.targets.target import Target
 from flows.stopwatch import Stopwatch
 from flows.turn import stop_if_cancelled
 from releases.problem import Problem
+from releases.provisioning.resources import RELEASED
 from releases.release import Outcome, Release, Verdict
 from releases.spec import SmokeCheck
 from releases.status import Phase, ServiceStatus
@@ -56,6 +57,7 @@ def deploy(
     former = target.desired(release.service).confirmed
     first, *others = target.waves()
     with _recorded(environment, release, watch), watch.step("deploy"):
+        environment.registry.keep(release.image, f"{RELEASED}{release.environment}-{release.number}")
         generation = first.propose(release, key_sha256)
     trial = Trial(first, release, generation)
     with _recorded(environment, release, watch), _reverting(environment, release, generation, former):

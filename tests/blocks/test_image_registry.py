@@ -132,3 +132,17 @@ def test_artifact_registry_gets_a_new_token_for_each_push(
     monkeypatch.setattr("blocks.image_registry.FIRST_PAUSE", 0)
     here._push("localhost:1/x", "one")
     assert sent == [{"username": "oauth2accesstoken", "password": f"token {number}"} for number in (1, 2)]
+
+
+def test_what_is_released_gets_a_tag_that_a_clean_up_leaves_alone(
+    registry: str, local_image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = ImageRegistry(prefix=registry)
+    repository = there.repository(secrets.token_hex(4))
+    image = there.push(local_image, repository, ["one"])
+    there.keep(image, "release-staging-1")
+    assert there.find(repository, "release-staging-1") is None  # nothing is cleaned up here
+    monkeypatch.setattr("blocks.image_registry.CLEANS_UP", "localhost")
+    there.keep(image, "release-staging-1")
+    there.keep(image, "release-staging-1")
+    assert there.find(repository, "release-staging-1") == image
