@@ -98,19 +98,26 @@ def rollback(
 def status(service: OfService = "", environment: InEnvironment = "local", as_json: AsJson = False) -> None:
     """What is live, what is on trial, and what was reverted and why."""
     with connected(quiet=True):
-        found = load(environment).target.node_status()
-    shown = {name: one for name, one in found.services.items() if service in {"", name}}
+        target = load(environment).target
+        nodes = target.nodes()
+    names = sorted({name for node in nodes for name in node.services if service in {"", name}})
     if as_json:
-        typer.echo(json.dumps({name: one.model_dump(mode="json") for name, one in shown.items()}))
+        whole = {name: target.status(name) for name in names}
+        typer.echo(json.dumps({name: one.model_dump(mode="json") for name, one in whole.items()}))
         return
-    if found.problem:
-        typer.echo(f"the node says: {found.problem}")
-    for name, one in shown.items():
-        live = f"release {one.live} live" if one.live else "nothing live"
-        trial = f", release {one.candidate} on trial ({one.phase})" if one.candidate else ""
-        why = f"; last trial failed: {one.failure.reason}" if one.failure else ""
-        typer.echo(f"{name}: {live} at http://127.0.0.1:{one.public_port}{trial}{why}")
-    if not shown:
+    for node in nodes:
+        at = f" on {node.node}" if len(nodes) > 1 else ""
+        if node.problem:
+            typer.echo(f"the node{at} says: {node.problem}")
+        for name, one in node.services.items():
+            if name not in names:
+                continue
+            live = f"release {one.live} live" if one.live else "nothing live"
+            trial = f", release {one.candidate} on trial ({one.phase})" if one.candidate else ""
+            why = f"; last trial failed: {one.failure.reason}" if one.failure else ""
+            where = target.url(one.public_port) if one.public_port else "no port"
+            typer.echo(f"{name}{at}: {live} at {where}{trial}{why}")
+    if not names:
         typer.echo("no service runs here yet; next: model-deploy release")
 
 
@@ -151,7 +158,13 @@ def logs(
     from blocks.docker_client import find_docker  # noqa: PLC0415
 
     with connected(quiet=True):
-        node = load(environment).target.node
+        target = load(environment).target
+    if target.type != "local":
+        raise problems.BadInput(
+            f"the containers of {environment} are not on this machine",
+            next_step="their logs are in the environment's bucket, and on the VMs: docker logs",
+        )
+    node = target.node
     docker, name = find_docker().path, service_here(service)
     labels = [f"label=model-deploy.node={node}", f"label=model-deploy.service={name}"]
     from blocks.command import run  # noqa: PLC0415

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from releases.problem import Problem
+from releases.problem import BadInput, Problem
 
 
 class AlreadyExists(Problem):
@@ -33,6 +33,14 @@ Moved = Callable[[int], None]  # told how many more bytes have gone over; what i
 
 def nobody(_: int) -> None:
     """Nobody wants to know how many bytes have gone over."""
+
+
+def key_parts(key: str) -> tuple[str, ...]:
+    """The key's parts. Raises BadInput for what would leave the store."""
+    parts = Path(key).parts
+    if not parts or key.startswith("/") or ".." in parts:
+        raise BadInput("this is not a key", expected="a/b/c", got=key)
+    return parts
 
 
 class Store(Protocol):
