@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deployments.data_commands import collect
+from deployments.data_commands import collect, report
 from deployments.github_commands import github_app
 from releases import problem as problems
 
@@ -33,6 +33,7 @@ app = typer.Typer(
 )
 app.add_typer(github_app, name="github")
 app.command()(collect)
+app.command()(report)
 InEnvironment = Annotated[str, typer.Option("--environment", "-e", help="Which environment.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 OfService = Annotated[str, typer.Argument(help="Service; this folder's if not given.")]
