@@ -15,6 +15,7 @@ from agent.engine import Addresses, Engine
 from agent.failure import Interrupted, StepFailed
 from agent.images import Images
 from agent.memory import Disk, clock
+from agent.models import Models
 from releases import swap
 from releases.desired import ServiceDesired
 from releases.release import Release
@@ -27,6 +28,7 @@ FIRST_BACKOFF = 1.0
 
 PHASES: dict[type, Phase] = {
     swap.Pull: Phase.pull,
+    swap.Fetch: Phase.fetch,
     swap.Start: Phase.start,
     swap.Restart: Phase.start,
     swap.Probe: Phase.probe,
@@ -47,6 +49,7 @@ class Node:
     edge: Edge
     disk: Disk
     images: Images
+    models: Models
 
 
 class Swapper:
@@ -100,7 +103,7 @@ class Swapper:
         self.memory = swap.settle(wanted, self.memory, seen, clock())
         self._add_log_tail(before)
         release = swap.goal(wanted, self.memory)
-        step = swap.next_step(wanted, self.memory, seen, self._images(release), clock())
+        step = swap.next_step(wanted, self.memory, seen, self._here(release), clock())
         phase = step.phase if isinstance(step, swap.Rest) else PHASES[type(step)]
         self._report(phase)
         started = time.monotonic()
@@ -127,16 +130,23 @@ class Swapper:
             seen = tuple(replace(one, sessions=sessions[one.slot]) for one in seen)
         return seen
 
-    def _images(self, release: Release | None) -> frozenset[str]:
-        there = release is not None and self.node.engine.has_image(release.image)
-        return frozenset({release.image}) if release and there else frozenset()
+    def _here(self, release: Release | None) -> frozenset[str]:
+        """The release's image and model, as far as they are ready for a start."""
+        if release is None:
+            return frozenset()
+        image = {release.image} if self.node.engine.has_image(release.image) else set()
+        model = release.model_sha256
+        return frozenset(image | ({model} if self.node.models.is_verified(self.service, model) else set()))
 
-    def _carry_out(self, step: swap.Step, wanted: ServiceDesired) -> None:  # noqa: C901 - one case per kind of step
+    def _carry_out(self, step: swap.Step, wanted: ServiceDesired) -> None:  # noqa: C901, PLR0912 - one case per kind
         engine = self.node.engine
         match step:
             case swap.Pull(release):
                 self.node.images.pull(self.service, release.image)
+            case swap.Fetch(release):
+                self._fetch(release)
             case swap.Start(release, slot):
+                self.node.models.take(self.service)
                 engine.start(release, slot, self.addresses.of(slot), wanted.generation)
             case swap.Restart(container):
                 engine.restart(container)
@@ -163,6 +173,13 @@ class Swapper:
                 self._tidy(wanted)
             case swap.Rest():
                 pass
+
+    def _fetch(self, release: Release) -> None:
+        generation = self.wanted().generation
+        if release.model is not None:
+            self.node.models.fetch(
+                self.service, release.model, interrupted=lambda: self.wanted().generation != generation
+            )
 
     def _probe(self, container: Container, release: Release) -> None:
         generation = self.wanted().generation
@@ -237,8 +254,9 @@ class Swapper:
                 self.node.engine.keep_up(container)
         self._converge(wanted)
         if wanted.confirmed is not None:
-            self.node.images.used(self.service, wanted.confirmed.image)
-        self.node.images.prune(self.service)
+            self.node.images.kept.used(self.service, wanted.confirmed.image)
+        self.node.images.kept.prune(self.service)
+        self.node.models.prune(self.service)
 
     def _report(self, phase: Phase) -> None:
         wanted, memory, trial = self.wanted(), self.memory, self.memory.trial

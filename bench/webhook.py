@@ -172,7 +172,7 @@ def receiver(folder: Path) -> Iterator[tuple[int, int]]:
     process = None
     try:
         stack.ensure_server(home)
-        stack.register_flows(home)
+        stack.register_flows(home, in_containers=False)
         os.environ.update(stack.environment(home))
         from pydantic import SecretStr  # noqa: PLC0415
 

@@ -8,6 +8,7 @@ from pydantic import Discriminator, Field, Tag
 from blocks.cloud_storage import CloudStorage
 from blocks.image_builder import ImageBuilder
 from blocks.image_registry import ImageRegistry
+from blocks.model_store import ModelStore
 from blocks.store import DirectoryStore
 from blocks.targets.compute_engine import ComputeEngineInstances
 from blocks.targets.local import LocalTarget
@@ -51,6 +52,10 @@ class Environment(Block):
     def ledger(self, service: str) -> Ledger:
         """The record of the service's releases here."""
         return Ledger(self.store, service, self.name)
+
+    def models(self) -> ModelStore:
+        """The model versions that can be released here."""
+        return ModelStore(self.store, self.store)
 
 
 def load_environment(name: str) -> Environment:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from google.auth.credentials import Credentials
 
 TOKEN_READ_AGAIN = timedelta(minutes=5)
-PERMISSION = re.compile(r"\b([a-z]+\.[A-Za-z]+\.[A-Za-z]+)\b")
+PERMISSION = re.compile(r"(?:have|equired|ermission) '?([a-z]+\.[A-Za-z]+\.[A-Za-z]+)\b")
 QUOTA = ("quotaExceeded", "QUOTA_EXCEEDED", "ZONE_RESOURCE_POOL_EXHAUSTED", "rateLimitExceeded")
 TRANSIENT = (408, 429, 500, 502, 503, 504)
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"

@@ -12,6 +12,8 @@ import typer
 
 from deployments.data_commands import collect, report
 from deployments.github_commands import github_app
+from deployments.model_commands import model_app
+from deployments.provision_commands import provision, show_protections
 from releases import problem as problems
 
 if TYPE_CHECKING:
@@ -32,8 +34,10 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(github_app, name="github")
+app.add_typer(model_app, name="model")
 app.command()(collect)
 app.command()(report)
+app.command()(provision)
 InEnvironment = Annotated[str, typer.Option("--environment", "-e", help="Which environment.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 OfService = Annotated[str, typer.Argument(help="Service; this folder's if not given.")]
@@ -63,6 +67,9 @@ def release(
     path: Annotated[str, typer.Option(help="The service's folder in the repository.")] = "",
     environment: InEnvironment = "local",
     rebuild: Annotated[bool, typer.Option(help="Build even if these sources were built before.")] = False,
+    model: Annotated[
+        str, typer.Option(help="NAME=VERSION of a published model; the spec's if not given.")
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Test, build, push, deploy, smoke-test, confirm."""
@@ -71,7 +78,9 @@ def release(
     with connected(quiet=as_json):
         from flows.release import release as flow  # noqa: PLC0415 - imports Prefect
 
-        result = flow(source=source, ref=ref, path=path, environment=environment, rebuild=rebuild)
+        result = flow(
+            source=source, ref=ref, path=path, environment=environment, rebuild=rebuild, model=model
+        )
     show_result(result, as_json=as_json)
 
 
@@ -140,7 +149,7 @@ def history(service: OfService = "", environment: InEnvironment = "local", as_js
             if outcome
             else "open"
         )
-        when = f"{one.created:%Y-%m-%d %H:%M}{restores}"
+        when = f"{one.created:%Y-%m-%d %H:%M}{restores}{f'  {one.model}' if one.model else ''}"
         typer.echo(f"{one.number:>4}  {one.version:<16} {one.digest[:19]}  {when}  {ended}")
 
 
@@ -187,6 +196,9 @@ def apply(file: Annotated[Path | None, typer.Argument(help="The environments' fi
 
         for change in apply_file(home, file or ENVIRONMENTS):
             typer.echo(f"{change.environment}: {change.done}")
+        from deployments.pick_lists import offer  # noqa: PLC0415
+
+        offer()
 
 
 @app.command()
@@ -236,8 +248,17 @@ def down(
 
 
 @app.command()
-def doctor() -> None:
+def doctor(
+    environment: Annotated[
+        str, typer.Option("--environment", "-e", help="Instead: what protects this one in Google Cloud.")
+    ] = "",
+    file: Annotated[Path | None, typer.Option(help="With --environment: the environments' file.")] = None,
+    as_json: AsJson = False,
+) -> None:
     """What is missing on this machine, and how to get it."""
+    if environment:
+        show_protections(environment, file, as_json=as_json)
+        return
     from deployments.doctor import examine  # noqa: PLC0415
 
     findings = examine()
@@ -304,4 +325,6 @@ def show_result(result: "ReleaseResult", *, as_json: bool) -> None:
         return
     typer.echo(f"\n{result.service} release {result.number} ({result.version}) is live at {result.url}")
     typer.echo(f"  {result.image}{' (built before)' if result.reused else ''}")
+    if result.model:
+        typer.echo(f"  model {result.model}")
     typer.echo(f"  {sum(result.seconds.values()):.2f} s in all")

@@ -25,6 +25,7 @@ STEPS = ["deploy", "start", "smoke test", "switch", "smoke test after", "bake", 
 SHARE_OF_WINDOW = 0.8  # a bake as long as the window would be reverted by the node
 NODE_SLACK = 30.0
 PULL_LIMIT = 900.0
+FETCH_LIMIT = 900.0
 
 
 @dataclass(frozen=True)
@@ -110,8 +111,9 @@ def settle_open_claims(environment: Environment, service: str) -> None:
 
 @task(task_run_name="start", cache_policy=NO_CACHE)
 def start(trial: Trial) -> None:
-    """Wait until the nodes have pulled, started and probed the candidate, and marked requests reach it."""
-    _await(trial, _is(Phase.verify), PULL_LIMIT + trial.release.run.health.timeout)
+    """Wait until the nodes have image and model, the candidate is ready, and marked requests reach it."""
+    fetch = FETCH_LIMIT if trial.release.model_sha256 else 0
+    _await(trial, _is(Phase.verify), PULL_LIMIT + fetch + trial.release.run.health.timeout)
 
 
 @task(task_run_name="smoke test", cache_policy=NO_CACHE)

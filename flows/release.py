@@ -19,11 +19,12 @@ from flows import deploying, pages
 from flows.deploying import deploy, settle_open_claims
 from flows.stopwatch import Stopwatch
 from flows.turn import name_the_end, stop_if_cancelled, turn
+from releases.model_version import is_version
 from releases.problem import BadInput, Unreachable
-from releases.release import Release
+from releases.release import Release, ReleasedModel
 from releases.smoke import checks_of
 from releases.source_key import source_key
-from releases.spec import ServiceSpec
+from releases.spec import Model, ServiceSpec
 from releases.spec_file import read_spec
 
 STEPS = ["check out", "reach the node", "look for the image", "tests and build", "push", *deploying.STEPS]
@@ -37,6 +38,7 @@ class ReleaseResult(BaseModel):
     number: int
     version: str
     image: str
+    model: str = ""
     url: str
     reused: bool
     seconds: dict[str, float]
@@ -73,6 +75,10 @@ def release(
     rebuild: Annotated[
         bool, Field(description="Build and test even if these sources were built before.")
     ] = False,
+    model: Annotated[
+        str,
+        Field(description="NAME=VERSION or NAME=ALIAS of a published model; the spec's model if empty."),
+    ] = "",
 ) -> ReleaseResult:
     """Test, build, push, deploy, smoke-test and confirm a model service."""
     where, bar = load_environment(environment), pages.Progress(STEPS, f"release to {environment}")
@@ -80,6 +86,7 @@ def release(
     with tempfile.TemporaryDirectory(prefix="model-deploy-") as folder:
         with watch.step("check out"):
             sources = read_sources(where, source, ref, path, Path(folder))
+            weights = find_model(where, sources.spec, model)
         with watch.step("reach the node"):
             where.target.ensure_node()
         with turn(
@@ -89,7 +96,7 @@ def release(
             stop_if_cancelled()
             image, reused = find_or_make_image(where, sources, watch, rebuild=rebuild)
             stop_if_cancelled()
-            made = claim(where, sources, image)
+            made = claim(where, sources, image, weights)
             before = where.ledger(sources.service).live()
             checks = checks_of(sources.spec.smoke, sources.spec.run.health.path)
             deployed = deploy(where, made, checks, sources.spec.confirm.bake, watch)
@@ -101,6 +108,7 @@ def release(
         number=made.number,
         version=made.version,
         image=made.image,
+        model=str(made.model or ""),
         url=deployed.url,
         reused=reused,
         seconds=watch.seconds,
@@ -204,7 +212,20 @@ def push_image(where: Environment, local: str, repository: str, tags: list[str])
     return where.registry.push(local, repository, tags)
 
 
-def claim(where: Environment, sources: Sources, image: str) -> Release:
+def find_model(where: Environment, spec: ServiceSpec, asked: str) -> ReleasedModel | None:
+    """The model as it is published now; an alias is followed here, once. Raises BadInput."""
+    wanted, models = Model.parse(asked) if asked else spec.model, where.models()
+    if wanted is None:
+        return None
+    if not asked and is_version(wanted.version) and not models.versions(wanted.name):
+        get_run_logger().info("%s is published nowhere: the image must carry it", wanted)
+        return ReleasedModel(name=wanted.name, version=wanted.version)
+    found = models.released(wanted)
+    get_run_logger().info("%s is %s, SHA-256 %s", wanted, found, found.sha256)
+    return found
+
+
+def claim(where: Environment, sources: Sources, image: str, weights: ReleasedModel | None) -> Release:
     """Write the release into the ledger under the next number."""
     spec, checkout = sources.spec, sources.checkout
     port = spec.run.port or _only_port(where, image)
@@ -221,7 +242,7 @@ def claim(where: Environment, sources: Sources, image: str) -> Release:
             source=checkout.source,
             source_key=sources.key,
             dirty=checkout.dirty,
-            model=spec.model,
+            model=weights,
             port=port,
             public_port=public_port,
             run=spec.run,

@@ -2,8 +2,7 @@
 
 from blocks.service_facts import ServiceFacts
 from flows.picture import BLUE, GREY, RED, axes_of, png
-from releases.release import Verdict
-from releases.spec import Model
+from releases.release import ReleasedModel, Verdict
 
 COLOURS = {Verdict.confirmed: BLUE, Verdict.reverted: RED, Verdict.failed: GREY}
 
@@ -46,5 +45,5 @@ def drift_plot(one: ServiceFacts) -> str:
     return png(figure)
 
 
-def _model(model: Model | None) -> str:
+def _model(model: ReleasedModel | None) -> str:
     return f"{model.name} {model.version}" if model else "in the image"

@@ -47,6 +47,7 @@ def rollback(
         old = ledger.named(to) if to else ledger.before(live.release)
         with watch.step("pull"):
             where.registry.pull(old.image)  # pruned meanwhile? known before anything is touched
+            where.models().check(old.model)
         made = ledger.claim(lambda number: again(old, number))
         deployed = deploy(where, made, smoke_checks(old), bake, watch)
     pages.publish(deployed, live, old.source)
@@ -57,6 +58,7 @@ def rollback(
         number=made.number,
         version=made.version,
         image=made.image,
+        model=str(made.model or ""),
         url=deployed.url,
         reused=True,
         seconds=watch.seconds,

@@ -42,7 +42,8 @@ def proposed(
     """
     now = latest(everywhere)
     if now.candidate is not None and now.candidate.release == release:
-        return now
+        untried = now.candidate.model_copy(update={"traffic": 0})
+        return now.model_copy(update={"candidate": untried})
     return desire.propose(now, release, key_sha256, window=window, reverted=reverted)
 
 

@@ -11,6 +11,7 @@ from releases.release import Outcome, Release, Verdict
 from releases.store import AlreadyExists, NotFound, Store
 
 CLAIM_ATTEMPTS = 100
+FOLDER = "releases/"  # then SERVICE/ENVIRONMENT/NNNNNN.json
 Record = TypeVar("Record", Release, Outcome)
 
 
@@ -27,6 +28,12 @@ class Entry:
         return self.outcome is not None and self.outcome.verdict is Verdict.confirmed
 
 
+def services_in(store: Store, environment: str) -> set[str]:
+    """The services that have a release in the environment."""
+    keys = (key.split("/") for key in store.list(FOLDER))
+    return {parts[1] for parts in keys if len(parts) > 2 and parts[2] == environment}  # noqa: PLR2004
+
+
 @dataclass(frozen=True)
 class Ledger:
     """The releases of one service in one environment."""
@@ -37,7 +44,7 @@ class Ledger:
 
     @property
     def _prefix(self) -> str:
-        return f"releases/{self.service}/{self.environment}/"
+        return f"{FOLDER}{self.service}/{self.environment}/"
 
     def claim(self, make: Callable[[int], Release]) -> Release:
         """Write the release under the next free number; of two writers each gets one. Raises Failed."""

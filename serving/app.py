@@ -39,6 +39,7 @@ class Version(BaseModel):
 
     model: str
     version: str
+    model_sha256: str
     revision: str
     release: str
     environment: str
@@ -90,6 +91,7 @@ def create_app(settings: Settings) -> FastAPI:
         return Version(
             model=settings.model_name,
             version=settings.model_version,
+            model_sha256=settings.model_sha256,
             revision=settings.revision,
             release=settings.release,
             environment=settings.environment,

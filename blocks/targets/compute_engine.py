@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 from functools import cached_property
 from typing import Literal
 
@@ -36,7 +37,7 @@ class ComputeEngineInstances(Fleet):
     labels: dict[str, str] = Field(default_factory=dict, description="Those that have all of these.")
 
     _vms: dict[str, Vm] = PrivateAttr(default_factory=dict)
-    _sent: list[Sent] = PrivateAttr(default_factory=list)
+    _sent: dict[str, tuple[Sent, str]] = PrivateAttr(default_factory=dict)  # and what it was based on
     _lock: threading.Lock = PrivateAttr(default_factory=threading.Lock)
 
     @cached_property
@@ -50,7 +51,7 @@ class ComputeEngineInstances(Fleet):
         return " AND ".join([*tests, *([f"({names})"] if names else [])])
 
     def _find(self) -> list[Node]:
-        found = self._compute.vms(self.zones, self._filter)
+        found = self._settled(lambda: self._compute.vms(self.zones, self._filter))
         missing = set(self.names) - {vm.name for vm in found}
         off = [vm.id for vm in found if vm.status != "RUNNING"]
         if missing or off:
@@ -66,7 +67,7 @@ class ComputeEngineInstances(Fleet):
 
     def _write(self, node: Node, service: str, read: ServiceDesired, wanted: ServiceDesired) -> None:
         """With the fingerprint that was read; after a conflict, again with what is there now."""
-        vm, pause, deadline = self._vms[node.id], FIRST_PAUSE, time.monotonic() + WRITE_SECONDS
+        vm, deadline = self._vms[node.id], time.monotonic() + WRITE_SECONDS
         while True:
             text = fleet.document(vm.metadata.get(KEY, ""), service, wanted)
             if len(text.encode()) > MOST_BYTES:
@@ -74,7 +75,7 @@ class ComputeEngineInstances(Fleet):
             try:
                 sent = self._compute.set_metadata(vm, {**vm.metadata, KEY: text})
             except Conflict as conflict:
-                vm = self._compute.vm(vm.zone, vm.name)
+                vm = self._as_it_is(vm)
                 now = fleet.parse(vm.metadata.get(KEY, "")).of(service)
                 if now == wanted:
                     return
@@ -84,19 +85,43 @@ class ComputeEngineInstances(Fleet):
                         f"the metadata of {node.id} is being changed all the time",
                         expected=f"a moment of rest within {WRITE_SECONDS:.0f} s",
                     ) from conflict
-                time.sleep(pause)  # a change that was taken shows only when its operation is done
-                pause = min(LONGEST_PAUSE, 2 * pause)
                 continue
             with self._lock:
-                self._sent.append(sent)
+                self._sent[sent.vm] = (sent, vm.fingerprint)
             return
 
-    def _check_written(self) -> None:
+    def _as_it_is(self, vm: Vm) -> Vm:
+        return self._settled(lambda: [self._compute.vm(vm.zone, vm.name)])[0]
+
+    def _settled(self, read: Callable[[], list[Vm]]) -> list[Vm]:
+        """Read until our own changes show: one that was taken does so only when its operation is done."""
+        pause, deadline = FIRST_PAUSE, time.monotonic() + WRITE_SECONDS
+        while True:
+            found = read()
+            old = {vm.id for vm in found if vm.id in self._sent and self._sent[vm.id][1] == vm.fingerprint}
+            if not old:
+                return found
+            if not old & {sent.vm for sent in self._check_written()}:
+                return read()  # it was done in between
+            if time.monotonic() > deadline:
+                raise Unreachable(
+                    f"a change of {min(old)} is not carried out",
+                    self._where,
+                    expected=f"done within {WRITE_SECONDS:.0f} s",
+                    next_step="gcloud compute operations list --filter=operationType=setMetadata",
+                )
+            time.sleep(pause)
+            pause = min(LONGEST_PAUSE, 2 * pause)
+
+    def _check_written(self) -> list[Sent]:
         with self._lock:
-            sent = list(self._sent)
-        going = self._compute.still_going(sent)
+            sent = dict(self._sent)
+        going = self._compute.still_going([one for one, _ in sent.values()])
         with self._lock:
-            self._sent[:] = [one for one in self._sent if one in going or one not in sent]
+            for name, (one, fingerprint) in sent.items():
+                if one not in going and self._sent.get(name) == (one, fingerprint):
+                    del self._sent[name]
+        return going
 
     def _nobody(self) -> Refused:
         return Refused(

@@ -76,7 +76,7 @@ class Fleet(GoogleApi):
         """Change one node's document. Raises Superseded where the service is not as it was read."""
 
     @abstractmethod
-    def _check_written(self) -> None:
+    def _check_written(self) -> object:
         """See whether a change that was taken has failed since. Raises Problem."""
 
     @abstractmethod
@@ -149,7 +149,8 @@ class Fleet(GoogleApi):
             fleet.window(release, waves),
             reverted=last.generation in self._reverted(release.service, parts, last),
         )
-        mine = {node.id: wanted for node in self._mine() if parts[node.id] != wanted}
+        behind = [node.id for node in self._mine() if parts[node.id].generation != wanted.generation]
+        mine = dict.fromkeys(behind, wanted)
         written, problems = self._write_each(release.service, mine)
         if problems:
             back = desire.revert(wanted, wanted.generation)

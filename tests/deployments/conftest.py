@@ -157,7 +157,7 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect
         server = PrefectServer(home, github)
         try:
             stack.ensure_server(home)
-            stack.register_flows(home)
+            stack.register_flows(home, in_containers=False)
             applied = server.model_deploy("apply", str(file))
             assert applied.returncode == 0, applied.stderr
             yield server

@@ -28,7 +28,7 @@ def own_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PrefectServer
         server = PrefectServer(home, github)
         try:
             stack.ensure_server(home)
-            stack.register_flows(home)
+            stack.register_flows(home, in_containers=False)
             assert server.model_deploy("apply", str(file)).returncode == 0
             yield server
         finally:
