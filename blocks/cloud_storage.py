@@ -157,6 +157,10 @@ class CloudStorage(GoogleApi):
                 pool.shutdown(cancel_futures=True)
                 raise
 
+    def address(self, key: str) -> str:
+        """Where a person who may read the bucket finds it."""
+        return f"https://storage.cloud.google.com/{self.bucket}/{self.prefix}{key}"
+
     def remove(self, key: str) -> None:
         """Take away; what is gone already is fine."""
         from google.api_core.exceptions import NotFound as NoSuchObject  # noqa: PLC0415

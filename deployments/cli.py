@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deployments.data_commands import collect
+from deployments.data_commands import collect, report
 from deployments.github_commands import github_app
 from deployments.model_commands import model_app
 from deployments.provision_commands import provision, show_protections
@@ -36,6 +36,7 @@ app = typer.Typer(
 app.add_typer(github_app, name="github")
 app.add_typer(model_app, name="model")
 app.command()(collect)
+app.command()(report)
 app.command()(provision)
 InEnvironment = Annotated[str, typer.Option("--environment", "-e", help="Which environment.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
