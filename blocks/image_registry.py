@@ -72,6 +72,23 @@ class ImageRegistry(Block):
             self.pull(image)
             self.push(image, image.partition("@")[0], [tag])
 
+    def bring(self, image: str, source: "ImageRegistry", repository: str, tags: list[str]) -> str:
+        """Have the other registry's image here, pinned to the same digest. Raises Failed, Unreachable."""
+        digest = image.rpartition("@")[2]
+        if image.startswith(f"{self.prefix}/"):
+            return image
+        source.pull(image)
+        copied = self.push(image, repository, tags)
+        if copied.rpartition("@")[2] != digest:
+            raise Failed(
+                "the image has another digest in the other registry",
+                where=self.prefix,
+                expected=digest,
+                got=copied,
+                next_step=f"docker buildx imagetools create -t {repository}:{tags[0]} {image}",
+            )
+        return copied
+
     def _push(self, repository: str, tag: str) -> str:
         pause, got = FIRST_PAUSE, ""
         for attempt in range(PUSH_ATTEMPTS):
