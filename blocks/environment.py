@@ -12,6 +12,7 @@ from blocks.model_store import ModelStore
 from blocks.store import DirectoryStore
 from blocks.targets.compute_engine import ComputeEngineInstances
 from blocks.targets.local import LocalTarget
+from blocks.targets.managed_group import ManagedInstanceGroup
 from releases.ledger import Ledger
 from releases.problem import BadInput
 from releases.rules import Rules
@@ -27,7 +28,9 @@ def _store_type(value: Any) -> str:
 
 
 AnyTarget = Annotated[
-    Annotated[LocalTarget, Tag("local")] | Annotated[ComputeEngineInstances, Tag("compute-engine")],
+    Annotated[LocalTarget, Tag("local")]
+    | Annotated[ComputeEngineInstances, Tag("compute-engine")]
+    | Annotated[ManagedInstanceGroup, Tag("managed-group")],
     Discriminator(_target_type),
 ]
 AnyStore = Annotated[

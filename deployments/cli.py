@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deployments import approval_commands
-from deployments.data_commands import collect
+from deployments.approval_commands import approve, pending, promote, reject
+from deployments.data_commands import collect, report
 from deployments.github_commands import github_app
 from deployments.model_commands import model_app
 from deployments.provision_commands import provision, show_protections
@@ -36,14 +36,7 @@ app = typer.Typer(
 )
 app.add_typer(github_app, name="github")
 app.add_typer(model_app, name="model")
-app.command()(collect)
-app.command()(provision)
-for command in (
-    approval_commands.promote,
-    approval_commands.pending,
-    approval_commands.approve,
-    approval_commands.reject,
-):
+for command in (collect, report, provision, promote, pending, approve, reject):
     app.command()(command)
 InEnvironment = Annotated[str, typer.Option("--environment", "-e", help="Which environment.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]

@@ -18,6 +18,7 @@ from flows.stopwatch import Stopwatch
 from flows.trial import NODE_SLACK, Trial, await_node
 from flows.turn import stop_if_cancelled
 from releases.problem import Problem
+from releases.provisioning.resources import RELEASED
 from releases.release import Outcome, Release, Verdict
 from releases.rollout import WHOLE
 from releases.spec import SmokeCheck
@@ -48,6 +49,7 @@ def deploy(
     former = target.desired(release.service).confirmed
     first, *others = target.waves()
     with _recorded(environment, release, watch), watch.step("deploy"):
+        environment.registry.keep(release.image, f"{RELEASED}{release.environment}-{release.number}")
         generation = first.propose(release, key_sha256)
     trial = Trial(first, release, generation)
     with _recorded(environment, release, watch), _reverting(environment, release, generation, former):

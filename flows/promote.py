@@ -63,7 +63,7 @@ def promote(
             stop_if_cancelled()
             with watch.step("copy"):
                 image = copy_image(source, where, proven[0])
-                copy_model(source.store, where.store, proven[0].model)
+                copy_model(source.models().store, where.models().store, proven[0].model)
                 where.models().check(proven[0].model)
             before = where.ledger(service).live()
             with hooks_around(where, admission.proposal):
