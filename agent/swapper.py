@@ -14,12 +14,12 @@ from agent.edge import Edge, EdgeError
 from agent.engine import Addresses, Engine
 from agent.failure import Interrupted, StepFailed
 from agent.images import Images
-from agent.memory import Disk, clock
+from agent.memory import Disk
 from releases import swap
 from releases.desired import ServiceDesired
 from releases.release import Release
 from releases.status import Failure, Phase, ServiceStatus
-from releases.swap import Container, Memory, Running, Slot
+from releases.swap import Clock, Container, Memory, Running, Slot
 
 LOOK_EVERY = 60.0
 LONGEST_BACKOFF = 60.0
@@ -47,6 +47,7 @@ class Node:
     edge: Edge
     disk: Disk
     images: Images
+    clock: Callable[[], Clock]
 
 
 class Swapper:
@@ -97,10 +98,10 @@ class Swapper:
         if wanted.generation != self.generation:
             self.generation, self.seconds, self.backoff = wanted.generation, {}, 0.0
         before = self.memory
-        self.memory = swap.settle(wanted, self.memory, seen, clock())
+        self.memory = swap.settle(wanted, self.memory, seen, self.node.clock())
         self._add_log_tail(before)
         release = swap.goal(wanted, self.memory)
-        step = swap.next_step(wanted, self.memory, seen, self._images(release), clock())
+        step = swap.next_step(wanted, self.memory, seen, self._images(release), self.node.clock())
         phase = step.phase if isinstance(step, swap.Rest) else PHASES[type(step)]
         self._report(phase)
         started = time.monotonic()
@@ -132,7 +133,7 @@ class Swapper:
         return frozenset({release.image}) if release and there else frozenset()
 
     def _carry_out(self, step: swap.Step, wanted: ServiceDesired) -> None:  # noqa: C901 - one case per kind of step
-        engine = self.node.engine
+        engine, clock = self.node.engine, self.node.clock
         match step:
             case swap.Pull(release):
                 self.node.images.pull(self.service, release.image)
@@ -246,7 +247,7 @@ class Swapper:
         resting = phase in {Phase.live, Phase.idle, Phase.drain}
         seen = self.node.engine.containers(self.service)
         live = next((one.release for one in seen if one.slot is memory.live), None)
-        left = trial.release.confirm_window - (clock().now - trial.since) if trial else None
+        left = trial.release.confirm_window - (self.node.clock().now - trial.since) if trial else None
         release = _candidate(wanted) or memory.confirmed
         status = ServiceStatus(
             generation=wanted.generation,

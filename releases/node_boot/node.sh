@@ -48,4 +48,5 @@ exec docker run --rm --init --name "$node-agent" --label "model-deploy.node=$nod
   --volume "$containers:/containers:ro" \
   --volume "$node-state:/state" --volume "$node-edge:/edge" \
   "$image" --node "$node" --ports "$EDGE_PORTS" --edge-image "$EDGE_IMAGE" \
-  --metadata "http://$metadata" --image "$image" --boot "$BOOT" --bucket "$BUCKET" ${AGENT_ARGUMENTS:-}
+  --listen 0.0.0.0 --boot "$BOOT" --metadata "http://$metadata" --registry "$REGISTRY" \
+  --bucket "$BUCKET" --image "$image" ${AGENT_ARGUMENTS:-}
