@@ -76,6 +76,11 @@ class Engine:
             return False
         return True
 
+    def ensure_image(self, image: str) -> None:
+        """Have the image on the node. Raises StepFailed."""
+        if not self.has_image(image):
+            self.pull(image)
+
     def pull(self, image: str) -> None:
         """Pull by digest. Raises StepFailed."""
         try:

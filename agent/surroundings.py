@@ -64,7 +64,7 @@ def vm(given: argparse.Namespace) -> Surroundings:
         secrets=SecretManager(Api(metadata, given.secret_manager)),
         login=RegistryLogin(metadata, given.registry),
         store=Bucket(Api(metadata, given.storage), given.bucket) if given.bucket else None,
-        source=lambda engine: MetadataKey(metadata, DESIRED_KEY, Successor(given.image, engine.pull)),
+        source=lambda engine: MetadataKey(metadata, DESIRED_KEY, Successor(given.image, engine.ensure_image)),
         tell=hint,
     )
 

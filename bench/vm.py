@@ -23,7 +23,7 @@ from releases.desired import Desired, ServiceDesired
 from releases.node_boot import DESIRED_KEY, NodeBoot, node_user_data
 from releases.release import Release
 from releases.spec import Run
-from releases.status import STATUS_PATH, NodeStatus, Phase, ServiceStatus
+from releases.status import RELEASE_HEADER, STATUS_PATH, NodeStatus, Phase, ServiceStatus
 from sandbox.boot import ContainerMachine, gateway
 from sandbox.boot.machine import hostname
 from sandbox.server import Addresses, running
@@ -31,7 +31,7 @@ from sandbox.world import Settings, World
 
 ZONE = "europe-west1-b"
 COS = "projects/cos-cloud/global/images/family/cos-stable"
-SECONDS = 60.0
+SECONDS = 120.0
 
 
 def built_agent() -> str:
@@ -208,6 +208,44 @@ class Vm:
         self.change(lambda now: desire.confirm(now, generation))
         self.until(lambda: self.at(generation).confirmed_generation == generation)
         return generation
+
+    def settled(self) -> None:
+        """A release is confirmed, live and alone; the last one again if it is so already."""
+        self.until(lambda: self.node_status() is not None)
+        now = self.desired().of("sample")
+        if now.candidate is not None:
+            self.change(lambda now: desire.revert(now, now.generation))
+        if now.confirmed is None:
+            self.confirmed(self.release())
+        self.until(lambda: self.status().phase is Phase.live and self.status().live == self.confirmed_number)
+
+    @property
+    def confirmed_number(self) -> int:
+        confirmed = self.desired().of("sample").confirmed
+        return confirmed.number if confirmed else 0
+
+    def live(self) -> int:
+        """The release that answers a user; 0 if nothing does."""
+        try:
+            answer = self.cloud.http.get(self.url(), timeout=2)
+        except httpx.HTTPError:
+            return 0
+        return int(answer.headers.get(RELEASE_HEADER, 0)) if answer.is_success else 0
+
+    def docker(self, *words: str) -> str:
+        done = subprocess.run(["docker", *words], check=True, capture_output=True, text=True)
+        return done.stdout
+
+    def kill_agent(self) -> None:
+        """As soon as there is one: its unit starts it again after each kill."""
+        argv = ["docker", "kill", f"{self.host}-agent"]
+        self.until(lambda: subprocess.run(argv, capture_output=True, check=False).returncode == 0)
+
+    def containers(self) -> list[str]:
+        """The service's, running or not."""
+        labels = [f"label=model-deploy.node={self.host}", "label=model-deploy.service"]
+        filters = [part for label in labels for part in ("--filter", label)]
+        return self.docker("ps", "--all", "--format", "{{.Names}}", *filters).split()
 
     def at(self, generation: int) -> ServiceStatus:
         """The status, if it is about this generation."""

@@ -11,10 +11,10 @@ class Successor:
     """`own` is what runs now. What serves is not touched: the next agent goes on as after a kill."""
 
     def __init__(
-        self, own: str, pull: Callable[[str], None], end: Callable[[int], object] = os._exit
+        self, own: str, ensure: Callable[[str], None], end: Callable[[int], object] = os._exit
     ) -> None:
         self.own = own
-        self.pull = pull
+        self.ensure = ensure
         self.end = end
 
     def __call__(self, attributes: Mapping[str, str]) -> None:
@@ -23,7 +23,7 @@ class Successor:
         if wanted == self.own:
             return
         try:
-            self.pull(wanted)
+            self.ensure(wanted)
         except StepFailed as failed:
             print(f"the agent stays {self.own}: {failed}", flush=True)  # noqa: T201 - the VM's console
             return
