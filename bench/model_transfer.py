@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -87,7 +88,11 @@ def gcloud(place: Place, *words: str) -> None:
         "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
     }
     subprocess.run(
-        ["gcloud", "storage", "cp", "-r", "--quiet", *words], env=environment, check=True, capture_output=True
+        ["gcloud", "storage", "cp", "-r", "--quiet", *words],
+        env=environment,
+        check=True,
+        capture_output=True,
+        timeout=300,
     )
 
 
@@ -110,16 +115,16 @@ def measure(place: Place, model: Path, rounds: int, scratch: Path) -> dict[str, 
     models = ModelStore(place.store, place.store)
     for number in range(rounds):
         name, wanted = f"{model.name}-{number}", Model(name=model.name, version=f"v{number + 1}")
-        timed("ours up", lambda wanted=wanted: models.publish(wanted, sources_in(model), Nobody()))
-        timed("single up", lambda name=name: single_stream(place, model, name))
+        timed("ours up", partial(models.publish, wanted, sources_in(model), Nobody()))
+        timed("single up", partial(single_stream, place, model, name))
         got = models.get(wanted.name, wanted.version)
-        timed("ours down", lambda got=got: models.download_whole(got, scratch / "ours", Nobody()))
-        timed("single down", lambda name=name: single_stream_back(place, name, scratch / "single"))
+        timed("ours down", partial(models.download_whole, got, scratch / "ours", Nobody()))
+        timed("single down", partial(single_stream_back, place, name, scratch / "single"))
         if shutil.which("gcloud"):
             there = f"gs://{place.bucket}/gcloud-{name}"
             (scratch / "gcloud").mkdir()
-            timed("gcloud up", lambda there=there: gcloud(place, str(model), there))
-            timed("gcloud down", lambda there=there: gcloud(place, there, str(scratch / "gcloud")))
+            timed("gcloud up", partial(gcloud, place, str(model), there))
+            timed("gcloud down", partial(gcloud, place, there, str(scratch / "gcloud")))
         for each in ("ours", "single", "gcloud"):
             shutil.rmtree(scratch / each, ignore_errors=True)
     return taken
