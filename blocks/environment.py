@@ -12,8 +12,10 @@ from blocks.model_store import ModelStore
 from blocks.store import DirectoryStore
 from blocks.targets.compute_engine import ComputeEngineInstances
 from blocks.targets.local import LocalTarget
+from blocks.targets.managed_group import ManagedInstanceGroup
 from releases.ledger import Ledger
 from releases.problem import BadInput
+from releases.rules import Rules
 from releases.trigger import WatchedServices
 
 
@@ -26,7 +28,9 @@ def _store_type(value: Any) -> str:
 
 
 AnyTarget = Annotated[
-    Annotated[LocalTarget, Tag("local")] | Annotated[ComputeEngineInstances, Tag("compute-engine")],
+    Annotated[LocalTarget, Tag("local")]
+    | Annotated[ComputeEngineInstances, Tag("compute-engine")]
+    | Annotated[ManagedInstanceGroup, Tag("managed-group")],
     Discriminator(_target_type),
 ]
 AnyStore = Annotated[
@@ -44,6 +48,7 @@ class Environment(Block):
     name: str
     branch: str | None = Field(None, description="Pushes to this branch are released here.")
     services: WatchedServices = Field(default_factory=list, description="What is released by a push.")
+    rules: Rules = Field(default_factory=Rules, description="What a release must pass; who is told.")
     builder: ImageBuilder
     registry: ImageRegistry
     target: AnyTarget

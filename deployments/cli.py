@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from deployments.approval_commands import approve, pending, promote, reject
 from deployments.data_commands import collect, report
 from deployments.github_commands import github_app
 from deployments.model_commands import model_app
@@ -35,9 +36,8 @@ app = typer.Typer(
 )
 app.add_typer(github_app, name="github")
 app.add_typer(model_app, name="model")
-app.command()(collect)
-app.command()(report)
-app.command()(provision)
+for command in (collect, report, provision, promote, pending, approve, reject):
+    app.command()(command)
 InEnvironment = Annotated[str, typer.Option("--environment", "-e", help="Which environment.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 OfService = Annotated[str, typer.Argument(help="Service; this folder's if not given.")]
@@ -70,6 +70,7 @@ def release(
     model: Annotated[
         str, typer.Option(help="NAME=VERSION of a published model; the spec's if not given.")
     ] = "",
+    override_freeze: Annotated[str, typer.Option(help="Why it may go out in a freeze window.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Test, build, push, deploy, smoke-test, confirm."""
@@ -79,7 +80,13 @@ def release(
         from flows.release import release as flow  # noqa: PLC0415 - imports Prefect
 
         result = flow(
-            source=source, ref=ref, path=path, environment=environment, rebuild=rebuild, model=model
+            source=source,
+            ref=ref,
+            path=path,
+            environment=environment,
+            rebuild=rebuild,
+            model=model,
+            override_freeze=override_freeze,
         )
     show_result(result, as_json=as_json)
 
