@@ -42,6 +42,16 @@ class Production:
         assert done.returncode == 0, done.stderr
         return int(json.loads(done.stdout)["number"])
 
+    def told(self, url: str) -> str:
+        """A notification block that posts to the address; its name."""
+        api = self.place.api
+        kind = api("GET", "/block_types/slug/custom-webhook")["id"]
+        schema = api("POST", "/block_schemas/filter", block_schemas={"block_type_id": {"any_": [kind]}})[0]
+        data = {"name": "told", "url": url, "method": "POST", "json_data": {"subject": "{{subject}}"}}
+        body = {"name": f"told-{url.rsplit(':', 1)[1].strip('/')}", "data": data}
+        api("POST", "/block_documents/", **body, block_type_id=kind, block_schema_id=schema["id"])
+        return f"custom-webhook/{body['name']}"
+
     def promote(self, *more: str) -> Command:
         return self.place.start("promote", "sample", *more)
 
@@ -228,11 +238,13 @@ def test_an_approval_is_void_once_another_release_went_live(production: Producti
 
 def test_an_approval_that_nobody_gives_expires(production: Production) -> None:
     production.staged()
-    production.ruled(ASKS % 2)
     before = production.live
-    waiting = production.promote()
-    done = waiting.wait()
+    with called() as (url, came, _):
+        told = production.told(url)
+        production.ruled(f"rules: {{promotes_from: [staging], approval: {{expires: 2}}, notify: [{told}]}}")
+        done = production.promote().wait()
     assert done.returncode == 3
+    assert [one["subject"].split(":")[0] for one in came] == ["Approval wanted"]
     assert "nobody has approved sample" in done.stderr
     wait_until(lambda: production.place.states("promote")[0] == "Expired", 60)
     assert production.live == before
