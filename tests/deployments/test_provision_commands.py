@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from deployments.cli import app
 from releases.problem import BadInput
+from releases.provisioning.described import CloudEnvironment
 from sandbox.world import Settings
 from tests.deployments.conftest import PrefectServer
 from tests.provisioned import DESCRIBED, SECTION, Provisioned
@@ -112,6 +113,13 @@ def test_doctor_says_what_is_off_and_what_to_type(described: Described) -> None:
     said = described.run("doctor")
     assert f"OFF  retention of {MODELS}: off, not" in said
     assert "next: gcloud storage buckets update" in said
+
+
+def test_the_documented_description_is_one() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "provision.md").read_text(encoding="utf-8")
+    example = yaml.safe_load(text.partition("```yml\n")[2].partition("```")[0])["environments"]
+    cloud = CloudEnvironment.model_validate({"name": "staging", **example["staging"]["cloud"]})
+    assert cloud.vms == ("staging-node-1", "staging-node-2")
 
 
 @pytest.mark.parametrize(
