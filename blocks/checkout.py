@@ -23,6 +23,7 @@ class Checkout:
     source: str
     dirty: bool
     tree: str  # git's hash of the service's folder; empty when dirty
+    tags: tuple[str, ...] = ()  # that name the commit
 
     @property
     def short(self) -> str:
@@ -60,7 +61,8 @@ def check_out(source: str, ref: str, path: str, into: Path) -> Checkout:
         raise BadInput(f"there is no folder {path}", where=f"{masked(source)} at {ref}")
     _export(repository, revision, prefix, folder)
     _check_lfs(folder)
-    return Checkout(folder, revision, masked(source), dirty=False, tree=tree.output.strip())
+    tags = git(repository, "tag", "--points-at", revision).output.split()
+    return Checkout(folder, revision, masked(source), dirty=False, tree=tree.output.strip(), tags=tuple(tags))
 
 
 def commits_between(source: str, old: str, new: str, most: int = 20) -> list[str]:

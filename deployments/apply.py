@@ -16,7 +16,9 @@ from blocks.targets.local import LocalTarget
 from deployments.machine.home import Chosen, Home
 from deployments.machine.images import agent_image
 from releases.problem import BadInput
+from releases.reconcile import Drifted
 from releases.trigger import WatchedServices
+from releases.version import Releasing
 
 ENVIRONMENTS = Path(__file__).parent / "environments.yaml"
 
@@ -24,7 +26,10 @@ ENVIRONMENTS = Path(__file__).parent / "environments.yaml"
 class _Described(BaseModel):
     model_config = ConfigDict(extra="forbid")
     branch: str | None = None
+    tags: str = ""
     services: WatchedServices = Field(default_factory=list)
+    release: Releasing = "by hand"
+    reconcile: Drifted = "report"
     registry: dict[str, Any]
     target: dict[str, Any]
     store: dict[str, Any]
@@ -91,7 +96,10 @@ def _environment(name: str, one: _Described, values: dict[str, Any]) -> Environm
     return Environment(
         name=name,
         branch=one.branch,
+        tags=one.tags,
         services=one.services,
+        release=one.release,
+        reconcile=one.reconcile,
         builder=ImageBuilder(),
         registry=ImageRegistry.model_validate(_filled(one.registry, values)),
         target=LocalTarget.model_validate(_filled(one.target, values)),

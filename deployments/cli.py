@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deployments.github_commands import github_app
+from deployments.reconcile_command import reconcile
 from releases import problem as problems
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(github_app, name="github")
+app.command()(reconcile)
 InEnvironment = Annotated[str, typer.Option("--environment", "-e", help="Which environment.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 OfService = Annotated[str, typer.Argument(help="Service; this folder's if not given.")]

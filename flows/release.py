@@ -17,7 +17,10 @@ from blocks.environment import Environment, load_environment
 from blocks.image_builder import TestsFailed
 from flows import deploying, pages
 from flows.deploying import deploy, settle_open_claims
+from flows.github_feedback import told_github
+from flows.pushed import Pushed
 from flows.stopwatch import Stopwatch
+from flows.tagging import tag_version
 from flows.turn import name_the_end, stop_if_cancelled, turn
 from releases.problem import BadInput, Unreachable
 from releases.release import Release
@@ -25,6 +28,7 @@ from releases.smoke import checks_of
 from releases.source_key import source_key
 from releases.spec import ServiceSpec
 from releases.spec_file import read_spec
+from releases.version import TAGS, newest
 
 STEPS = ["check out", "reach the node", "look for the image", "tests and build", "push", *deploying.STEPS]
 
@@ -73,18 +77,26 @@ def release(
     rebuild: Annotated[
         bool, Field(description="Build and test even if these sources were built before.")
     ] = False,
+    branch: Annotated[
+        str, Field(description="Given by pushes: go on only if the commit is still this branch's newest.")
+    ] = "",
 ) -> ReleaseResult:
     """Test, build, push, deploy, smoke-test and confirm a model service."""
     where, bar = load_environment(environment), pages.Progress(STEPS, f"release to {environment}")
     watch = Stopwatch(bar.at)
-    with tempfile.TemporaryDirectory(prefix="model-deploy-") as folder:
+    with (
+        told_github(where, source, path, ref) as github,
+        tempfile.TemporaryDirectory(prefix="model-deploy-") as folder,
+    ):
         with watch.step("check out"):
             sources = read_sources(where, source, ref, path, Path(folder))
         with watch.step("reach the node"):
             where.target.ensure_node()
-        with turn(
-            sources.service, environment, f"{sources.service} {sources.checkout.short} to {environment}"
-        ):
+        pushed = Pushed(where, sources.service, source, sources.checkout.revision, branch)
+        title = f"{sources.service} {sources.checkout.short} to {environment}"
+        with turn(sources.service, environment, title, pushed.may_be_newest):
+            pushed.stop_if_not_newest()
+            github.begins(sources.checkout.revision)
             settle_open_claims(where, sources.service)
             stop_if_cancelled()
             image, reused = find_or_make_image(where, sources, watch, rebuild=rebuild)
@@ -93,7 +105,9 @@ def release(
             before = where.ledger(sources.service).live()
             checks = checks_of(sources.spec.smoke, sources.spec.run.health.path)
             deployed = deploy(where, made, checks, sources.spec.confirm.bake, watch)
+        github.is_live(deployed.url)
         pages.publish(deployed, before, source)
+    tag_version(where, made)
     bar.done()
     return ReleaseResult(
         service=made.service,
@@ -216,7 +230,7 @@ def claim(where: Environment, sources: Sources, image: str) -> Release:
             environment=where.name,
             number=number,
             image=image,
-            version=checkout.short,
+            version=newest(checkout.tags, where.tags or TAGS) or checkout.short,
             revision=checkout.revision,
             source=checkout.source,
             source_key=sources.key,

@@ -11,6 +11,7 @@ from releases.release import Outcome, Release, Verdict
 from releases.store import AlreadyExists, NotFound, Store
 
 CLAIM_ATTEMPTS = 100
+_KEY = ("releases", "SERVICE", "ENVIRONMENT", "NNNNNN.json")
 Record = TypeVar("Record", Release, Outcome)
 
 
@@ -25,6 +26,12 @@ class Entry:
     def confirmed(self) -> bool:
         """Whether users were left with it."""
         return self.outcome is not None and self.outcome.verdict is Verdict.confirmed
+
+
+def services_in(store: Store, environment: str) -> list[str]:
+    """The services that have releases in the environment."""
+    keys = (key.split("/") for key in store.list("releases/"))
+    return sorted({key[1] for key in keys if len(key) == len(_KEY) and key[2] == environment})
 
 
 @dataclass(frozen=True)

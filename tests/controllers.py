@@ -13,8 +13,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from uuid import UUID
 
 START_SECONDS = 90.0
+EXECUTE = "execute"  # then the id of a flow run: what a worker's process does
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,7 @@ def serve() -> None:
     from deployments.cli import connected
 
     with connected(quiet=True):
+        import flows.reconcile
         import flows.release
         import flows.rollback  # noqa: F401 - this is what the forking is for
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the waiters are nobody's business
@@ -135,9 +138,12 @@ def _run(order: dict, base: Path) -> None:
     sys.argv = ["model-deploy", *order["arguments"]]
     code = 0
     try:
-        from deployments.cli import main
+        if sys.argv[1] == EXECUTE:
+            _execute(sys.argv[2])
+        else:
+            from deployments.cli import main
 
-        main()
+            main()
     except SystemExit as ended:
         code = int(ended.code or 0)
     except BaseException:  # noqa: BLE001 - what python itself would do: a traceback, and 1
@@ -148,6 +154,28 @@ def _run(order: dict, base: Path) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def _execute(flow_run: str) -> None:
+    """What a worker's process does with a run that stands in Prefect."""
+    from deployments.cli import connected
+
+    with connected(quiet=False):
+        from prefect.flow_engine import load_flow_run, run_flow
+
+        import flows.release
+        import flows.rollback
+
+        known = {"release": flows.release.release, "rollback": flows.rollback.rollback}
+        run = load_flow_run(UUID(flow_run))
+        run_flow(known[_flow_name(run.flow_id)], flow_run=run, parameters=run.parameters)
+
+
+def _flow_name(identity: object) -> str:
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        return client.read_flow(identity).name
 
 
 def _write(path: Path, text: str) -> None:

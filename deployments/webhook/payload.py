@@ -2,7 +2,9 @@
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from releases.trigger import Push
+from releases.trigger import TAG, Push
+
+COMMIT = r"^([0-9a-f]{40}|[0-9a-f]{64})$"
 
 
 class _Part(BaseModel):
@@ -17,6 +19,12 @@ class Commit(_Part):
     modified: list[str] = []
 
 
+class HeadCommit(_Part):
+    """The newest commit of a push; an annotated tag's `after` is not the commit, but the tag."""
+
+    id: str = Field("", pattern=f"^$|{COMMIT}")
+
+
 class Repository(_Part):
     """The repository that was pushed to."""
 
@@ -27,11 +35,12 @@ class PushPayload(_Part):
     """An event `push`."""
 
     ref: str
-    after: str = Field(pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})$")
+    after: str = Field(pattern=COMMIT)
     created: bool = False
     deleted: bool = False
     forced: bool = False
     commits: list[Commit] = []
+    head_commit: HeadCommit | None = None
     repository: Repository
 
     def facts(self) -> Push:
@@ -40,7 +49,7 @@ class PushPayload(_Part):
         return Push(
             repository=self.repository.full_name,
             ref=self.ref,
-            after=self.after,
+            after=(self.ref.startswith(TAG) and self.head_commit and self.head_commit.id) or self.after,
             created=self.created,
             deleted=self.deleted,
             forced=self.forced,

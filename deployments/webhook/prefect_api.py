@@ -14,13 +14,13 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import Scheduled, to_state_create
 from pydantic import TypeAdapter
 
+from blocks.pushed_runs import RELEASE, parameters_of, tags_of_start
 from deployments.webhook.queue import Order
 from releases.trigger import Rule, WatchedServices
 
 FIRST_PAUSE = 0.02
 LONGEST_PAUSE = 0.2
 LONGEST_REASON = 150
-RELEASE = "release/release"  # flow and deployment, see prefect.yaml
 ENVIRONMENT_BLOCK = "environment"
 GITHUB_BLOCK = ("github-connection", "github")
 _SERVICES: TypeAdapter[Any] = TypeAdapter(WatchedServices)
@@ -49,6 +49,7 @@ async def _rules(client: PrefectClient) -> tuple[Rule, ...]:
             environment=document.name or "",
             branch=document.data.get("branch") or "",
             services=tuple(_SERVICES.validate_python(document.data.get("services") or [])),
+            tags=document.data.get("tags") or "",
         )
         for document in documents
     )
@@ -120,20 +121,10 @@ def _was_locked(result: UUID | str) -> bool:
 
 
 def _flow_run(order: Order) -> dict[str, Any]:
-    start = order.start
-    parameters = {
-        "source": start.source,
-        "ref": start.ref,
-        "path": start.path,
-        "environment": start.environment,
-    }
-    tags = [
-        f"service:{start.service}",
-        f"environment:{start.environment}",
-        f"branch:{start.branch}",
-        f"delivery:{order.delivery}",
-    ]
     run = DeploymentFlowRunCreate(
-        state=to_state_create(Scheduled()), parameters=parameters, tags=tags, idempotency_key=order.key
+        state=to_state_create(Scheduled()),
+        parameters=parameters_of(order.start),
+        tags=[*tags_of_start(order.start), f"delivery:{order.delivery}"],
+        idempotency_key=order.key,
     )
     return run.model_dump(mode="json", exclude_unset=True)

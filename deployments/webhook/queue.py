@@ -21,8 +21,8 @@ class Order:
 
     @property
     def key(self) -> str:
-        """Prefect stores one run per flow and key, so a delivery that comes again starts nothing."""
-        return f"github/{self.delivery}/{self.start.service}/{self.start.environment}"
+        """The same again starts nothing."""
+        return self.start.key(self.delivery)
 
 
 class NotStored(Exception):  # noqa: N818 - says what happened

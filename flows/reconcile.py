@@ -1,0 +1,228 @@
+"""Every five minutes: what a lost webhook would have started, what was left open, what has drifted."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+from uuid import UUID
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import FlowRun, StateType
+from pydantic import BaseModel, Field
+
+from blocks.environment import Environment, environment_names, load_environment
+from blocks.pushed_runs import (
+    give_up,
+    read_attempts,
+    read_runs,
+    start_release,
+    start_repair,
+    tags_of,
+)
+from blocks.remote import Refs, changed_files, read_refs
+from flows.deploying import settle_open_claims
+from flows.pages import told
+from flows.tagging import tag_version
+from flows.turn import turn_if_free
+from releases.ledger import Entry, services_in
+from releases.problem import Problem, Unreachable
+from releases.reconcile import Known, Seen, drift, judge, last_tried
+from releases.trigger import Watched, start
+from releases.version import newest
+
+STUCK = timedelta(
+    minutes=20
+)  # longer than a checkout; a run without its turn that waits takes a free one at once
+REACH_SECONDS = 3.0
+
+
+class Row(BaseModel):
+    """What was found of a service in an environment, and what was done about it."""
+
+    environment: str
+    service: str
+    head: str = Field("", description="The commit that its branch, or its newest tag, is at.")
+    live: str = ""
+    found: str = ""
+    done: str = ""
+
+
+class ReconcileResult(BaseModel):
+    """What a run of the flow has found and done."""
+
+    rows: list[Row] = Field(default_factory=list)
+    started: list[UUID] = Field(default_factory=list)
+
+    @property
+    def drifted(self) -> list[Row]:
+        """Where something is not as it should be."""
+        return [row for row in self.rows if row.found]
+
+
+@dataclass
+class Repositories:
+    """Each is asked once per run."""
+
+    known: dict[str, Refs | Problem] = field(default_factory=dict)
+
+    def refs(self, source: str) -> Refs:
+        """Its branches and tags. Raises Unreachable."""
+        if source not in self.known:
+            try:
+                self.known[source] = read_refs(source)
+            except Unreachable as problem:
+                self.known[source] = problem
+        found = self.known[source]
+        if isinstance(found, Problem):
+            raise found
+        return found
+
+
+@flow(name="reconcile", flow_run_name="reconcile {environment}")
+def reconcile(
+    environment: Annotated[str, Field(description="Only this one; all of them if empty.")] = "",
+) -> ReconcileResult:
+    """Start what a lost webhook missed, settle what was left open, report and repair what has drifted."""
+    result, repositories = ReconcileResult(), Repositories()
+    for name in [environment] if environment else environment_names():
+        where = load_environment(name)
+        for service in sorted({*services_in(where.store, name), *(one.name for one in where.services)}):
+            row = look_at(where, service, repositories, result)
+            result.rows.append(row)
+        report(name, result)
+    return result
+
+
+@task(task_run_name="{service}", cache_policy=NO_CACHE)
+def look_at(where: Environment, service: str, repositories: Repositories, result: ReconcileResult) -> Row:
+    """One service in one environment; what does not answer is said, and never stops the others."""
+    row = Row(environment=where.name, service=service)
+    try:
+        settle(where, service, row)
+        live = where.ledger(service).live()
+        row.live = f"release {live.release.number} ({live.release.version})" if live else ""
+        run = catch_up(where, service, live, repositories, row) or mend(where, service, live, row)
+        result.started += [run] if run else []
+        if live and not run:
+            tag_version(where, live.release)
+    except Problem as problem:
+        row.found = problem.what
+        get_run_logger().warning("%s in %s: %s", service, where.name, problem)
+    return row
+
+
+def settle(where: Environment, service: str, row: Row) -> None:
+    """Give claims without an outcome theirs, and end runs whose process is gone, while nobody deploys."""
+    open_claims = [entry for entry in where.ledger(service).entries() if entry.outcome is None]
+    stuck = [run for run in read_runs(tags_of(service, where.name)) if _is_stuck(run)]
+    if not open_claims and not stuck:
+        return
+    with turn_if_free(service, where.name) as free:
+        if not free:
+            return
+        settle_open_claims(where, service)
+        for run in stuck:
+            give_up(run.id)
+    row.done = f"settled {len(open_claims)} claims and {len(stuck)} runs that had died"
+
+
+def _is_stuck(run: FlowRun) -> bool:
+    running = run.state is not None and run.state.type is StateType.RUNNING
+    return running and run.start_time is not None and datetime.now(UTC) - run.start_time > STUCK
+
+
+def catch_up(
+    where: Environment, service: str, live: Entry | None, repositories: Repositories, row: Row
+) -> UUID | None:
+    """Start the release of the branch's head, or of the newest tag, if it was missed."""
+    watched = where.watched(service)
+    if watched is None:
+        return None
+    refs, rule = repositories.refs(watched.address), where.rule
+    branch, head = rule.branch, refs.branches.get(rule.branch, "")
+    if not branch and rule.tags:
+        head = refs.tags.get(newest(refs.tags, rule.tags), "")
+    if not head:
+        return None
+    row.head = head[:8]
+    known = _known(where, service, live, head)
+    verdict = judge(head, known)
+    if not verdict.start or not _matters(watched, known, head):
+        return None
+    run = start_release(start(rule, watched, head, branch), verdict.after)
+    row.done = _said(row.done, f"started the release of {head[:8]}: {verdict.why}")
+    return run
+
+
+def _known(where: Environment, service: str, live: Entry | None, head: str) -> Known:
+    by_hand = [
+        entry.release.created
+        for entry in where.ledger(service).entries()
+        if entry.release.revision == head and entry.release.restores is None
+    ]
+    return Known(
+        live=live.release.revision if live and not live.release.dirty else "",
+        attempts=read_attempts(service, where.name),
+        by_hand=max(by_hand, default=None),
+    )
+
+
+def _matters(watched: Watched, known: Known, head: str) -> bool:
+    """Whether a file of the service differs from what was released last; so where that cannot be told."""
+    last = last_tried(known)
+    if not last or last == head:
+        return True
+    files = changed_files(watched.address, last, head)
+    return files is None or watched.cares_about(files)
+
+
+def mend(where: Environment, service: str, live: Entry | None, row: Row) -> UUID | None:
+    """Say how the node differs from the live release; bring that back where the environment wants it."""
+    if live is None:
+        return None
+    with turn_if_free(service, where.name) as free:
+        if not free:
+            return None
+        row.found = drift(live.release.number, see(where, service))
+    if not row.found:
+        return None
+    get_run_logger().warning("%s in %s: %s", service, where.name, row.found)
+    if where.reconcile == "report":
+        return None
+    run = start_repair(service, where.name, live.release.number)
+    row.done = _said(row.done, f"release {live.release.number} is brought back")
+    return run
+
+
+def see(where: Environment, service: str) -> Seen:
+    """What the node shows; only for who holds the turn, so that nothing is going on."""
+    target = where.target
+    try:
+        target.check_reachable(REACH_SECONDS)
+        node, wanted = target.node_status(), target.desired(service)
+    except Problem as problem:
+        return Seen(unreachable=problem.got or problem.what)
+    status = target.status(service)
+    return Seen(
+        silent=(datetime.now(UTC) - node.at).total_seconds(),
+        wanted=wanted.confirmed.number if wanted.confirmed else None,
+        live=status.live,
+        changed=status.changed,
+    )
+
+
+def report(environment: str, result: ReconcileResult) -> None:
+    """For the UI: one table per environment."""
+    rows = [row.model_dump() for row in result.rows if row.environment == environment]
+    if rows:
+        with told():
+            create_table_artifact(
+                rows,
+                key=f"reconcile-{environment}",
+                description=f"{environment} against its branches and nodes",
+            )
+
+
+def _said(before: str, now: str) -> str:
+    return f"{before}; {now}" if before else now
