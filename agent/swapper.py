@@ -252,7 +252,8 @@ class Swapper:
         resting = phase in {Phase.live, Phase.idle, Phase.drain}
         seen = self.node.engine.containers(self.service)
         live = next((one.release for one in seen if one.slot is memory.live), None)
-        left = trial.release.confirm_window - (clock().now - trial.since) if trial else None
+        window = wanted.candidate.confirm_window if wanted.candidate else None
+        left = window - (clock().now - trial.since) if trial and window else None
         release = _candidate(wanted) or memory.confirmed
         status = ServiceStatus(
             generation=wanted.generation,

@@ -172,8 +172,8 @@ def receiver(folder: Path) -> Iterator[tuple[int, int]]:
     process = None
     try:
         stack.ensure_server(home)
-        stack.register_flows(home)
         os.environ.update(stack.environment(home))
+        stack.register_flows(home, in_containers=False)
         from pydantic import SecretStr  # noqa: PLC0415
 
         from blocks.github import GitHub  # noqa: PLC0415 - imports Prefect, which must know its server first

@@ -1,21 +1,41 @@
 """An environment: a registry, a target, a store, and what is kept."""
 
-from typing import cast
+from typing import Annotated, Any, cast
 
 from prefect.blocks.core import Block
 from prefect.client.orchestration import get_client
 from prefect.exceptions import ObjectNotFound
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
+from blocks.cloud_storage import CloudStorage
 from blocks.image_builder import ImageBuilder
 from blocks.image_registry import ImageRegistry
 from blocks.store import DirectoryStore
+from blocks.targets.compute_engine import ComputeEngineInstances
 from blocks.targets.local import LocalTarget
 from releases.ledger import Ledger
 from releases.problem import BadInput
 from releases.reconcile import Drifted
 from releases.trigger import Rule, Watched, WatchedServices
 from releases.version import Releasing
+
+
+def _target_type(value: Any) -> str:
+    return str(value.get("type", "local") if isinstance(value, dict) else value.type)
+
+
+def _store_type(value: Any) -> str:
+    return str(value.get("type", "directory") if isinstance(value, dict) else value.type)
+
+
+AnyTarget = Annotated[
+    Annotated[LocalTarget, Tag("local")] | Annotated[ComputeEngineInstances, Tag("compute-engine")],
+    Discriminator(_target_type),
+]
+AnyStore = Annotated[
+    Annotated[DirectoryStore, Tag("directory")] | Annotated[CloudStorage, Tag("cloud-storage")],
+    Discriminator(_store_type),
+]
 
 
 class Environment(Block):
@@ -32,8 +52,8 @@ class Environment(Block):
     reconcile: Drifted = Field("report", description="repair: also mend what was changed by hand.")
     builder: ImageBuilder
     registry: ImageRegistry
-    target: LocalTarget
-    store: DirectoryStore
+    target: AnyTarget
+    store: AnyStore
 
     def ledger(self, service: str) -> Ledger:
         """The record of the service's releases here."""

@@ -8,11 +8,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 from prefect.blocks.core import Block
 
-from releases.problem import BadInput
-from releases.store import AlreadyExists, Changed, NotFound
+from releases.store import AlreadyExists, Changed, NotFound, key_parts
 
 LOCK = ".lock"
 BLOCK = 1 << 20
@@ -24,6 +24,7 @@ class DirectoryStore(Block):
     _block_type_name = "Directory Store"
     _block_type_slug = "directory-store"
 
+    type: Literal["directory"] = "directory"
     path: Path
 
     def create(self, key: str, data: bytes) -> None:
@@ -83,10 +84,7 @@ class DirectoryStore(Block):
         self._path(key).unlink(missing_ok=True)
 
     def _path(self, key: str) -> Path:
-        parts = Path(key).parts
-        if not parts or key.startswith("/") or ".." in parts:
-            raise BadInput("this is not a key", expected="a/b/c", got=key)
-        return self.path.joinpath(*parts)
+        return self.path.joinpath(*key_parts(key))
 
     @contextmanager
     def _fresh(self, key: str) -> Iterator[tuple[Path, Path]]:

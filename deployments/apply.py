@@ -10,9 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from blocks.environment import Environment
 from blocks.image_builder import ImageBuilder
-from blocks.image_registry import ImageRegistry
-from blocks.store import DirectoryStore
-from blocks.targets.local import LocalTarget
 from deployments.machine.home import Chosen, Home
 from deployments.machine.images import agent_image
 from releases.problem import BadInput
@@ -93,18 +90,20 @@ def _values(home: Home, chosen: Chosen) -> dict[str, Any]:
 
 
 def _environment(name: str, one: _Described, values: dict[str, Any]) -> Environment:
-    return Environment(
-        name=name,
-        branch=one.branch,
-        tags=one.tags,
-        services=one.services,
-        release=one.release,
-        reconcile=one.reconcile,
-        builder=ImageBuilder(),
-        registry=ImageRegistry.model_validate(_filled(one.registry, values)),
-        target=LocalTarget.model_validate(_filled(one.target, values)),
-        store=DirectoryStore.model_validate(_filled(one.store, values)),
-    )
+    """The target's and the store's `type` say which block each is; without one, they are local."""
+    described = {
+        "name": name,
+        "branch": one.branch,
+        "tags": one.tags,
+        "services": one.services,
+        "release": one.release,
+        "reconcile": one.reconcile,
+        "builder": ImageBuilder(),
+        "registry": _filled(one.registry, values),
+        "target": _filled(one.target, values),
+        "store": _filled(one.store, values),
+    }
+    return Environment.model_validate(described)
 
 
 def _filled(section: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:

@@ -93,19 +93,26 @@ def rollback(
 def status(service: OfService = "", environment: InEnvironment = "local", as_json: AsJson = False) -> None:
     """What is live, what is on trial, and what was reverted and why."""
     with connected(quiet=True):
-        found = load(environment).target.node_status()
-    shown = {name: one for name, one in found.services.items() if service in {"", name}}
+        target = load(environment).target
+        nodes = target.nodes()
+    names = sorted({name for node in nodes for name in node.services if service in {"", name}})
     if as_json:
-        typer.echo(json.dumps({name: one.model_dump(mode="json") for name, one in shown.items()}))
+        whole = {name: target.status(name) for name in names}
+        typer.echo(json.dumps({name: one.model_dump(mode="json") for name, one in whole.items()}))
         return
-    if found.problem:
-        typer.echo(f"the node says: {found.problem}")
-    for name, one in shown.items():
-        live = f"release {one.live} live" if one.live else "nothing live"
-        trial = f", release {one.candidate} on trial ({one.phase})" if one.candidate else ""
-        why = f"; last trial failed: {one.failure.reason}" if one.failure else ""
-        typer.echo(f"{name}: {live} at http://127.0.0.1:{one.public_port}{trial}{why}")
-    if not shown:
+    for node in nodes:
+        at = f" on {node.node}" if len(nodes) > 1 else ""
+        if node.problem:
+            typer.echo(f"the node{at} says: {node.problem}")
+        for name, one in node.services.items():
+            if name not in names:
+                continue
+            live = f"release {one.live} live" if one.live else "nothing live"
+            trial = f", release {one.candidate} on trial ({one.phase})" if one.candidate else ""
+            why = f"; last trial failed: {one.failure.reason}" if one.failure else ""
+            where = target.url(one.public_port) if one.public_port else "no port"
+            typer.echo(f"{name}{at}: {live} at {where}{trial}{why}")
+    if not names:
         typer.echo("no service runs here yet; next: model-deploy release")
 
 
@@ -146,7 +153,13 @@ def logs(
     from blocks.docker_client import find_docker  # noqa: PLC0415
 
     with connected(quiet=True):
-        node = load(environment).target.node
+        target = load(environment).target
+    if target.type != "local":
+        raise problems.BadInput(
+            f"the containers of {environment} are not on this machine",
+            next_step="their logs are in the environment's bucket, and on the VMs: docker logs",
+        )
+    node = target.node
     docker, name = find_docker().path, service_here(service)
     labels = [f"label=model-deploy.node={node}", f"label=model-deploy.service={name}"]
     from blocks.command import run  # noqa: PLC0415
@@ -171,12 +184,37 @@ def apply(file: Annotated[Path | None, typer.Argument(help="The environments' fi
 
 @app.command()
 def up(
-    worker: Annotated[bool, typer.Option(help="Also run what is started in the UI.")] = True,
+    worker: Annotated[bool, typer.Option(help="Also run what GitHub, schedules and the UI start.")] = True,
+    start: Annotated[
+        bool, typer.Option(help="Start the processes; not where compose or systemd runs them.")
+    ] = True,
 ) -> None:
-    """Start what the local environment needs: engine, registry, Prefect's server and worker."""
+    """Start what a team runs on one host: engine, registry, Prefect's server, workers, webhook receiver."""
     from deployments.local import bring_up  # noqa: PLC0415
+    from deployments.processes import Process  # noqa: PLC0415
+    from deployments.set_up import SetUp  # noqa: PLC0415
 
-    typer.echo(f"Prefect UI: {bring_up(say, worker=worker)}")
+    processes = [one for one in Process if one is not Process.server] if worker else []
+    typer.echo(f"Prefect UI: {bring_up(SetUp(), processes, start=start)}")
+
+
+@app.command(name="run")
+def run_process(
+    process: Annotated[str, typer.Argument(help="server, worker, scheduled or receiver.")],
+    host: Annotated[str, typer.Option(help="Address that the server or receiver listens on.")] = "127.0.0.1",
+) -> None:
+    """Run one of the processes of `up` in the foreground: for compose and systemd."""
+    from deployments.machine.home import Home  # noqa: PLC0415
+    from deployments.processes import Process, command  # noqa: PLC0415
+    from deployments.stack import environment  # noqa: PLC0415
+
+    if process not in list(Process):
+        raise problems.BadInput(
+            f"there is no process {process}", expected=f"one of {', '.join(Process)}", got=process
+        )
+    home = Home()
+    argv = command(Process(process), home, host)
+    os.execve(argv[0], argv, {**os.environ, **environment(home)})  # noqa: S606
 
 
 @app.command()
@@ -208,11 +246,6 @@ def schema() -> None:
     from releases.spec import ServiceSpec  # noqa: PLC0415
 
     typer.echo(json.dumps(ServiceSpec.model_json_schema(), indent=2))
-
-
-def say(step: str, done: str, seconds: float) -> None:
-    """One line of set-up."""
-    typer.echo(f"  {step:<24} {done:<44} {seconds:6.1f} s")
 
 
 @contextmanager

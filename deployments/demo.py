@@ -8,9 +8,11 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 from blocks.command import run
-from deployments.cli import connected, say
+from deployments.cli import connected
 from deployments.load import Request, running
 from deployments.local import bring_up
+from deployments.processes import Process
+from deployments.set_up import SetUp
 from deployments.stack import ROOT
 from releases.problem import Failed, Problem
 
@@ -22,7 +24,7 @@ LABELS = Path("serving/model/labels.json")
 def main() -> int:
     """Show the main job; 1 if anything is not as promised."""
     print("==> this machine")
-    interface = bring_up(say, worker=True)
+    interface = bring_up(SetUp(), [Process.worker, Process.scheduled], in_containers=False)
     with connected(quiet=False):
         from flows.release import release  # noqa: PLC0415 - imports Prefect, which must know its server first
 

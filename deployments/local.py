@@ -2,34 +2,59 @@
 
 import os
 import shutil
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from functools import partial
 
 from blocks.command import run
 from blocks.docker_client import find_docker
 from deployments import stack
+from deployments.github_commands import HOOK_PATH
 from deployments.machine.home import Home
+from deployments.machine.images import ensure_flows
 from deployments.machine.prepare import prepare
+from deployments.processes import Process
+from deployments.set_up import SetUp
 
 
-def bring_up(say: Callable[[str, str, float], None], *, worker: bool) -> str:
-    """Engine, images, registry, Prefect's server, blocks, worker; the UI's address. Raises Problem."""
+def bring_up(
+    set_up: SetUp, processes: Collection[Process], *, start: bool = True, in_containers: bool = True
+) -> str:
+    """Engine, images, registry, Prefect's server, blocks, flows, processes; the UI's address. Raises Problem.
+
+    Without any process there is just enough for releases from the command line. Where somebody else starts
+    them (`start` is false), Prefect's server is waited for. `in_containers`: scheduled runs get one each.
+    """
     home = Home()
-    prepare(home, say)
-    started = time.monotonic()
-    address = stack.ensure_server(home)
-    say("Prefect server", address, time.monotonic() - started)
+    prepare(home, set_up)
+    set_up.step("Prefect server", lambda: stack.ensure_server(home, start=start))
     os.environ.update(stack.environment(home))
+    set_up.step("environments", lambda: _environments(home))
+    if processes and in_containers:
+        set_up.step("image of scheduled runs", lambda: ensure_flows(find_docker()))
+    if processes:
+        set_up.step("flows", lambda: stack.register_flows(home, in_containers=in_containers))
+    for process in processes if start else ():
+        set_up.step(process, partial(_process, home, process))
+    return stack.interface(home)
+
+
+def _environments(home: Home) -> str:
     from deployments.apply import apply  # noqa: PLC0415 - imports Prefect, which must know its server first
 
-    started = time.monotonic()
-    done = ", ".join(f"{change.environment} {change.done}" for change in apply(home))
-    say("environments", done, time.monotonic() - started)
-    if worker:
-        started = time.monotonic()
-        stack.ensure_worker(home)
-        say("worker", "runs what is started in the UI", time.monotonic() - started)
-    return address
+    return ", ".join(f"{change.environment} {change.done}" for change in apply(home))
+
+
+def _process(home: Home, process: Process) -> str:
+    stack.ensure_running(home, process)
+    return SAID[process](home)
+
+
+SAID: dict[Process, Callable[[Home], str]] = {
+    Process.server: stack.interface,
+    Process.worker: lambda _: "runs what is started in the UI",
+    Process.scheduled: lambda _: "runs what is due",
+    Process.receiver: lambda home: f"http://127.0.0.1:{home.chosen().receiver_port}{HOOK_PATH}",
+}
 
 
 def take_down(*, data: bool) -> list[str]:

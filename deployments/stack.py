@@ -7,15 +7,19 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 from blocks.command import run
 from deployments.machine.home import Home
+from deployments.pools import ensure_pools
+from deployments.processes import Process, command
 from releases.problem import Failed, Unreachable
 
 ROOT = Path(__file__).parent.parent
 SERVER_SECONDS = 120
-POOL = "local"
+DEPLOY_SECONDS = 180
+STOP_SECONDS = 15
 
 
 def api_url(home: Home) -> str:
@@ -33,54 +37,54 @@ def environment(home: Home) -> dict[str, str]:
         # slots are kept over a restart of the server only there
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         "MODEL_DEPLOY_HOME": str(home.path),
-        "MODEL_DEPLOY_CHECKOUT": str(ROOT),
     }
 
 
-def ensure_server(home: Home) -> str:
-    """Have the server answering; returns the address of its UI. Raises Unreachable."""
+def ensure_server(home: Home, *, start: bool = True) -> str:
+    """Have the server answering, started or waited for; returns the UI's address. Raises Unreachable."""
     url = api_url(home)
     if not _answers(url):
         if os.environ.get("PREFECT_API_URL"):
             raise Unreachable(
                 "the Prefect server does not answer", where=url, next_step="check PREFECT_API_URL"
             )
-        port = str(home.chosen().prefect_port)
-        _start(home, "server", ["server", "start", "--host", "127.0.0.1", "--port", port])
-        _wait_for_server(home, url)
-    return url.removesuffix("/api")
+        if start:
+            _start(home, Process.server)
+        _wait_for_server(home, url, lambda: not start or bool(_alive(home, Process.server)))
+    return interface(home)
 
 
-def ensure_worker(home: Home) -> None:
-    """Have the flows registered and a worker that runs what is started in the UI. Raises Failed."""
-    if _alive(home, "worker"):
-        return
-    register_flows(home)
-    _start(home, "worker", ["worker", "start", "--pool", POOL, "--type", "process"])
+def interface(home: Home) -> str:
+    """The address of Prefect's UI."""
+    return api_url(home).removesuffix("/api")
 
 
-def register_flows(home: Home) -> None:
-    """Have the work pool, and every deployment of prefect.yaml. Raises Failed."""
-    prefect = [sys.executable, "-m", "prefect", "--no-prompt"]
-    for argv in (
-        [*prefect, "work-pool", "create", POOL, "--type", "process", "--overwrite"],
-        [*prefect, "deploy", "--all"],
-    ):
-        finished = run(argv, timeout=180, cwd=ROOT, env=environment(home))
-        if finished.code != 0:
-            raise Failed(f"`prefect {' '.join(argv[4:])}` failed", got=finished.tail)
+def ensure_running(home: Home, process: Process) -> None:
+    """Have the process running in the background."""
+    if not _alive(home, process):
+        _start(home, process)
+
+
+def register_flows(home: Home, *, in_containers: bool) -> str:
+    """Have the work pools, and every deployment of prefect.yaml; what was done. Raises Failed."""
+    ensure_pools(home, ROOT, in_containers=in_containers)
+    argv = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
+    finished = run(argv, timeout=DEPLOY_SECONDS, cwd=ROOT, env=environment(home))
+    if finished.code != 0:
+        raise Failed("`prefect deploy --all` failed", got=finished.tail)
+    return "as prefect.yaml says"
 
 
 def stop(home: Home) -> list[str]:
     """End what was started here; returns what was running."""
-    return [name for name in ("worker", "server") if _stop(home, name)]
+    return [process for process in reversed(Process) if _stop(home, process)]
 
 
-def _start(home: Home, name: str, arguments: list[str]) -> None:
+def _start(home: Home, process: Process) -> None:
     home.prepare()
-    with (home.path / f"{name}.log").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "prefect", *arguments],
+    with (home.path / f"{process}.log").open("ab") as log:
+        started = subprocess.Popen(
+            command(process, home),
             cwd=ROOT,
             env={**os.environ, **environment(home)},
             stdin=subprocess.DEVNULL,
@@ -88,34 +92,34 @@ def _start(home: Home, name: str, arguments: list[str]) -> None:
             stderr=log,
             start_new_session=True,
         )
-    _pid_file(home, name).write_text(json.dumps(process.pid), encoding="ascii")
+    _pid_file(home, process).write_text(json.dumps(started.pid), encoding="ascii")
 
 
-def _stop(home: Home, name: str) -> bool:
-    pid = _alive(home, name)
+def _stop(home: Home, process: Process) -> bool:
+    pid = _alive(home, process)
     if pid:
         os.killpg(pid, signal.SIGTERM)
-        deadline = time.monotonic() + 15
-        while _alive(home, name) and time.monotonic() < deadline:
+        deadline = time.monotonic() + STOP_SECONDS
+        while _alive(home, process) and time.monotonic() < deadline:
             time.sleep(0.1)
-        if _alive(home, name):
+        if _alive(home, process):
             os.killpg(pid, signal.SIGKILL)
-    _pid_file(home, name).unlink(missing_ok=True)
+    _pid_file(home, process).unlink(missing_ok=True)
     return bool(pid)
 
 
-def _alive(home: Home, name: str) -> int:
+def _alive(home: Home, process: Process) -> int:
     """The process we started, not another that got its number; 0 if it is gone."""
     try:
-        pid = int(_pid_file(home, name).read_text(encoding="ascii"))
-        command = run(["ps", "-o", "args=", "-p", str(pid)], timeout=10).output
+        pid = int(_pid_file(home, process).read_text(encoding="ascii"))
+        running = run(["ps", "-ww", "-o", "args=", "-p", str(pid)], timeout=10).output
     except (OSError, ValueError):
         return 0
-    return pid if f"prefect {name} start" in command else 0
+    return pid if " ".join(command(process, home)[1:]) in running else 0
 
 
-def _pid_file(home: Home, name: str) -> Path:
-    return home.path / f"{name}.pid"
+def _pid_file(home: Home, process: Process) -> Path:
+    return home.path / f"{process}.pid"
 
 
 def _answers(url: str) -> bool:
@@ -126,10 +130,10 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _wait_for_server(home: Home, url: str) -> None:
+def _wait_for_server(home: Home, url: str, alive: Callable[[], bool]) -> None:
     deadline = time.monotonic() + SERVER_SECONDS
     while not _answers(url):
-        if time.monotonic() > deadline or not _alive(home, "server"):
+        if time.monotonic() > deadline or not alive():
             raise Unreachable(
                 "Prefect's server does not start",
                 where=url,

@@ -5,14 +5,15 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from blocks.environment import Environment
-from blocks.smoke import CheckResult, run_checks
+from blocks.smoke import CheckResult, run_checks_on_each
+from blocks.targets.target import Target
 from flows.stopwatch import Stopwatch
 from flows.turn import stop_if_cancelled
 from releases.problem import Problem
@@ -38,12 +39,11 @@ class Deployed:
 
 @dataclass(frozen=True)
 class Trial:
-    """A release that stands as a candidate."""
+    """A release that stands as a candidate on some of the nodes."""
 
-    environment: Environment
+    target: Target
     release: Release
     generation: int
-    url: str
 
 
 def deploy(
@@ -51,25 +51,38 @@ def deploy(
 ) -> Deployed:
     """Bring a claimed release to its users, or take it back. Raises Problem, after the way back is done."""
     target, token = environment.target, secrets.token_urlsafe(24)
-    url = target.url(release.public_port)
+    key_sha256 = hashlib.sha256(token.encode()).hexdigest()
     former = target.desired(release.service).confirmed
+    first, *others = target.waves()
     with _recorded(environment, release, watch), watch.step("deploy"):
-        generation = target.propose(release, hashlib.sha256(token.encode()).hexdigest())
-    trial = Trial(environment, release, generation, url)
+        generation = first.propose(release, key_sha256)
+    trial = Trial(first, release, generation)
     with _recorded(environment, release, watch), _reverting(environment, release, generation, former):
-        with watch.step("start"):
-            start(trial)
-        with watch.step("smoke test"):
-            results = smoke_test(trial, checks, token)
-        with watch.step("switch"):
-            switch(trial)
-        with watch.step("smoke test after"):
-            smoke_test.with_options(task_run_name="smoke test after")(trial, checks, None)
-        with watch.step("bake"):
-            watch_it(trial, bake)
-        with watch.step("confirm"):
-            confirm(trial)
-    return Deployed(release, url, results, watch.seconds)
+        results = try_out(trial, checks, token, bake, watch)
+        for wave in others:
+            with watch.step("deploy"):
+                wave.propose(release, key_sha256)
+            try_out(replace(trial, target=wave), checks, token, bake, watch)
+        with watch.step("confirm"):  # all at once: until now every node takes it back by itself
+            confirm(replace(trial, target=target))
+    return Deployed(release, target.url(release.public_port), results, watch.seconds)
+
+
+def try_out(
+    trial: Trial, checks: list[SmokeCheck], token: str, bake: float, watch: Stopwatch
+) -> list[CheckResult]:
+    """Start it beside the old one, test it, give it the traffic, test it again, watch it. Raises Problem."""
+    with watch.step("start"):
+        start(trial)
+    with watch.step("smoke test"):
+        results = smoke_test(trial, checks, token)
+    with watch.step("switch"):
+        switch(trial)
+    with watch.step("smoke test after"):
+        smoke_test.with_options(task_run_name="smoke test after")(trial, checks, None)
+    with watch.step("bake"):
+        watch_it(trial, bake)
+    return results
 
 
 def settle_open_claims(environment: Environment, service: str) -> None:
@@ -97,20 +110,21 @@ def settle_open_claims(environment: Environment, service: str) -> None:
 
 @task(task_run_name="start", cache_policy=NO_CACHE)
 def start(trial: Trial) -> None:
-    """Wait until the node has pulled, started and probed the candidate, and marked requests reach it."""
+    """Wait until the nodes have pulled, started and probed the candidate, and marked requests reach it."""
     _await(trial, _is(Phase.verify), PULL_LIMIT + trial.release.run.health.timeout)
 
 
 @task(task_run_name="smoke test", cache_policy=NO_CACHE)
 def smoke_test(trial: Trial, checks: list[SmokeCheck], token: str | None) -> list[CheckResult]:
     """Ask from outside: with the token the candidate, without it whoever serves users."""
-    return run_checks(checks, trial.url, trial.release.number, token, stop_if_cancelled)
+    urls = trial.target.urls(trial.release.public_port)
+    return run_checks_on_each(checks, urls, trial.release.number, token, stop_if_cancelled)
 
 
 @task(task_run_name="switch", cache_policy=NO_CACHE)
 def switch(trial: Trial) -> None:
     """Give the candidate all traffic; the old one stays warm."""
-    trial.environment.target.shift(trial.release.service, trial.generation, 100)
+    trial.target.shift(trial.release.service, trial.generation, 100)
     _await(trial, _is(Phase.bake), NODE_SLACK)
 
 
@@ -124,7 +138,7 @@ def watch_it(trial: Trial, seconds: float) -> None:
 @task(task_run_name="confirm", cache_policy=NO_CACHE)
 def confirm(trial: Trial) -> None:
     """Make it the release that the node keeps, and wait until the node says so."""
-    trial.environment.target.confirm(trial.release.service, trial.generation)
+    trial.target.confirm(trial.release.service, trial.generation)
     _await(trial, lambda status: status.confirmed_generation == trial.generation, NODE_SLACK)
 
 
@@ -137,7 +151,7 @@ def _await(trial: Trial, arrived: Callable[[ServiceStatus], bool], seconds: floa
             looked = time.monotonic()
             stop_if_cancelled()
 
-    trial.environment.target.wait_for(trial.release.service, trial.generation, arrived, seconds, check)
+    trial.target.wait_for(trial.release.service, trial.generation, arrived, seconds, check)
 
 
 def _is(phase: Phase) -> Callable[[ServiceStatus], bool]:

@@ -11,6 +11,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import FlowRun, StateType
 from pydantic import BaseModel, Field
 
+from blocks.edge import no_answer
 from blocks.environment import Environment, environment_names, load_environment
 from blocks.pushed_runs import (
     give_up,
@@ -28,13 +29,14 @@ from flows.turn import turn_if_free
 from releases.ledger import Entry, services_in
 from releases.problem import Problem, Unreachable
 from releases.reconcile import Known, Seen, drift, judge, last_tried
+from releases.release import Release
+from releases.status import ServiceStatus
 from releases.trigger import Watched, start
 from releases.version import newest
 
 STUCK = timedelta(
     minutes=20
 )  # longer than a checkout; a run without its turn that waits takes a free one at once
-REACH_SECONDS = 3.0
 
 
 class Row(BaseModel):
@@ -184,7 +186,8 @@ def mend(where: Environment, service: str, live: Entry | None, row: Row) -> UUID
     with turn_if_free(service, where.name) as free:
         if not free:
             return None
-        row.found = drift(live.release.number, see(where, service))
+        found = {name: drift(live.release.number, seen) for name, seen in see(where, live.release).items()}
+    row.found = "; ".join(f"{name}: {said}" for name, said in found.items() if said)
     if not row.found:
         return None
     get_run_logger().warning("%s in %s: %s", service, where.name, row.found)
@@ -195,21 +198,24 @@ def mend(where: Environment, service: str, live: Entry | None, row: Row) -> UUID
     return run
 
 
-def see(where: Environment, service: str) -> Seen:
-    """What the node shows; only for who holds the turn, so that nothing is going on."""
-    target = where.target
+def see(where: Environment, release: Release) -> dict[str, Seen]:
+    """What each node shows of the service; only for who holds the turn, so that nothing is going on."""
+    target, service = where.target, release.service
     try:
-        target.check_reachable(REACH_SECONDS)
-        node, wanted = target.node_status(), target.desired(service)
+        nodes, wanted = target.nodes(), target.desired(service).confirmed
     except Problem as problem:
-        return Seen(unreachable=problem.got or problem.what)
-    status = target.status(service)
-    return Seen(
-        silent=(datetime.now(UTC) - node.at).total_seconds(),
-        wanted=wanted.confirmed.number if wanted.confirmed else None,
-        live=status.live,
-        changed=status.changed,
-    )
+        return {where.name: Seen(unreachable=problem.got or problem.what)}
+    urls = target.urls(release.public_port)
+    silent = {url: Seen(unreachable=why) for url in urls if (why := no_answer(url, release.run.health.path))}
+    return silent or {
+        node.node: Seen(
+            silent=(datetime.now(UTC) - node.at).total_seconds(),
+            wanted=wanted.number if wanted else None,
+            live=node.services.get(service, ServiceStatus()).live,
+            changed=node.services.get(service, ServiceStatus()).changed,
+        )
+        for node in nodes
+    }
 
 
 def report(environment: str, result: ReconcileResult) -> None:

@@ -11,7 +11,10 @@ STEPS = logging.getLogger("model_deploy.steps")
 
 
 class Stopwatch:
-    """Step → seconds, in the order the steps ended. `on_start` is told each step as it begins."""
+    """Step → seconds, in the order the steps first ended; of a step that comes again, the sum.
+
+    `on_start` is told each step as it begins.
+    """
 
     def __init__(self, on_start: Callable[[str], None]) -> None:
         self.seconds: dict[str, float] = {}
@@ -26,6 +29,7 @@ class Stopwatch:
             yield
             ended = "done"
         finally:
-            self.seconds[name] = round(time.monotonic() - started, 3)
-            STEPS.info("%-20s %-6s %8.2f s", name, ended, self.seconds[name])
-            get_run_logger().info("%s: %s in %.2f s", name, ended, self.seconds[name])
+            seconds = time.monotonic() - started
+            self.seconds[name] = round(self.seconds.get(name, 0.0) + seconds, 3)
+            STEPS.info("%-20s %-6s %8.2f s", name, ended, seconds)
+            get_run_logger().info("%s: %s in %.2f s", name, ended, seconds)

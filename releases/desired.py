@@ -18,6 +18,14 @@ class Candidate(BaseModel):
     release: Release
     traffic: int = Field(0, ge=0, le=100)
     key_sha256: str = Field(description="Hex SHA-256 of the secret header's value that reaches it.")
+    window: float | None = Field(
+        None, gt=0, description="Seconds to confirm in, where other nodes come later; else the release's."
+    )
+
+    @property
+    def confirm_window(self) -> float:
+        """Seconds; counted by the node anew at each change of traffic."""
+        return self.window or self.release.confirm_window
 
 
 class ServiceDesired(BaseModel):
@@ -48,7 +56,12 @@ class Desired(BaseModel):
 
 
 def propose(
-    now: ServiceDesired, release: Release, key_sha256: str, *, reverted: bool = False
+    now: ServiceDesired,
+    release: Release,
+    key_sha256: str,
+    *,
+    reverted: bool = False,
+    window: float | None = None,
 ) -> ServiceDesired:
     """Put a candidate on trial, under a new generation.
 
@@ -61,12 +74,12 @@ def propose(
             where=f"environment {release.environment}",
             expected="it is confirmed or reverted first",
             got=f"generation {now.generation} with {now.candidate.traffic} % of the traffic",
-            next_step=f"wait up to {standing.confirm_window:.0f} s: unconfirmed, it is reverted by itself",
+            next_step=f"wait {now.candidate.confirm_window:.0f} s: unconfirmed, it is reverted by itself",
         )
     return ServiceDesired(
         generation=now.generation + 1,
         confirmed=now.confirmed,
-        candidate=Candidate(release=release, traffic=0, key_sha256=key_sha256),
+        candidate=Candidate(release=release, traffic=0, key_sha256=key_sha256, window=window),
     )
 
 

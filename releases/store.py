@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from releases.problem import Problem
+from releases.problem import BadInput, Problem
 
 
 class AlreadyExists(Problem):
@@ -17,6 +17,14 @@ class Changed(Problem):
 
 class NotFound(Problem):
     """No such object."""
+
+
+def key_parts(key: str) -> tuple[str, ...]:
+    """The key's parts. Raises BadInput for what would leave the store."""
+    parts = Path(key).parts
+    if not parts or key.startswith("/") or ".." in parts:
+        raise BadInput("this is not a key", expected="a/b/c", got=key)
+    return parts
 
 
 class Store(Protocol):

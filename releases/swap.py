@@ -302,7 +302,6 @@ def _trial_over(
 ) -> Failure | None:
     """Why the trial has ended without being confirmed, if it has."""
     phase = Phase.bake if trial.traffic else Phase.verify
-    window = trial.release.confirm_window
     elapsed = clock.now - trial.since
     if trial.boot != clock.boot:
         return Failure(phase=phase, reason="the node was rebooted before the release was confirmed")
@@ -315,6 +314,7 @@ def _trial_over(
         reason = "the container exited" if mine else "the container is gone"
         detail = f": {mine.exit_reason}" if mine and mine.exit_reason else ""
         return Failure(phase=phase, reason=reason + detail, elapsed=elapsed)
+    window = wanted.candidate.confirm_window
     if elapsed > window:
         return Failure(phase=phase, reason="not confirmed in time", elapsed=elapsed, limit=window)
     return None
@@ -374,7 +374,7 @@ def _on_trial(
         return Expose(mine, release)
     if candidate.traffic != trial.traffic:
         return Switch(mine.slot, candidate.traffic)
-    left = max(0.0, release.confirm_window - (clock.now - trial.since))
+    left = max(0.0, candidate.confirm_window - (clock.now - trial.since))
     return Rest(Phase.bake if trial.traffic else Phase.verify, seconds=left)
 
 

@@ -4,10 +4,10 @@ import ipaddress
 import json
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import docker
 import httpx
@@ -17,12 +17,14 @@ from prefect.blocks.core import Block
 from pydantic import ValidationError
 
 from blocks.targets import desired_file
+from blocks.targets.failure import failed
+from blocks.targets.target import Target, no_check
 from releases import desired as desire
 from releases.desired import ServiceDesired
 from releases.log_segment import SEGMENTS
 from releases.problem import Failed, Refused, Unreachable
 from releases.release import Release
-from releases.status import STATUS_PATH, Failure, NodeStatus, Phase, ServiceStatus
+from releases.status import STATUS_PATH, NodeStatus, Phase, ServiceStatus
 
 LABEL = "model-deploy.node"
 ARGUMENTS = "model-deploy.arguments"
@@ -36,6 +38,7 @@ class LocalTarget(Block):
     _block_type_name = "Local Target"
     _block_type_slug = "local-target"
 
+    type: Literal["local"] = "local"
     home: Path
     node: str = "model-deploy"
     ports: list[int]
@@ -50,6 +53,14 @@ class LocalTarget(Block):
     def url(self, port: int) -> str:
         """Where the edge answers."""
         return f"http://127.0.0.1:{port}"
+
+    def urls(self, port: int) -> Sequence[str]:
+        """The one edge."""
+        return [self.url(port)]
+
+    def waves(self) -> Sequence[Target]:
+        """One wave of one node."""
+        return [self]
 
     def ensure_node(self) -> None:
         """Have the agent and its edge running, and answering. Raises Unreachable, Failed."""
@@ -159,6 +170,10 @@ class LocalTarget(Block):
         """What the agent says of the service."""
         return self.node_status().services.get(service, ServiceStatus())
 
+    def nodes(self) -> Sequence[NodeStatus]:
+        """The one node. Raises Unreachable."""
+        return [self.node_status()]
+
     def node_status(self) -> NodeStatus:
         """What the agent says of the node. Raises Unreachable."""
         try:
@@ -176,7 +191,7 @@ class LocalTarget(Block):
         generation: int,
         arrived: Callable[[ServiceStatus], bool],
         seconds: float,
-        check: Callable[[], None] = lambda: None,
+        check: Callable[[], None] = no_check,
     ) -> ServiceStatus:
         """Wait until the node reports it. Raises Failed when it is reverted, Unreachable when late."""
         deadline = time.monotonic() + seconds
@@ -302,19 +317,6 @@ class LocalTarget(Block):
             ),
         )
         api.start(created["Id"])
-
-
-def failed(service: str, status: ServiceStatus, failure: Failure) -> Failed:
-    """What the agent says about a generation it gave up, as a problem for people."""
-    took = f" after {failure.elapsed:.1f} s" if failure.elapsed is not None else ""
-    limit = f" (limit {failure.limit:.0f} s)" if failure.limit is not None else ""
-    got = [f"{failure.reason}{took}{limit}", failure.last_answer, *failure.log_tail]
-    live = f"release {status.live}" if status.live else "nothing"
-    return Failed(
-        f"{service} failed in `{failure.phase}`; live is {live}",
-        got="\n       ".join(line for line in got if line),
-        next_step=failure.next_step or f"model-deploy logs {service}",
-    )
 
 
 def _quietly(remove: Callable[[], Any]) -> None:

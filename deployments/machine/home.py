@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from releases.problem import BadInput
 
 EDGE_PORTS = 8
+RECEIVER_PORT = 4280  # what a TLS proxy in front is told, so the same everywhere where it is free
 
 
 class Chosen(BaseModel):
@@ -20,6 +21,7 @@ class Chosen(BaseModel):
     node: str
     registry_port: int
     prefect_port: int
+    receiver_port: int = RECEIVER_PORT
     edge_ports: list[int]
 
 
@@ -64,12 +66,13 @@ class Home:
                     next_step=f"mend or delete {file}",
                 ) from error
         self.prepare()
-        ports = free_ports(EDGE_PORTS + 2)
+        ports = free_ports(EDGE_PORTS + 3)
         chosen = Chosen(
             node=os.environ.get("MODEL_DEPLOY_NODE", "model-deploy"),
             registry_port=ports[0],
             prefect_port=ports[1],
-            edge_ports=sorted(ports[2:]),
+            receiver_port=RECEIVER_PORT if is_free(RECEIVER_PORT) else ports[2],
+            edge_ports=sorted(ports[3:]),
         )
         fresh = file.with_suffix(".new")
         fresh.write_text(chosen.model_dump_json(indent=2), encoding="utf-8")
@@ -93,3 +96,14 @@ def free_ports(count: int) -> list[int]:
     finally:
         for one in sockets:
             one.close()
+
+
+def is_free(port: int) -> bool:
+    """Whether nothing listens on the port of this machine."""
+    with socket.socket() as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            one.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

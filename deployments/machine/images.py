@@ -118,27 +118,42 @@ def ensure_registry_image(docker: DockerClient) -> str:
     return _ensure_either(docker, REGISTRY, "registry:2", "registry")
 
 
-def ensure_agent(docker: DockerClient) -> str:
-    """The agent's image, built again when its sources have changed."""
-    if has(docker, agent_image()):
-        return "there already"
-    _must([docker.path, "build", "-t", agent_image(), "-f", "agent/Dockerfile", "."], docker, cwd=ROOT)
-    return "built"
-
-
 def agent_image() -> str:
-    """Its name has a tag of its own for these sources: two checkouts on one machine do not swap agents."""
-    return f"model-deploy/agent:{sources_key()}"
+    """Its tag says what it was built from: two checkouts on one machine do not swap agents."""
+    return f"model-deploy/agent:{sources_key(['agent', 'releases'])}"
 
 
-def sources_key() -> str:
-    """Hash of everything that goes into the agent's image."""
-    files = [*sorted((ROOT / "agent").rglob("*")), *sorted((ROOT / "releases").rglob("*.py"))]
-    taken = [file for file in files if file.is_file() and "__pycache__" not in file.parts]
+def flows_image() -> str:
+    """The project itself, for scheduled runs and deployments/compose.yaml."""
+    rooms = ["agent", "blocks", "deployments", "flows", "releases"]
+    return f"model-deploy/flows:{sources_key([*rooms, 'prefect.yaml', 'uv.lock'])}"
+
+
+def ensure_agent(docker: DockerClient) -> str:
+    """The agent's image, built where these sources have none yet."""
+    return _ensure_built(docker, agent_image(), "agent/Dockerfile")
+
+
+def ensure_flows(docker: DockerClient) -> str:
+    """The project's own image, built where these sources have none yet."""
+    return _ensure_built(docker, flows_image(), str((RECIPES / "flows.Dockerfile").relative_to(ROOT)))
+
+
+def sources_key(names: list[str]) -> str:
+    """Hash of every file under these folders of the project."""
+    found = [file for name in names for file in sorted([ROOT / name, *(ROOT / name).rglob("*")])]
     digest = hashlib.sha256()
-    for file in taken:
-        digest.update(str(file.relative_to(ROOT)).encode() + b"\0" + file.read_bytes() + b"\0")
+    for file in found:
+        if file.is_file() and "__pycache__" not in file.parts:
+            digest.update(str(file.relative_to(ROOT)).encode() + b"\0" + file.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
+
+
+def _ensure_built(docker: DockerClient, image: str, dockerfile: str) -> str:
+    if has(docker, image):
+        return "there already"
+    _must([docker.path, "build", "-t", image, "-f", dockerfile, "."], docker, cwd=ROOT)
+    return "built"
 
 
 def _ensure_either(docker: DockerClient, name: str, official: str, recipe: str) -> str:

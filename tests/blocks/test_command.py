@@ -9,6 +9,7 @@ import pytest
 
 from blocks.command import run
 from releases.problem import Failed
+from tests.controllers import wait_until
 
 
 def test_output_and_code_come_back() -> None:
@@ -23,14 +24,14 @@ def test_output_and_code_come_back() -> None:
 
 def test_a_command_that_hangs_ends_with_its_children_and_its_last_lines_are_told(tmp_path: Path) -> None:
     child = tmp_path / "pid"
-    script = f"echo working; sleep 60 & echo $! > {child}; wait"
+    script = f"echo working; (trap '' TERM; sleep 60) & echo $! > {child}; wait"
     started = time.monotonic()
     with pytest.raises(Failed, match="took too long") as caught:
         run(["sh", "-c", script], timeout=1)
     assert time.monotonic() - started < 10
     assert "working" in caught.value.got
     pid = int(child.read_text())
-    assert not alive(pid), "its child goes on"
+    wait_until(lambda: not alive(pid), 10)
 
 
 def test_a_command_that_is_not_there_is_named() -> None:
@@ -45,7 +46,7 @@ def test_a_callers_mistake_ends_the_command(tmp_path: Path) -> None:
     child = tmp_path / "pid"
     with pytest.raises(KeyError):
         run(["sh", "-c", f"echo $$ > {child}; echo line; exec sleep 60"], timeout=30, on_line=stop)
-    assert not alive(int(child.read_text()))
+    wait_until(lambda: not alive(int(child.read_text())), 10)
 
 
 def test_input_is_given(tmp_path: Path) -> None:

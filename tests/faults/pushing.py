@@ -10,9 +10,8 @@ from typing import Any
 
 import httpx
 
-from deployments import stack
 from tests.controllers import EXECUTE, Command
-from tests.deployments.conftest import PUBLIC, Receiver, listening, push
+from tests.deployments.conftest import PUBLIC, Receiver, listening, push, register_flows
 from tests.github.server import TOKEN, FakeGitHub, running
 from tests.place import Place, command
 
@@ -81,7 +80,7 @@ class Pushing:
 
 @contextmanager
 def pushing(place: Place, folder: Path) -> Iterator[Pushing]:
-    stack.register_flows(place.home)
+    register_flows(place.home)
     with running() as github:
         words = ("github", "connect", "acme/models", "--url", PUBLIC, "--api", github.address)
         place.environment["GITHUB_TOKEN"] = TOKEN

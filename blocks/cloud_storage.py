@@ -1,0 +1,196 @@
+"""Cloud Storage as a store: create-only by precondition, retried without writing twice."""
+
+import base64
+import hashlib
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import google_crc32c
+
+from blocks.google_api import GoogleApi, said_plainly
+from releases.store import AlreadyExists, Changed, NotFound, key_parts
+
+PIECE = 32 << 20  # of a resumable upload; in memory at once
+ANSWER_SECONDS = 60
+RETRY_SECONDS = 180
+WRITE = "model-deploy-write"  # which write an object comes from: recognised when its answer was lost
+BLOCK = 1 << 20
+
+
+class CloudStorage(GoogleApi):
+    """Implements releases.store.Store on a bucket.
+
+    Google's client sends a write again when no answer came, so every write has a precondition, and a 412
+    may be the answer to the second sending of what the first has done: the object that is there tells.
+    """
+
+    _block_type_name = "Cloud Storage"
+    _block_type_slug = "model-deploy-cloud-storage"
+
+    type: Literal["cloud-storage"] = "cloud-storage"
+    bucket: str
+    prefix: str = ""
+    project: str | None = None
+
+    def create(self, key: str, data: bytes) -> None:
+        """Write once; the same bytes again are fine. Raises AlreadyExists."""
+
+        def send(blob: Any, given: dict[str, Any]) -> None:
+            blob.upload_from_string(data, **given)
+
+        self._create(key, len(data), google_crc32c.value(data), send)
+
+    def upload(self, key: str, file: Path) -> str:
+        """Create-only from a file; returns its SHA-256. Raises AlreadyExists."""
+        sha256, crc32c = _checksums(file)
+
+        def send(blob: Any, given: dict[str, Any]) -> None:
+            blob.chunk_size = PIECE
+            blob.upload_from_filename(str(file), **given)
+
+        self._create(key, file.stat().st_size, crc32c, send)
+        return sha256
+
+    def replace(self, key: str, data: bytes, if_generation: int) -> int:
+        """Write if the generation is still this one. Raises Changed."""
+        from google.api_core.exceptions import PreconditionFailed  # noqa: PLC0415
+
+        mine = uuid.uuid4().hex
+        with self._said("write", key):
+            blob = self._blob(key)
+            blob.metadata = {WRITE: mine}
+            try:
+                blob.upload_from_string(data, if_generation_match=if_generation, **_patient())
+            except PreconditionFailed as error:
+                there = self._bucket.get_blob(blob.name, retry=_retry(), timeout=ANSWER_SECONDS)
+                if there is None or (there.metadata or {}).get(WRITE) != mine:
+                    now = there.generation if there else 0
+                    raise Changed(
+                        f"{key} has changed meanwhile", self._where, str(if_generation), str(now)
+                    ) from error
+                return int(there.generation)
+            return int(blob.generation)
+
+    def read(self, key: str) -> tuple[bytes, int]:
+        """Content and generation, of one answer. Raises NotFound."""
+        with self._said("read", key), self._found(key):
+            blob = self._blob(key)
+            data = blob.download_as_bytes(retry=_retry(), timeout=ANSWER_SECONDS)
+            return bytes(data), int(blob.generation)
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """Keys that start with the prefix, sorted."""
+        with self._said("list", prefix):
+            found = self._client.list_blobs(
+                self.bucket,
+                prefix=self.prefix + prefix,
+                fields="items(name),nextPageToken",
+                retry=_retry(),
+                timeout=ANSWER_SECONDS,
+            )
+            for blob in found:
+                yield blob.name.removeprefix(self.prefix)
+
+    def download(self, key: str, file: Path) -> str:
+        """To a file, whole or not at all; returns its SHA-256. Raises NotFound."""
+        fresh = file.with_name(f".{file.name}.part")
+        try:
+            with self._said("read", key), self._found(key):
+                self._blob(key).download_to_filename(
+                    str(fresh), checksum="crc32c", retry=_retry(), timeout=ANSWER_SECONDS
+                )
+            fresh.replace(file)
+        finally:
+            fresh.unlink(missing_ok=True)
+        return _checksums(file)[0]
+
+    def remove(self, key: str) -> None:
+        """Take away; what is gone already is fine."""
+        from google.api_core.exceptions import NotFound as NoSuchObject  # noqa: PLC0415
+
+        with self._said("delete", key):
+            try:
+                self._blob(key).delete(retry=_retry(), timeout=ANSWER_SECONDS)
+            except NoSuchObject:
+                return
+
+    def _create(self, key: str, size: int, crc32c: int, send: Callable[[Any, dict[str, Any]], None]) -> None:
+        from google.api_core.exceptions import PreconditionFailed  # noqa: PLC0415
+
+        with self._said("write", key):
+            blob = self._blob(key)
+            try:
+                send(blob, {"if_generation_match": 0, **_patient()})
+            except PreconditionFailed as error:
+                there = self._bucket.get_blob(blob.name, retry=_retry(), timeout=ANSWER_SECONDS)
+                if there is None or (there.size, there.crc32c) != (size, _base64(crc32c)):
+                    raise AlreadyExists(f"{key} is there already, with other content", self._where) from error
+
+    @cached_property
+    def _client(self) -> Any:
+        from google.cloud import storage  # type: ignore[attr-defined]  # noqa: PLC0415 - cloud environments only
+
+        return storage.Client(
+            project=self.project or "none",  # objects need no project
+            credentials=self.google_credentials,
+            client_options=self.client_options,
+        )
+
+    @cached_property
+    def _bucket(self) -> Any:
+        return self._client.bucket(self.bucket)
+
+    @property
+    def _where(self) -> str:
+        return f"gs://{self.bucket}/{self.prefix}"
+
+    def _blob(self, key: str) -> Any:
+        return self._bucket.blob(self.prefix + "/".join(key_parts(key)))
+
+    @contextmanager
+    def _said(self, doing: str, key: str) -> Iterator[None]:
+        with said_plainly(
+            f"{doing} {key or 'objects'}",
+            self._where,
+            f"gcloud storage buckets add-iam-policy-binding gs://{self.bucket} "
+            "--member=MEMBER --role=roles/storage.objectUser",
+        ):
+            yield
+
+    @contextmanager
+    def _found(self, key: str) -> Iterator[None]:
+        from google.api_core.exceptions import NotFound as NoSuchObject  # noqa: PLC0415
+
+        try:
+            yield
+        except NoSuchObject as error:
+            raise NotFound(f"there is no {key}", self._where) from error
+
+
+def _retry() -> Any:
+    from google.cloud.storage.retry import DEFAULT_RETRY  # noqa: PLC0415
+
+    return DEFAULT_RETRY.with_delay(initial=0.2, maximum=8.0).with_timeout(RETRY_SECONDS)
+
+
+def _patient() -> dict[str, Any]:
+    """For every upload: checked on the way, sent again within a limit."""
+    return {"checksum": "crc32c", "retry": _retry(), "timeout": ANSWER_SECONDS}
+
+
+def _base64(crc32c: int) -> str:
+    return base64.b64encode(crc32c.to_bytes(4, "big")).decode()
+
+
+def _checksums(file: Path) -> tuple[str, int]:
+    """SHA-256 in hex, CRC32C; read once."""
+    sha256, crc32c = hashlib.sha256(), 0
+    with file.open("rb") as opened:
+        while block := opened.read(BLOCK):
+            sha256.update(block)
+            crc32c = google_crc32c.extend(crc32c, block)
+    return sha256.hexdigest(), crc32c

@@ -1,0 +1,143 @@
+"""VMs on Compute Engine as a target: the desired state is an instance metadata key of each."""
+
+import threading
+import time
+from collections.abc import Callable
+from functools import cached_property
+from typing import Literal
+
+from pydantic import Field, PrivateAttr
+
+from blocks.targets.compute_api import Compute, Conflict, Sent, Vm
+from blocks.targets.fleet import Fleet, Node
+from releases import fleet
+from releases.desired import ServiceDesired
+from releases.problem import Refused, Unreachable
+
+KEY = "model-deploy"
+MOST_BYTES = 256 * 1024  # of one metadata value
+WRITE_SECONDS = 60.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
+
+
+class ComputeEngineInstances(Fleet):
+    """One or more VMs, by name or by label, each with the agent on it.
+
+    Calls of the API for each VM and release: three writes, and its part of four lists of its zone. What
+    came of a change is asked of the nodes; an operation is only looked at when a node does not follow.
+    """
+
+    _block_type_name = "Compute Engine Instances"
+    _block_type_slug = "compute-engine-instances"
+
+    type: Literal["compute-engine"] = "compute-engine"
+    project: str
+    zones: list[str] = Field(min_length=1)
+    names: list[str] = Field(default_factory=list, description="The VMs; or else, by label:")
+    labels: dict[str, str] = Field(default_factory=dict, description="Those that have all of these.")
+
+    _vms: dict[str, Vm] = PrivateAttr(default_factory=dict)
+    _sent: dict[str, tuple[Sent, str]] = PrivateAttr(default_factory=dict)  # and what it was based on
+    _lock: threading.Lock = PrivateAttr(default_factory=threading.Lock)
+
+    @cached_property
+    def _compute(self) -> Compute:
+        return Compute(self, self.project)
+
+    @property
+    def _filter(self) -> str:
+        tests = [f'(labels.{key} = "{value}")' for key, value in sorted(self.labels.items())]
+        names = " OR ".join(f'(name = "{name}")' for name in self.names)
+        return " AND ".join([*tests, *([f"({names})"] if names else [])])
+
+    def _find(self) -> list[Node]:
+        found = self._settled(lambda: self._compute.vms(self.zones, self._filter))
+        missing = set(self.names) - {vm.name for vm in found}
+        off = [vm.id for vm in found if vm.status != "RUNNING"]
+        if missing or off:
+            what = f"VM {min(missing)} does not exist" if missing else f"VM {off[0]} is not running"
+            command = "list" if missing else f"start {off[0].rpartition('/')[2]}"
+            raise Refused(what, self._where, next_step=f"gcloud compute instances {command}")
+        self._vms.clear()
+        self._vms.update({vm.id: vm for vm in found})
+        return [Node(vm.id, self._address(vm), vm.metadata.get(KEY, "")) for vm in found]
+
+    def _address(self, vm: Vm) -> str:
+        return vm.internal if self.address == "internal" else vm.external or vm.internal
+
+    def _write(self, node: Node, service: str, read: ServiceDesired, wanted: ServiceDesired) -> None:
+        """With the fingerprint that was read; after a conflict, again with what is there now."""
+        vm, deadline = self._vms[node.id], time.monotonic() + WRITE_SECONDS
+        while True:
+            text = fleet.document(vm.metadata.get(KEY, ""), service, wanted)
+            if len(text.encode()) > MOST_BYTES:
+                raise Refused("the desired state is too large", node.id, f"{MOST_BYTES} bytes at most")
+            try:
+                sent = self._compute.set_metadata(vm, {**vm.metadata, KEY: text})
+            except Conflict as conflict:
+                vm = self._as_it_is(vm)
+                now = fleet.parse(vm.metadata.get(KEY, "")).of(service)
+                if now == wanted:
+                    return
+                fleet.may_write(read, now)
+                if time.monotonic() > deadline:
+                    raise Unreachable(
+                        f"the metadata of {node.id} is being changed all the time",
+                        expected=f"a moment of rest within {WRITE_SECONDS:.0f} s",
+                    ) from conflict
+                continue
+            with self._lock:
+                self._sent[sent.vm] = (sent, vm.fingerprint)
+            return
+
+    def _as_it_is(self, vm: Vm) -> Vm:
+        return self._settled(lambda: [self._compute.vm(vm.zone, vm.name)])[0]
+
+    def _settled(self, read: Callable[[], list[Vm]]) -> list[Vm]:
+        """Read until our own changes show: one that was taken does so only when its operation is done."""
+        pause, deadline = FIRST_PAUSE, time.monotonic() + WRITE_SECONDS
+        while True:
+            found = read()
+            old = {vm.id for vm in found if vm.id in self._sent and self._sent[vm.id][1] == vm.fingerprint}
+            if not old:
+                return found
+            if not old & {sent.vm for sent in self._check_written()}:
+                return read()  # it was done in between
+            if time.monotonic() > deadline:
+                raise Unreachable(
+                    f"a change of {min(old)} is not carried out",
+                    self._where,
+                    expected=f"done within {WRITE_SECONDS:.0f} s",
+                    next_step="gcloud compute operations list --filter=operationType=setMetadata",
+                )
+            time.sleep(pause)
+            pause = min(LONGEST_PAUSE, 2 * pause)
+
+    def _check_written(self) -> list[Sent]:
+        with self._lock:
+            sent = dict(self._sent)
+        going = self._compute.still_going([one for one, _ in sent.values()])
+        with self._lock:
+            for name, (one, fingerprint) in sent.items():
+                if one not in going and self._sent.get(name) == (one, fingerprint):
+                    del self._sent[name]
+        return going
+
+    def _nobody(self) -> Refused:
+        return Refused(
+            "there is no VM to release to",
+            self._where,
+            got=f"no VM fits {self._filter}" if self._filter else "no VM is there",
+            next_step=f"gcloud compute instances list --project={self.project} --filter='{self._filter}'",
+        )
+
+    def _way_in(self) -> str:
+        return (
+            "run the worker inside the VPC (a Prefect worker on a small VM in the same network), "
+            "or open the port to this machine: gcloud compute firewall-rules create model-deploy-status "
+            f"--project={self.project} --allow=tcp:{self.ports[0]} --source-ranges=MY_ADDRESS/32"
+        )
+
+    @property
+    def _where(self) -> str:
+        return f"projects/{self.project}, zones {', '.join(self.zones)}"

@@ -1,0 +1,347 @@
+"""Many nodes as one target: the rules of releases/fleet.py, carried out on whatever keeps the documents."""
+
+import time
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Literal, Self
+
+from pydantic import Field, PrivateAttr
+
+from blocks.google_api import GoogleApi
+from blocks.targets.edges import Edges, answered
+from blocks.targets.failure import failed
+from blocks.targets.target import no_check
+from releases import desired as desire
+from releases import fleet
+from releases.desired import Desired, ServiceDesired
+from releases.problem import Problem, Refused, Superseded, Unreachable
+from releases.release import Release
+from releases.status import NodeStatus, ServiceStatus
+
+WRITTEN_AT_ONCE = 16
+REACH_SECONDS = 10.0
+POLL_SECONDS = 0.1
+OPERATION_SECONDS = 3.0  # a change that shows at no edge by then: has its operation failed?
+READ_AGAIN = 5.0  # seconds that one reading of the VMs is good for; a write is refused if it is stale
+
+
+@dataclass(frozen=True)
+class Node:
+    """One node as it was when it was read."""
+
+    id: str
+    address: str
+    document: str = field(repr=False)
+
+    @property
+    def desired(self) -> Desired:
+        """Parsed. Raises Failed that names the node."""
+        try:
+            return fleet.parse(self.document)
+        except Problem as problem:
+            problem.where = f"{self.id}, metadata key model-deploy"
+            raise
+
+
+@dataclass
+class Known:
+    """What was read last; shared by the waves."""
+
+    nodes: dict[str, Node] = field(default_factory=dict)
+    read_at: float = float("-inf")
+    edges: Edges = field(default_factory=Edges)
+
+
+class Fleet(GoogleApi):
+    """What every target of many nodes has; the subclasses say how nodes are found and written."""
+
+    ports: list[int] = Field([80], min_length=1, description="The edge's ports; services get them in turn.")
+    address: Literal["internal", "external"] = Field(
+        "internal", description="Which of a VM's addresses is asked; external only without a worker inside."
+    )
+    service_url: str | None = Field(None, description="Where users come in, if that is a load balancer.")
+    max_unavailable: int = Field(1, ge=1, description="Nodes in a wave, after the first of one.")
+
+    _known: Known = PrivateAttr(default_factory=Known)
+    _only: tuple[str, ...] | None = PrivateAttr(None)
+
+    @abstractmethod
+    def _find(self) -> list[Node]:
+        """Every node, in the order of the waves."""
+
+    @abstractmethod
+    def _write(self, node: Node, service: str, read: ServiceDesired, wanted: ServiceDesired) -> None:
+        """Change one node's document. Raises Superseded where the service is not as it was read."""
+
+    @abstractmethod
+    def _check_written(self) -> object:
+        """See whether a change that was taken has failed since. Raises Problem."""
+
+    @abstractmethod
+    def _nobody(self) -> Refused:
+        """There is no node."""
+
+    @abstractmethod
+    def _way_in(self) -> str:
+        """What to type to give the edges a route."""
+
+    def url(self, port: int) -> str:
+        """The load balancer's if there is one, else the first node's."""
+        return self.service_url or self.urls(port)[0]
+
+    def urls(self, port: int) -> Sequence[str]:
+        """Every node's own edge."""
+        return [_url(node, port) for node in self._mine()]
+
+    def ensure_node(self) -> None:
+        """Ask every node's edge for its status. Raises Refused, Unreachable."""
+        nodes = self._read()
+        if not nodes:
+            raise self._nobody()
+        urls = self._status_urls(nodes)
+        silent = self._known.edges.silent(urls, REACH_SECONDS)
+        if silent:
+            first = min(silent)
+            raise Unreachable(
+                f"the edges of {len(silent)} of {len(nodes)} nodes do not answer",
+                where=", ".join(f"{name} at {urls[name]}" for name in sorted(silent)[:5]),
+                expected=f"an agent's status within {REACH_SECONDS:.0f} s",
+                got=silent[first],
+                next_step=self._way_in(),
+            )
+
+    def service_port(self, service: str, wanted: int | None) -> int:
+        """The service's port at the edge, as the nodes' documents have it. Raises Refused."""
+        taken = _ports(self._mine())
+        others = {port: name for name, port in taken.items() if name != service}
+        free = [port for port in self.ports if port not in others]
+        if wanted is not None and wanted not in free:
+            raise Refused(
+                f"port {wanted} cannot be the public port of {service}",
+                where="run.public_port",
+                expected=f"one of {free}" if free else "a free port; all are taken",
+                got=f"taken by {others[wanted]}" if wanted in others else "not one of the edge's ports",
+            )
+        if wanted is None and taken.get(service) not in self.ports and not free:
+            raise Refused("every port of the edge is taken", got=", ".join(taken))
+        return wanted or next((port for port in [taken.get(service)] if port in free), None) or free[0]
+
+    def waves(self) -> Sequence[Self]:
+        """One node first, then `max_unavailable` at a time."""
+        return [self._part(names) for names in fleet.split(list(self._read()), self.max_unavailable)]
+
+    def desired(self, service: str) -> ServiceDesired:
+        """What was desired last on any node."""
+        return fleet.latest([node.desired.of(service) for node in self._read().values()])
+
+    def propose(self, release: Release, key_sha256: str) -> int:
+        """Put the release on trial on these nodes; what was written is taken back if one refuses."""
+        nodes = self._read()
+        parts = {name: node.desired.of(release.service) for name, node in nodes.items()}
+        last = fleet.latest(list(parts.values()))
+        waves = len(fleet.split(list(nodes), self.max_unavailable))
+        wanted = fleet.proposed(
+            list(parts.values()),
+            release,
+            key_sha256,
+            fleet.window(release, waves),
+            reverted=last.generation in self._reverted(release.service, parts, last),
+        )
+        behind = [node.id for node in self._mine() if parts[node.id].generation != wanted.generation]
+        mine = dict.fromkeys(behind, wanted)
+        written, problems = self._write_each(release.service, mine)
+        if problems:
+            back = desire.revert(wanted, wanted.generation)
+            self._write_each(release.service, dict.fromkeys(written, back))
+            raise problems[0]
+        return wanted.generation
+
+    def shift(self, service: str, generation: int, traffic: int) -> None:
+        """Give the candidate more or less traffic, on all these nodes. Raises Superseded."""
+        self._change(service, self._mine_of(service), lambda now: desire.shift(now, generation, traffic))
+
+    def confirm(self, service: str, generation: int) -> None:
+        """Make the candidate the confirmed release wherever it is. Raises Superseded."""
+        self._change(service, self._on(service, generation), lambda now: desire.confirm(now, generation))
+
+    def revert(self, service: str, generation: int) -> int:
+        """Take the generation back wherever it is; returns the new one. Raises Superseded."""
+        on_it = self._on(service, generation)
+        wanted = fleet.taken_back(list(on_it.values()), generation)
+        self._change(service, on_it, lambda _: wanted)
+        return wanted.generation
+
+    def put_back(self, service: str, generation: int, former: Release | None) -> int:
+        """Make the former release the confirmed one wherever this generation is. Raises Superseded."""
+        on_it = self._on(service, generation)
+        self._change(service, on_it, lambda now: desire.put_back(now, generation, former))
+        return generation + 1
+
+    def status(self, service: str) -> ServiceStatus:
+        """What the nodes that answer say of the service, as one. Raises Unreachable if none does."""
+        found = answered(self._ask(), (node.id for node in self._mine()))
+        if not found:
+            raise Unreachable("no node's edge answers", next_step="model-deploy status")
+        return fleet.whole({name: one.services.get(service, ServiceStatus()) for name, one in found.items()})
+
+    def nodes(self) -> Sequence[NodeStatus]:
+        """What each node says of itself; of one that does not answer, that."""
+        return [
+            one.model_copy(update={"node": name})
+            if isinstance(one, NodeStatus)
+            else NodeStatus.model_validate({"node": name, "at": 0, "problem": f"it does not answer: {one}"})
+            for name, one in self._ask().items()
+        ]
+
+    def wait_for(
+        self,
+        service: str,
+        generation: int,
+        arrived: Callable[[ServiceStatus], bool],
+        seconds: float,
+        check: Callable[[], None] = no_check,
+    ) -> ServiceStatus:
+        """Wait until all its nodes report it. Raises Failed when one is reverted, Unreachable."""
+        started = looked = time.monotonic()
+        on_it = self._on(service, generation, again=False)
+        there: dict[str, ServiceStatus] = {}
+        while True:
+            waiting = {name: self._known.nodes[name] for name in on_it if name not in there}
+            answers = self._known.edges.ask(self._status_urls(waiting))
+            for name, one in answered(answers, waiting).items():
+                status = one.services.get(service, ServiceStatus())
+                if generation in status.reverted:
+                    raise failed(service, status, status.reverted[generation], name)
+                if status.generation >= generation and arrived(status):
+                    there[name] = status
+            if len(there) == len(on_it):
+                return fleet.whole(there)
+            now = time.monotonic()
+            if now - started > seconds:
+                raise _late(service, seconds, {name: answers[name] for name in waiting if name not in there})
+            if now - looked > OPERATION_SECONDS and _unheard(service, generation, answers):
+                looked = now
+                self._check_written()
+            check()
+            time.sleep(POLL_SECONDS)
+
+    def _part(self, names: Iterable[str]) -> Self:
+        part = self.model_copy()  # shares what is known
+        part._only = tuple(names)  # noqa: SLF001 - it is one of us
+        return part
+
+    def _read(self, *, again: bool = True) -> dict[str, Node]:
+        """Every node of the whole fleet; read again when the last reading is old or was written to."""
+        known = self._known
+        old = again and time.monotonic() - known.read_at > READ_AGAIN
+        if old or not known.nodes:
+            known.nodes = {node.id: node for node in self._find()}
+            known.read_at = time.monotonic()
+        return known.nodes
+
+    def _mine(self) -> list[Node]:
+        nodes = self._read(again=False)
+        return [node for node in nodes.values() if self._only is None or node.id in self._only]
+
+    def _mine_of(self, service: str) -> dict[str, ServiceDesired]:
+        self._read()
+        return {node.id: node.desired.of(service) for node in self._mine()}
+
+    def _on(self, service: str, generation: int, *, again: bool = True) -> dict[str, ServiceDesired]:
+        """The parts of those nodes that this generation was written to. Raises Superseded if none."""
+        self._read(again=again)
+        parts = {node.id: node.desired.of(service) for node in self._mine()}
+        found = {name: part for name, part in parts.items() if part.generation == generation}
+        if not found:
+            fleet.taken_back(list(parts.values()), generation)
+        return found
+
+    def _change(
+        self,
+        service: str,
+        parts: Mapping[str, ServiceDesired],
+        make: Callable[[ServiceDesired], ServiceDesired],
+    ) -> None:
+        """All or none begins; one node that cannot be written does not keep the others waiting."""
+        wanted = {name: make(part) for name, part in parts.items()}
+        _, problems = self._write_each(
+            service, {name: one for name, one in wanted.items() if one != parts[name]}
+        )
+        if problems:
+            raise problems[0]
+
+    def _write_each(
+        self, service: str, wanted: Mapping[str, ServiceDesired]
+    ) -> tuple[list[str], list[Problem]]:
+        nodes = self._known.nodes
+
+        def write(name: str) -> Problem | None:
+            try:
+                self._write(nodes[name], service, nodes[name].desired.of(service), wanted[name])
+            except Problem as problem:
+                return problem
+            return None
+
+        with ThreadPoolExecutor(min(WRITTEN_AT_ONCE, max(1, len(wanted)))) as pool:
+            came = dict(zip(wanted, pool.map(write, wanted), strict=True))
+        written = [name for name, problem in came.items() if problem is None]
+        for name in written:
+            text = fleet.document(nodes[name].document, service, wanted[name])
+            nodes[name] = Node(name, nodes[name].address, text)
+        if wanted:
+            self._known.read_at = float("-inf")  # a writer must know what Google makes of it
+        problems = [problem for problem in came.values() if problem]
+        return written, sorted(problems, key=lambda one: not isinstance(one, Superseded))
+
+    def _ask(self) -> dict[str, NodeStatus | str]:
+        self._read(again=False)
+        return self._known.edges.ask(self._status_urls({node.id: node for node in self._mine()}))
+
+    def _status_urls(self, nodes: Mapping[str, Node]) -> dict[str, str]:
+        return {name: _url(node, self.ports[0]) for name, node in nodes.items()}
+
+    def _reverted(self, service: str, parts: Mapping[str, ServiceDesired], last: ServiceDesired) -> set[int]:
+        """The generation if every node on trial with it has said that it was taken back."""
+        if last.candidate is None:
+            return set()
+        on_trial = [name for name, part in parts.items() if part.generation == last.generation]
+        urls = self._status_urls({name: self._known.nodes[name] for name in on_trial})
+        answers = answered(self._known.edges.ask(urls), on_trial)
+        said = [one.services.get(service, ServiceStatus()).reverted for one in answers.values()]
+        everyone = len(said) == len(on_trial) and all(last.generation in one for one in said)
+        return {last.generation} if everyone else set()
+
+
+def _url(node: Node, port: int) -> str:
+    return f"http://{node.address}" if port == 80 else f"http://{node.address}:{port}"  # noqa: PLR2004 - HTTP's own
+
+
+def _ports(nodes: Iterable[Node]) -> dict[str, int]:
+    """Service → its port at the edge."""
+    parts = [(name, part) for node in nodes for name, part in node.desired.services.items()]
+    last = [(name, part.candidate.release if part.candidate else part.confirmed) for name, part in parts]
+    return {name: release.public_port for name, release in last if release is not None}
+
+
+def _unheard(service: str, generation: int, answers: Mapping[str, NodeStatus | str]) -> bool:
+    """Whether a node answers, but does not know the generation yet."""
+    told = [one.services.get(service) for one in answered(answers, answers).values()]
+    return any(status is None or status.generation < generation for status in told)
+
+
+def _late(service: str, seconds: float, answers: Mapping[str, NodeStatus | str]) -> Unreachable:
+    name = min(answers)
+    answer = answers[name]
+    if isinstance(answer, NodeStatus):
+        status = answer.services.get(service, ServiceStatus())
+        said = answer.problem or status.message
+        answer = f"generation {status.generation}, phase {status.phase} {said}".strip()
+    return Unreachable(
+        f"{len(answers)} nodes have not come far enough with {service}",
+        where=", ".join(sorted(answers)[:5]),
+        expected=f"within {seconds:.0f} s",
+        got=f"{name}: {answer}",
+        next_step=f"gcloud compute instances get-serial-port-output {name.rpartition('/')[2]}",
+    )

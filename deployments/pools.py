@@ -1,0 +1,54 @@
+"""The work pools: a process beside the container engine for releases, a container each for scheduled runs."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from deployments.machine.home import Home
+from deployments.machine.images import flows_image
+from deployments.processes import POOLS, Process
+
+
+def ensure_pools(home: Home, checkout: Path, *, in_containers: bool) -> None:
+    """Have both pools, with their settings as they are today; scheduled runs may get a container each."""
+    from prefect.client.orchestration import get_client  # noqa: PLC0415 - imports Prefect
+    from prefect.client.schemas.actions import WorkPoolCreate  # noqa: PLC0415
+    from prefect.workers.process import ProcessWorker  # noqa: PLC0415
+    from prefect_docker.worker import DockerWorker  # noqa: PLC0415
+
+    here = with_defaults(ProcessWorker.get_default_base_job_template(), {"working_dir": str(checkout)})
+    apart = with_defaults(DockerWorker.get_default_base_job_template(), in_a_container(home))
+    wanted = {
+        Process.worker: ("process", here),
+        Process.scheduled: ("docker", apart) if in_containers else ("process", here),
+    }
+    with get_client(sync_client=True) as client:
+        kinds = {pool.name: pool.type for pool in client.read_work_pools()}
+        for process, (kind, template) in wanted.items():
+            name = POOLS[process]
+            if kinds.get(name, kind) != kind:  # a pool's kind cannot be changed
+                client.delete_work_pool(name)
+            pool = WorkPoolCreate(name=name, type=kind, base_job_template=template)
+            client.create_work_pool(pool, overwrite=True)
+
+
+def in_a_container(home: Home) -> dict[str, Any]:
+    """prefect-docker's settings for runs that see the home and Prefect's server as we do here."""
+    return {
+        "image": flows_image(),
+        "image_pull_policy": "Never",  # built on this machine
+        "auto_remove": True,
+        # Elsewhere (Docker Desktop) prefect-docker itself writes host.docker.internal into PREFECT_API_URL.
+        "network_mode": "host" if sys.platform == "linux" else None,
+        "volumes": [f"{home.path}:{home.path}"],
+        "env": {"MODEL_DEPLOY_HOME": str(home.path), "HOME": "/tmp"},  # noqa: S108 - of the container
+        "container_create_kwargs": {"user": f"{os.getuid()}:{os.getgid()}"},  # what it writes is ours
+    }
+
+
+def with_defaults(template: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """A job template whose variables have other defaults."""
+    variables = template["variables"]["properties"]
+    changed = {name: {**variables[name], "default": value} for name, value in defaults.items()}
+    return {**template, "variables": {**template["variables"], "properties": {**variables, **changed}}}

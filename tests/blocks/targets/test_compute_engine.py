@@ -1,0 +1,263 @@
+"""VMs as a target, on the sandbox, with simulated agents that follow the node's own rules."""
+
+import json
+import threading
+
+import pytest
+
+from releases.problem import Failed, Problem, Refused, Superseded, Unreachable
+from releases.status import Phase
+from tests.blocks.targets.conftest import KEY, SECONDS, Vms, is_in
+from tests.sandbox.conftest import ZONE, eventually
+
+
+def test_a_release_goes_to_every_vm_in_waves_and_back_at_once(vms: Vms) -> None:
+    vms.add("a", "b", "c", "d")
+    target = vms.target(max_unavailable=2)
+    target.ensure_node()
+    assert [len(wave.urls(80)) for wave in target.waves()] == [1, 2, 1]
+    vms.confirmed(target, 1)
+    assert set(vms.live().values()) == {"1"}
+    generation = vms.on_trial(target, 2)
+    assert set(vms.live().values()) == {"2"}
+    back = target.revert("iris", generation)
+    status = target.wait_for("iris", back, is_in(Phase.live), SECONDS)
+    assert set(vms.live().values()) == {"1"}
+    assert (status.live, status.confirmed) == (1, 1)
+
+
+def test_put_back_reaches_every_vm(vms: Vms) -> None:
+    vms.add("a", "b")
+    target = vms.target()
+    vms.confirmed(target, 1)
+    generation = vms.confirmed(target, 2)
+    back = target.put_back("iris", generation, vms.release(1))
+    target.wait_for("iris", back, is_in(Phase.live), SECONDS)
+    assert set(vms.live().values()) == {"1"}
+
+
+def test_other_keys_and_other_services_are_kept_while_somebody_edits_them(vms: Vms) -> None:
+    vms.add("a", startup_script="#!/bin/sh")
+    target = vms.target()
+    other = {"generation": 7, "confirmed": None, "candidate": None, "of a later version": True}
+    vms.edit("a", **{"model-deploy": json.dumps({"format": 1, "services": {"other": other}})})
+    stop, edits = threading.Event(), 0
+
+    def edit() -> None:
+        nonlocal edits
+        while not stop.is_set():
+            edits += 1
+            vms.edit("a", theirs=str(edits))
+            stop.wait(0.15)
+
+    thread = threading.Thread(target=edit)
+    thread.start()
+    try:
+        vms.confirmed(target, 1)
+        vms.confirmed(target, 2)
+    finally:
+        stop.set()
+        thread.join()
+    vms.edit("a", last="edit")  # comes after theirs
+    found = vms.metadata_of("a")
+    assert edits > 2
+    assert (found["startup-script"], found["theirs"]) == ("#!/bin/sh", str(edits))
+    assert json.loads(found["model-deploy"])["services"]["other"] == other
+    assert vms.live() == {"a": "2"}
+
+
+def test_of_two_releases_racing_one_wins_everywhere(vms: Vms) -> None:
+    vms.add("a", "b", "c")
+    vms.confirmed(vms.target(), 1)
+    targets = [vms.target(max_unavailable=2) for _ in range(2)]
+    for target in targets:
+        target.ensure_node()  # both have read the same
+    start = threading.Barrier(2)
+    came: dict[int, object] = {}
+
+    def race(number: int, target: object) -> None:
+        start.wait()
+        try:
+            came[number] = vms.confirmed(target, number)
+        except Problem as problem:
+            came[number] = problem
+
+    threads = [threading.Thread(target=race, args=(number, targets[number - 2])) for number in (2, 3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    won = [number for number, result in came.items() if isinstance(result, int)]
+    lost = [result for result in came.values() if isinstance(result, Problem)]
+    assert len(won) == 1, came
+    assert isinstance(lost[0], Superseded | Refused)
+    assert set(vms.live().values()) == {str(won[0])}
+
+
+def test_a_stale_writer_is_refused(vms: Vms) -> None:  # FAULTS row 24
+    vms.add("a")
+    mine, theirs = vms.target(), vms.target()
+    generation = vms.on_trial(mine, 1)
+    mine.desired("iris")  # what it goes on from
+    theirs.revert("iris", generation)
+    with pytest.raises(Superseded, match="somebody else"):
+        mine.confirm("iris", generation)
+    with pytest.raises(Superseded):
+        mine.shift("iris", generation, 50)
+    document = json.loads(vms.metadata_of("a")["model-deploy"])["services"]["iris"]
+    assert (document["generation"], document["confirmed"]) == (generation + 1, None)
+
+
+def test_a_node_that_fails_in_the_middle_is_named_and_all_go_back(vms: Vms) -> None:  # FAULTS row 35
+    vms.add("a", "b", "c")
+    target = vms.target()
+    vms.confirmed(target, 1)
+    vms.agents.breaks("b", 2)
+    with pytest.raises(Failed, match="exit code 3") as failure:
+        vms.on_trial(target, 2)
+    assert failure.value.where.endswith("/b")
+    wanted = target.desired("iris")
+    assert vms.live() == {"a": "2", "b": "1", "c": "1"}
+    back = target.revert("iris", wanted.generation)
+    target.wait_for("iris", back, is_in(Phase.live), SECONDS)
+    assert set(vms.live().values()) == {"1"}
+
+
+def test_a_controller_that_dies_between_two_waves_leaves_all_on_the_old_release(vms: Vms) -> None:
+    vms.add("a", "b")
+    target = vms.target()
+    vms.confirmed(target, 1)
+    first, _ = target.waves()
+    short = vms.release(2).model_copy(update={"confirm_window": 0.2})
+    short = short.model_copy(update={"run": short.run.model_validate({"health": {"timeout": 0.1}})})
+    generation = first.propose(short, KEY)
+    first.shift("iris", generation, 100)
+    first.wait_for("iris", generation, is_in(Phase.bake), SECONDS)
+    assert vms.live() == {"a": "2", "b": "1"}
+    with pytest.raises(Failed, match="not confirmed in time"):
+        first.wait_for("iris", generation, is_in(Phase.drain), SECONDS)
+    assert set(vms.live().values()) == {"1"}
+
+
+def test_an_unreachable_edge_is_said_before_anything_is_built(
+    vms: Vms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("blocks.targets.fleet.REACH_SECONDS", 0.3)
+    vms.add("a", "b")
+    vms.agents.do(vms.agents.of["b"].hide)
+    with pytest.raises(Unreachable, match="1 of 2 nodes") as refusal:
+        vms.target().ensure_node()
+    assert "/b at http://127.0.1." in refusal.value.where
+    assert "worker inside the VPC" in refusal.value.next_step
+    assert "firewall-rules create" in refusal.value.next_step
+
+
+def test_a_node_that_cannot_be_reached_in_a_release_is_named_at_the_deadline(vms: Vms) -> None:
+    vms.add("a", "b")
+    target = vms.target()
+    vms.confirmed(target, 1)
+    _, second = target.waves()
+    first, _ = target.waves()
+    generation = first.propose(vms.release(2), KEY)
+    second.propose(vms.release(2), KEY)
+    vms.agents.do(vms.agents.of["b"].hide)
+    with pytest.raises(Unreachable, match="1 nodes have not come far enough") as late:
+        second.wait_for("iris", generation, is_in(Phase.verify), 0.5)
+    assert "ConnectError" in late.value.got
+    assert target.status("iris").live == 1  # of those that answer
+    assert [one.problem[:18] for one in target.nodes()] == ["", "it does not answer"]
+
+
+@pytest.mark.parametrize("kind", ["unavailable", "rate_limit", "lost_response", "lost_request"])
+def test_an_api_that_is_away_for_a_while_costs_time_only(vms: Vms, kind: str) -> None:
+    vms.add("a", "b")
+    target = vms.target()
+    target.ensure_node()
+    vms.cloud.fault(kind, path="/compute/*", count=3)
+    vms.confirmed(target, 1)
+    vms.cloud.fault(kind, path="*/setMetadata", count=3)
+    vms.confirmed(target, 2)
+    assert set(vms.live().values()) == {"2"}
+    assert target.desired("iris").generation == 2  # nothing was written twice
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "next_step"),
+    [
+        ("forbidden", "may not", "add-iam-policy-binding sandbox --member=MEMBER --role=roles/compute."),
+        ("quota", "the quota CPUS is used up", "project-info describe"),
+        ("conflict", "resource is in use", ""),
+    ],
+)
+def test_a_refusal_names_the_vm_and_what_is_missing(  # FAULTS row 22
+    vms: Vms, kind: str, said: str, next_step: str
+) -> None:
+    vms.add("a")
+    target = vms.target()
+    target.ensure_node()
+    vms.cloud.fault(kind, path="*/setMetadata")
+    with pytest.raises(Failed) as refused:
+        target.propose(vms.release(1), KEY)
+    assert said in str(refused.value)
+    assert refused.value.where == "projects/sandbox/zones/europe-west1-b/instances/a"
+    assert next_step in refused.value.next_step
+    assert "model-deploy" not in vms.metadata_of("a")
+
+
+def test_an_operation_that_fails_is_noticed_while_waiting(vms: Vms) -> None:  # FAULTS row 22
+    vms.add("a")
+    target = vms.target()
+    target.ensure_node()
+    vms.cloud.fault(
+        "operation_error", path="*/setMetadata", code="QUOTA_EXCEEDED", message="Quota 'X' exceeded"
+    )
+    generation = target.propose(vms.release(1), KEY)
+    with pytest.raises(Failed, match="the quota X is used up"):
+        target.wait_for("iris", generation, is_in(Phase.verify), SECONDS)
+
+
+def test_a_wave_that_one_vm_refuses_is_taken_back_from_the_others(vms: Vms) -> None:
+    vms.add("a", "b", "c")
+    target = vms.target(max_unavailable=2)
+    first, second = target.waves()
+    first.propose(vms.release(1), KEY)
+    vms.cloud.fault("forbidden", path="*/c/setMetadata", count=1)
+    with pytest.raises(Failed, match="may not"):
+        second.propose(vms.release(1), KEY)
+    parts = {node.id[-1]: node.desired.of("iris") for node in vms.target()._find()}
+    assert parts["a"].candidate is not None
+    assert (parts["b"].candidate, parts["b"].generation) == (None, 2)
+    assert parts["c"].generation == 0
+
+
+def test_vms_that_are_not_there_or_off_are_named(vms: Vms) -> None:
+    with pytest.raises(Refused, match="no VM to release to"):
+        vms.target().ensure_node()
+    vms.add("a", "b")
+    with pytest.raises(Refused, match="VM z does not exist"):
+        vms.target(labels={}, names=["a", "z"]).ensure_node()
+    assert len(vms.target(labels={}, names=["a"]).waves()) == 1
+    vms.cloud.call("POST", "/compute/v1/projects/sandbox/zones/europe-west1-b/instances/b/stop")
+    eventually(lambda: vms.cloud.world.instances["sandbox", ZONE, "b"].status == "TERMINATED")
+    with pytest.raises(Refused, match="b is not running"):
+        vms.target().waves()
+
+
+def test_a_document_that_cannot_be_read_is_never_written_over(vms: Vms) -> None:
+    vms.add("a")
+    for text, said in [("{", "cannot be read"), ('{"format": 99}', "newer model-deploy")]:
+        vms.edit("a", **{"model-deploy": text})
+        with pytest.raises(Failed, match=said):
+            vms.target().propose(vms.release(1), KEY)
+        assert vms.metadata_of("a")["model-deploy"] == text
+
+
+def test_ports_are_given_in_turn_and_kept(vms: Vms) -> None:
+    vms.add("a")
+    port = vms.agents.port
+    target = vms.target(ports=[port, port + 1])
+    vms.confirmed(target, 1)
+    assert target.service_port("iris", None) == port
+    assert target.service_port("other", None) == port + 1
+    with pytest.raises(Refused, match="taken by iris"):
+        target.service_port("other", port)

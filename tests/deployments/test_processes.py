@@ -1,0 +1,76 @@
+"""What a team runs on one host: the same processes by hand, by compose and by systemd."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from prefect_docker.worker import DockerWorker
+
+from deployments.machine.home import Home
+from deployments.pools import in_a_container, with_defaults
+from deployments.processes import POOLS, Process, command
+from releases.problem import BadInput
+
+DEPLOYMENTS = Path(__file__).parent.parent.parent / "deployments"
+FLOWS = yaml.safe_load((DEPLOYMENTS.parent / "prefect.yaml").read_text())["deployments"]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path)
+
+
+def test_every_flow_runs_in_a_pool_that_a_process_works_off() -> None:
+    assert {flow["work_pool"]["name"] for flow in FLOWS} <= set(POOLS.values())
+
+
+def test_every_schedule_has_a_time_zone_and_one_run_at_a_time() -> None:
+    scheduled = [flow for flow in FLOWS if flow.get("schedules")]
+    assert scheduled
+    for flow in scheduled:
+        assert all(one.get("timezone") for one in flow["schedules"]), flow["name"]
+        assert flow["concurrency_limit"] == {"limit": 1, "collision_strategy": "CANCEL_NEW"}, flow["name"]
+
+
+def test_every_flow_says_what_it_is_for() -> None:
+    for flow in FLOWS:
+        assert flow["description"].endswith("."), flow["name"]
+        assert flow["tags"], flow["name"]
+
+
+def test_a_scheduled_run_sees_the_home_and_what_it_writes_is_ours(home: Home) -> None:
+    template = with_defaults(DockerWorker.get_default_base_job_template(), in_a_container(home))
+    defaults = {name: one.get("default") for name, one in template["variables"]["properties"].items()}
+    assert defaults["volumes"] == [f"{home.path}:{home.path}"]
+    assert re.fullmatch(r"\d+:\d+", defaults["container_create_kwargs"]["user"])
+    assert defaults["image_pull_policy"] == "Never"
+
+
+def test_compose_runs_every_process() -> None:
+    compose = yaml.safe_load((DEPLOYMENTS / "compose.yaml").read_text())
+    commands = [one.get("command", "") for one in compose["services"].values()]
+    run = {words.rpartition(" ")[2] for words in commands if words.startswith("model-deploy run ")}
+    assert run == set(Process)
+    assert "model-deploy up --no-start" in commands
+
+
+def test_systemd_runs_every_process() -> None:
+    unit = (DEPLOYMENTS / "systemd" / "model-deploy.service").read_text()
+    assert set(re.findall(r"model-deploy@(\w+)\.service", unit)) == set(Process)
+    template = (DEPLOYMENTS / "systemd" / "model-deploy@.service").read_text()
+    assert "/bin/model-deploy run %i\n" in template
+
+
+def test_the_servers_and_receivers_ports_are_the_remembered_ones(home: Home) -> None:
+    chosen = home.chosen()
+    assert command(Process.server, home)[-2:] == ["--port", str(chosen.prefect_port)]
+    assert command(Process.receiver, home)[-2:] == ["--port", str(chosen.receiver_port)]
+
+
+def test_a_process_that_does_not_exist_is_told_with_those_that_do() -> None:
+    from deployments.cli import run_process
+
+    with pytest.raises(BadInput, match="there is no process wroker") as told:
+        run_process("wroker")
+    assert "server, worker, scheduled, receiver" in told.value.expected
