@@ -41,12 +41,15 @@ class Checkout:
             )
 
 
-def check_out(source: str, ref: str, path: str, into: Path) -> Checkout:
+def check_out(source: str, ref: str, path: str, into: Path, also: str = "") -> Checkout:
     """Export `path` of the repository at `ref`. Raises BadInput, Unreachable.
 
+    `also`: a ref to fetch that a clone leaves out, such as a pull request's.
     A local repository at HEAD with uncommitted changes is exported as it lies there, and said to be dirty.
     """
     repository, local = _repository(source, into / "repository")
+    if also and not local:
+        git(repository, "fetch", "--quiet", "origin", also)  # what is missing then is named by _resolve
     revision = _resolve(repository, ref, source)
     folder = into / "context"
     folder.mkdir(parents=True)

@@ -1,24 +1,20 @@
 """Cloud Storage as a store: create-only by precondition, retried without writing twice."""
 
-import base64
-import hashlib
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
-import google_crc32c
-
+from blocks.checksums import checksums_of, crc32c_of_bytes
 from blocks.google_api import GoogleApi, said_plainly
-from releases.store import AlreadyExists, Changed, NotFound, key_parts
+from releases.store import AlreadyExists, Changed, Moved, NotFound, Stored, key_parts, nobody
 
 PIECE = 32 << 20  # of a resumable upload; in memory at once
 ANSWER_SECONDS = 60
 RETRY_SECONDS = 180
 WRITE = "model-deploy-write"  # which write an object comes from: recognised when its answer was lost
-BLOCK = 1 << 20
 
 
 class CloudStorage(GoogleApi):
@@ -42,18 +38,19 @@ class CloudStorage(GoogleApi):
         def send(blob: Any, given: dict[str, Any]) -> None:
             blob.upload_from_string(data, **given)
 
-        self._create(key, len(data), google_crc32c.value(data), send)
+        self._create(key, len(data), crc32c_of_bytes(data), send)
 
-    def upload(self, key: str, file: Path) -> str:
+    def upload(self, key: str, file: Path, moved: Moved = nobody) -> str:
         """Create-only from a file; returns its SHA-256. Raises AlreadyExists."""
-        sha256, crc32c = _checksums(file)
+        known = checksums_of(file)
 
         def send(blob: Any, given: dict[str, Any]) -> None:
             blob.chunk_size = PIECE
-            blob.upload_from_filename(str(file), **given)
+            with file.open("rb") as opened:
+                blob.upload_from_file(_Watched(opened, moved), size=known.size, **given)
 
-        self._create(key, file.stat().st_size, crc32c, send)
-        return sha256
+        self._create(key, known.size, known.crc32c, send)
+        return known.sha256
 
     def replace(self, key: str, data: bytes, if_generation: int) -> int:
         """Write if the generation is still this one. Raises Changed."""
@@ -95,18 +92,26 @@ class CloudStorage(GoogleApi):
             for blob in found:
                 yield blob.name.removeprefix(self.prefix)
 
-    def download(self, key: str, file: Path) -> str:
+    def stat(self, key: str) -> Stored:
+        """Size and checksum. Raises NotFound."""
+        with self._said("read", key):
+            blob = self._bucket.get_blob(self._blob(key).name, retry=_retry(), timeout=ANSWER_SECONDS)
+        if blob is None:
+            raise NotFound(f"there is no {key}", self._where)
+        return Stored(int(blob.size), str(blob.crc32c))
+
+    def download(self, key: str, file: Path, moved: Moved = nobody) -> str:
         """To a file, whole or not at all; returns its SHA-256. Raises NotFound."""
         fresh = file.with_name(f".{file.name}.part")
         try:
-            with self._said("read", key), self._found(key):
-                self._blob(key).download_to_filename(
-                    str(fresh), checksum="crc32c", retry=_retry(), timeout=ANSWER_SECONDS
+            with self._said("read", key), self._found(key), fresh.open("wb") as opened:
+                self._blob(key).download_to_file(
+                    _Watched(opened, moved), checksum="crc32c", retry=_retry(), timeout=ANSWER_SECONDS
                 )
             fresh.replace(file)
         finally:
             fresh.unlink(missing_ok=True)
-        return _checksums(file)[0]
+        return checksums_of(file).sha256
 
     def remove(self, key: str) -> None:
         """Take away; what is gone already is fine."""
@@ -118,7 +123,7 @@ class CloudStorage(GoogleApi):
             except NoSuchObject:
                 return
 
-    def _create(self, key: str, size: int, crc32c: int, send: Callable[[Any, dict[str, Any]], None]) -> None:
+    def _create(self, key: str, size: int, crc32c: str, send: Callable[[Any, dict[str, Any]], None]) -> None:
         from google.api_core.exceptions import PreconditionFailed  # noqa: PLC0415
 
         with self._said("write", key):
@@ -127,7 +132,7 @@ class CloudStorage(GoogleApi):
                 send(blob, {"if_generation_match": 0, **_patient()})
             except PreconditionFailed as error:
                 there = self._bucket.get_blob(blob.name, retry=_retry(), timeout=ANSWER_SECONDS)
-                if there is None or (there.size, there.crc32c) != (size, _base64(crc32c)):
+                if there is None or (there.size, there.crc32c) != (size, crc32c):
                     raise AlreadyExists(f"{key} is there already, with other content", self._where) from error
 
     @cached_property
@@ -182,15 +187,19 @@ def _patient() -> dict[str, Any]:
     return {"checksum": "crc32c", "retry": _retry(), "timeout": ANSWER_SECONDS}
 
 
-def _base64(crc32c: int) -> str:
-    return base64.b64encode(crc32c.to_bytes(4, "big")).decode()
+class _Watched:
+    """A file whose reads and writes are counted; a piece that is sent again counts again."""
 
+    def __init__(self, file: BinaryIO, moved: Moved) -> None:
+        self._file = file
+        self._moved = moved
+        self.seek, self.tell = file.seek, file.tell
 
-def _checksums(file: Path) -> tuple[str, int]:
-    """SHA-256 in hex, CRC32C; read once."""
-    sha256, crc32c = hashlib.sha256(), 0
-    with file.open("rb") as opened:
-        while block := opened.read(BLOCK):
-            sha256.update(block)
-            crc32c = google_crc32c.extend(crc32c, block)
-    return sha256.hexdigest(), crc32c
+    def read(self, size: int = -1) -> bytes:
+        block = self._file.read(size)
+        self._moved(len(block))
+        return block
+
+    def write(self, block: bytes) -> int:
+        self._moved(len(block))
+        return self._file.write(block)

@@ -10,6 +10,7 @@ from pydantic import Discriminator, Field, Tag
 from blocks.cloud_storage import CloudStorage
 from blocks.image_builder import ImageBuilder
 from blocks.image_registry import ImageRegistry
+from blocks.model_store import ModelStore
 from blocks.store import DirectoryStore
 from blocks.targets.compute_engine import ComputeEngineInstances
 from blocks.targets.local import LocalTarget
@@ -67,6 +68,10 @@ class Environment(Block):
     def watched(self, service: str) -> Watched | None:
         """Where the service is pushed to, if it is released by pushes."""
         return next((one for one in self.services if one.name == service), None)
+
+    def models(self) -> ModelStore:
+        """The model versions that can be released here."""
+        return ModelStore(self.store, self.store)
 
 
 def environment_names() -> list[str]:

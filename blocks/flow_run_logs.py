@@ -13,6 +13,7 @@ from prefect.client.schemas.filters import LogFilter, LogFilterTimestamp
 from prefect.client.schemas.objects import Log
 from prefect.client.schemas.sorting import LogSort
 
+from blocks.log_part import part_lines
 from releases.log_export import PARTS
 from releases.log_segment import partition
 from releases.store import AlreadyExists, Store
@@ -78,6 +79,5 @@ def _known(store: Store, folder: str, scratch: Path) -> set[str]:
     ids: set[str] = set()
     for key in store.list(f"{folder}/"):
         store.download(key, scratch / "known")
-        with (scratch / "known").open("rb") as raw, zstandard.open(raw, "rb") as lines:
-            ids.update(orjson.loads(line)["id"] for line in lines)
+        ids.update(orjson.loads(line)["id"] for line in part_lines(scratch / "known"))
     return ids

@@ -71,7 +71,7 @@ class ContainerExport:
         raise Failed("the export's checkpoint is being changed all the time", where=self.key)
 
     def _run(self, places: list[Place], until: datetime, done: Exported) -> None:
-        record, generation = self._load()
+        record, generation = self.load()
         generation = self._finish_open(record, generation, done)
         due = [place for place in places if place.hour < until]
         for hour in sorted({place.hour for place in due}):
@@ -136,7 +136,8 @@ class ContainerExport:
                 except ValidationError as error:
                     raise Failed("a gap's record cannot be read", where=place.key) from error
 
-    def _load(self) -> tuple[Record, int]:
+    def load(self) -> tuple[Record, int]:
+        """The checkpoint and its generation. Raises Failed."""
         try:
             data, generation = self.store.read(self.key)
             return Record.model_validate_json(data), generation

@@ -11,11 +11,13 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import Crashed
 
+from releases.pull_request import Check
 from releases.reconcile import Attempt, Ended
 from releases.trigger import Start
 
 RELEASE = "release/release"  # flow and deployment, see prefect.yaml
 ROLLBACK = "rollback/rollback"
+CHECK = "check/check"
 PUSHED = "pushed"
 MOST = 200  # runs that are looked at
 SUPERSEDED, UNREACHABLE = "Superseded", "Unreachable"  # names of states, given by flows/turn.py
@@ -26,8 +28,21 @@ def tags_of(service: str, environment: str) -> list[str]:
     return [f"service:{service}", f"environment:{environment}"]
 
 
-def parameters_of(start: Start) -> dict[str, Any]:
-    """What the release flow is given."""
+def deployment_of(start: Start | Check) -> str:
+    """Which deployment runs it."""
+    return RELEASE if isinstance(start, Start) else CHECK
+
+
+def parameters_of(start: Start | Check) -> dict[str, Any]:
+    """What its flow is given."""
+    if isinstance(start, Check):
+        return {
+            "source": start.source,
+            "ref": start.ref,
+            "path": start.path,
+            "environment": start.environment,
+            "pull_request": start.pull_request,
+        }
     return {
         "source": start.source,
         "ref": start.ref,
@@ -37,8 +52,10 @@ def parameters_of(start: Start) -> dict[str, Any]:
     }
 
 
-def tags_of_start(start: Start) -> list[str]:
-    """What a run that a push has started is found by."""
+def tags_of_start(start: Start | Check) -> list[str]:
+    """What its run is found by."""
+    if isinstance(start, Check):
+        return [f"check:{start.service}", f"pull-request:{start.repository}#{start.pull_request}"]
     return [*tags_of(start.service, start.environment), f"branch:{start.branch}", PUSHED]
 
 

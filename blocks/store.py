@@ -3,16 +3,16 @@
 import fcntl
 import hashlib
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from prefect.blocks.core import Block
 
-from releases.store import AlreadyExists, Changed, NotFound, key_parts
+from blocks.checksums import crc32c_of
+from releases.store import AlreadyExists, Changed, Moved, NotFound, Stored, key_parts, nobody
 
 LOCK = ".lock"
 BLOCK = 1 << 20
@@ -53,31 +53,38 @@ class DirectoryStore(Block):
 
     def list(self, prefix: str) -> Iterator[str]:
         """Keys that start with the prefix, sorted."""
-        if not self.path.exists():
-            return
-        found = (file.relative_to(self.path).as_posix() for file in self.path.rglob("*") if file.is_file())
+        below = self.path / prefix.rpartition("/")[0]
+        found = (file.relative_to(self.path).as_posix() for file in below.rglob("*") if file.is_file())
         yield from sorted(
             key for key in found if key.startswith(prefix) and not Path(key).name.startswith(".")
         )
 
-    def upload(self, key: str, file: Path) -> str:
+    def stat(self, key: str) -> Stored:
+        """Size and checksum. Raises NotFound."""
+        path = self._path(key)
+        try:
+            return Stored(path.stat().st_size, crc32c_of(path))
+        except FileNotFoundError as error:
+            raise NotFound(f"there is no {key}", where=str(self.path)) from error
+
+    def upload(self, key: str, file: Path, moved: Moved = nobody) -> str:
         """Create-only from a file; returns its SHA-256. Raises AlreadyExists."""
         with self._fresh(key) as (fresh, path):
-            shutil.copyfile(file, fresh)
-            digest = _sha256(fresh)
+            with file.open("rb") as source, fresh.open("wb") as target:
+                digest = _copy(source, target, moved)
             self._link(fresh, path, key)
         return digest
 
-    def download(self, key: str, file: Path) -> str:
+    def download(self, key: str, file: Path, moved: Moved = nobody) -> str:
         """To a file, whole or not at all; returns its SHA-256. Raises NotFound."""
         fresh = file.with_name(f".{file.name}.part")
         try:
             with self._path(key).open("rb") as source, fresh.open("wb") as target:
-                shutil.copyfileobj(source, target, BLOCK)
+                digest = _copy(source, target, moved)
         except FileNotFoundError as error:
             raise NotFound(f"there is no {key}", where=str(self.path)) from error
         fresh.replace(file)
-        return _sha256(file)
+        return digest
 
     def remove(self, key: str) -> None:
         """Take away; what is gone already is fine."""
@@ -119,6 +126,16 @@ class DirectoryStore(Block):
 def _generation(data: bytes) -> int:
     """From the content: enough to see that somebody has written in between."""
     return int.from_bytes(hashlib.sha256(data).digest()[:6]) + 1
+
+
+def _copy(source: BinaryIO, target: BinaryIO, moved: Moved) -> str:
+    """Everything from here to there; the SHA-256 of what was copied."""
+    digest = hashlib.sha256()
+    while block := source.read(BLOCK):
+        target.write(block)
+        digest.update(block)
+        moved(len(block))
+    return digest.hexdigest()
 
 
 def _sha256(file: Path) -> str:

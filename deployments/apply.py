@@ -30,6 +30,7 @@ class _Described(BaseModel):
     registry: dict[str, Any]
     target: dict[str, Any]
     store: dict[str, Any]
+    cloud: dict[str, Any] | None = None  # what provision_commands.py reads
 
 
 class _File(BaseModel):

@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from deployments.data_commands import collect
 from deployments.github_commands import github_app
+from deployments.job_summary import job_summary
+from deployments.model_commands import model_app
+from deployments.provision_commands import provision, show_protections
 from deployments.reconcile_command import reconcile
 from releases import problem as problems
 
@@ -33,6 +37,9 @@ app = typer.Typer(
 )
 app.add_typer(github_app, name="github")
 app.command()(reconcile)
+app.add_typer(model_app, name="model")
+app.command()(collect)
+app.command()(provision)
 InEnvironment = Annotated[str, typer.Option("--environment", "-e", help="Which environment.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 OfService = Annotated[str, typer.Argument(help="Service; this folder's if not given.")]
@@ -67,10 +74,11 @@ def release(
     """Test, build, push, deploy, smoke-test, confirm."""
     if Path(source).exists():
         source = str(Path(source).absolute())
-    with connected(quiet=as_json):
+    with connected(quiet=as_json), job_summary() as summary:
         from flows.release import release as flow  # noqa: PLC0415 - imports Prefect
 
         result = flow(source=source, ref=ref, path=path, environment=environment, rebuild=rebuild)
+        summary.released(result)
     show_result(result, as_json=as_json)
 
 
@@ -147,12 +155,18 @@ def history(service: OfService = "", environment: InEnvironment = "local", as_js
 def logs(
     service: OfService = "",
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on printing.")] = False,
+    since: Annotated[str, typer.Option(help="Stored lines too: since 2h, 1d, 2026-11-24T10:00.")] = "",
+    grep: Annotated[str, typer.Option(help="Stored lines too; only those with this text.")] = "",
     environment: InEnvironment = "local",
 ) -> None:
     """What the service's containers print."""
     from blocks.docker_client import find_docker  # noqa: PLC0415
+    from deployments.log_commands import print_stream  # noqa: PLC0415
 
     with connected(quiet=True):
+        if since or grep:
+            print_stream(load(environment), service_here(service), since, grep)
+            return
         target = load(environment).target
     if target.type != "local":
         raise problems.BadInput(
@@ -180,6 +194,9 @@ def apply(file: Annotated[Path | None, typer.Argument(help="The environments' fi
 
         for change in apply_file(home, file or ENVIRONMENTS):
             typer.echo(f"{change.environment}: {change.done}")
+        from deployments.pick_lists import offer  # noqa: PLC0415
+
+        offer()
 
 
 @app.command()
@@ -229,8 +246,17 @@ def down(
 
 
 @app.command()
-def doctor() -> None:
+def doctor(
+    environment: Annotated[
+        str, typer.Option("--environment", "-e", help="Instead: what protects this one in Google Cloud.")
+    ] = "",
+    file: Annotated[Path | None, typer.Option(help="With --environment: the environments' file.")] = None,
+    as_json: AsJson = False,
+) -> None:
     """What is missing on this machine, and how to get it."""
+    if environment:
+        show_protections(environment, file, as_json=as_json)
+        return
     from deployments.doctor import examine  # noqa: PLC0415
 
     findings = examine()

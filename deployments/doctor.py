@@ -4,6 +4,7 @@ import shutil
 from dataclasses import dataclass
 
 from blocks.docker_client import find_docker
+from deployments.log_limit import log_limit
 from deployments.machine import images
 from deployments.machine.home import Home
 from releases.problem import Problem
@@ -37,6 +38,7 @@ def examine() -> list[Finding]:
     except Problem as problem:
         return [*findings, Finding("container engine", ok=False, detail=str(problem))]
     findings.append(Finding("container engine", ok=True, detail=f"{docker.path}, BuildKit {docker.buildkit}"))
+    findings.append(Finding("log limit", ok=True, detail=log_limit(docker)))
     for image in (images.PYTHON, images.EDGE, images.agent_image()):
         there = images.has(docker, image)
         findings.append(Finding(f"image {image}", there, "there" if there else "next: model-deploy up"))

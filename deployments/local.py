@@ -12,6 +12,7 @@ from deployments.github_commands import HOOK_PATH
 from deployments.machine.home import Home
 from deployments.machine.images import ensure_flows
 from deployments.machine.prepare import prepare
+from deployments.pick_lists import offer
 from deployments.processes import Process
 from deployments.set_up import SetUp
 
@@ -33,6 +34,7 @@ def bring_up(
         set_up.step("image of scheduled runs", lambda: ensure_flows(find_docker()))
     if processes:
         set_up.step("flows", lambda: stack.register_flows(home, in_containers=in_containers))
+        set_up.step("pick lists", offer)
     for process in processes if start else ():
         set_up.step(process, partial(_process, home, process))
     return stack.interface(home)

@@ -129,10 +129,12 @@ def release(
     retry_condition_fn=_worth_retrying,
     cache_policy=NO_CACHE,
 )
-def read_sources(where: Environment, source: str, ref: str, path: str, folder: Path) -> Sources:
+def read_sources(
+    where: Environment, source: str, ref: str, path: str, folder: Path, also: str = ""
+) -> Sources:
     """Check out, read the spec, and compute the key of the build."""
     into = Path(tempfile.mkdtemp(dir=folder))
-    checkout = check_out(source, ref, path, into)
+    checkout = check_out(source, ref, path, into, also)
     spec = read_spec(checkout.folder)
     checkout.require(spec.build.dockerfile)
     bases = where.builder.bases(checkout.folder, spec.build)
@@ -169,16 +171,21 @@ def find_or_make_image(
     local = f"{builds}:{sources.checkout.short}"
     try:
         with watch.step("tests and build"):
-            tests = run_tests.submit(where, sources, local)
-            build = build_image.submit(where, sources, local)
-            wait([tests, build])
-            tests.result()
-            build.result()
+            test_and_build(where, sources, local)
         with watch.step("push"):
             tags = [f"src-{sources.key}"] if sources.key else []
             return push_image(where, local, repository, [*tags, sources.checkout.short]), False
     finally:
         where.builder.forget(builds)
+
+
+def test_and_build(where: Environment, sources: Sources, local: str) -> None:
+    """The tests, and beside them the image as `local`. Raises Failed."""
+    tests = run_tests.submit(where, sources, local)
+    build = build_image.submit(where, sources, local)
+    wait([tests, build])
+    tests.result()
+    build.result()
 
 
 @task(name="tests", task_run_name="tests", cache_policy=NO_CACHE)

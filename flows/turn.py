@@ -87,6 +87,17 @@ def turn_if_free(service: str, environment: str) -> Iterator[bool]:
         held.__exit__(None, None, None)
 
 
+def stop_if_newer() -> None:
+    """Give way to a newer run with the same tags that has begun. Raises Superseded, Cancelled."""
+    run_id = current_run()
+    if run_id is None:
+        return
+    with get_client(sync_client=True) as client:
+        run = client.read_flow_run(run_id)
+    if run.tags:
+        _stop_if_superseded(run, run.tags, lambda: False)
+
+
 def stop_if_cancelled() -> None:
     """Notice a cancel from the UI, also where no worker is there to carry it out. Raises Cancelled."""
     run_id = current_run()

@@ -11,7 +11,7 @@ from releases.release import Outcome, Release, Verdict
 from releases.store import AlreadyExists, NotFound, Store
 
 CLAIM_ATTEMPTS = 100
-_KEY = ("releases", "SERVICE", "ENVIRONMENT", "NNNNNN.json")
+FOLDER = "releases/"  # then SERVICE/ENVIRONMENT/NNNNNN.json
 Record = TypeVar("Record", Release, Outcome)
 
 
@@ -28,10 +28,10 @@ class Entry:
         return self.outcome is not None and self.outcome.verdict is Verdict.confirmed
 
 
-def services_in(store: Store, environment: str) -> list[str]:
-    """The services that have releases in the environment."""
-    keys = (key.split("/") for key in store.list("releases/"))
-    return sorted({key[1] for key in keys if len(key) == len(_KEY) and key[2] == environment})
+def services_in(store: Store, environment: str) -> set[str]:
+    """The services that have a release in the environment."""
+    keys = (key.split("/") for key in store.list(FOLDER))
+    return {parts[1] for parts in keys if len(parts) > 2 and parts[2] == environment}  # noqa: PLR2004
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Ledger:
 
     @property
     def _prefix(self) -> str:
-        return f"releases/{self.service}/{self.environment}/"
+        return f"{FOLDER}{self.service}/{self.environment}/"
 
     def claim(self, make: Callable[[int], Release]) -> Release:
         """Write the release under the next free number; of two writers each gets one. Raises Failed."""

@@ -6,7 +6,23 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from releases.spec import Model, Run, SmokeCheck
+from releases.spec import Run, SmokeCheck
+
+
+class ReleasedModel(BaseModel):
+    """The model of a release: never an alias, which may point elsewhere tomorrow."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    version: str
+    # Left out where it is empty: the fingerprints of releases from before there was one stay as they are.
+    sha256: str = Field(
+        "", exclude_if=lambda value: not value, description="Of the manifest; empty: the image carries it."
+    )
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}"
 
 
 class Release(BaseModel):
@@ -23,7 +39,7 @@ class Release(BaseModel):
     source: str = Field("", description="Where the sources came from: a path or URL.")
     source_key: str = ""
     dirty: bool = False
-    model: Model | None = None
+    model: ReleasedModel | None = None
     port: int = Field(ge=1, le=65535, description="Port in the container.")
     public_port: int = Field(ge=1, le=65535, description="Port at the edge.")
     run: Run

@@ -2,7 +2,10 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from releases.model_version import is_alias, is_version
+from releases.problem import BadInput
 
 Name = Annotated[
     str,
@@ -133,7 +136,30 @@ class Model(_Section):
     """Which model the service answers with."""
 
     name: Name
-    version: str = Field(pattern=r"^v\d+(\.\d+)*$", description="v1, v1.1, v2, …")
+    version: str = Field(description="v1, v1.1, v2, … or an alias, such as production.")
+
+    @field_validator("version", mode="after")
+    @classmethod
+    def _version_or_alias(cls, text: str) -> str:
+        if not is_version(text) and not is_alias(text):
+            raise ValueError("a version (v1, v1.1, v2, …) or an alias (lower-case letters, digits, dashes)")
+        return text
+
+    @classmethod
+    def parse(cls, text: str) -> "Model":
+        """Read what a person types: NAME=VERSION or NAME=ALIAS. Raises BadInput."""
+        name, _, version = text.partition("=")
+        try:
+            return cls(name=name, version=version)
+        except ValidationError as error:
+            raise BadInput(
+                "this names no model",
+                expected="NAME=VERSION, for example iris=v1.1 or iris=production",
+                got=text,
+            ) from error
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}"
 
 
 class Confirm(_Section):

@@ -1,6 +1,7 @@
 """Storage behind one small protocol: a directory and Cloud Storage pass the same tests."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -27,6 +28,21 @@ def key_parts(key: str) -> tuple[str, ...]:
     return parts
 
 
+@dataclass(frozen=True)
+class Stored:
+    """What a store says of an object without giving it out."""
+
+    size: int
+    crc32c: str  # base64 of the four bytes, as Cloud Storage writes it
+
+
+Moved = Callable[[int], None]  # told how many more bytes have gone over; what it raises ends the transfer
+
+
+def nobody(_: int) -> None:
+    """Nobody wants to know how many bytes have gone over."""
+
+
 class Store(Protocol):
     """Objects by key ('a/b/c'); every write is whole or not at all."""
 
@@ -42,10 +58,13 @@ class Store(Protocol):
     def list(self, prefix: str) -> Iterator[str]:
         """Keys that start with the prefix, sorted."""
 
-    def upload(self, key: str, file: Path) -> str:
+    def stat(self, key: str) -> Stored:
+        """Size and checksum. Raises NotFound."""
+
+    def upload(self, key: str, file: Path, moved: Moved = nobody) -> str:
         """Create-only from a file; returns its SHA-256 in hex. Raises AlreadyExists."""
 
-    def download(self, key: str, file: Path) -> str:
+    def download(self, key: str, file: Path, moved: Moved = nobody) -> str:
         """To a file, whole or not at all; returns its SHA-256 in hex. Raises NotFound."""
 
     def remove(self, key: str) -> None:

@@ -1,21 +1,32 @@
 """All the APIs at one address; each has paths of its own."""
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from sandbox import control, faults
-from sandbox.compute import firewalls, groups, instances, operations, places, templates
+from sandbox.compute import firewalls, groups, instances, operations, places, rights, subnetworks, templates
 from sandbox.errors import ApiError, answer_api_error, answer_bad_request, answer_no_route
 from sandbox.metadata import metadata_app
-from sandbox.provisioning import accounts, long_running, projects, repositories, secret_manager, services
+from sandbox.provisioning import (
+    accounts,
+    identity_pools,
+    long_running,
+    projects,
+    repositories,
+    roles,
+    secret_manager,
+    services,
+)
 from sandbox.routing import EncodedPath
 from sandbox.storage import buckets, objects, uploads
 from sandbox.world import World
 
-COMPUTE = (places, instances, operations, firewalls, templates, groups)
-PROVISIONING = (accounts, long_running, projects, repositories, secret_manager, services)
+COMPUTE = (places, instances, operations, firewalls, subnetworks, templates, groups)
+PROVISIONING = (
+    *(accounts, roles, identity_pools, long_running, projects, repositories, secret_manager, services),
+)
 
 
 def cloud(world: World) -> ASGIApp:
@@ -26,7 +37,7 @@ def cloud(world: World) -> ASGIApp:
     app.add_exception_handler(HTTPException, answer_no_route)
     app.add_exception_handler(RequestValidationError, answer_bad_request)
     for part in COMPUTE:
-        app.include_router(part.router, prefix="/compute/v1")
+        app.include_router(part.router, prefix="/compute/v1", dependencies=[Depends(rights.check)])
     app.include_router(buckets.router, prefix="/storage/v1")
     app.include_router(objects.router, prefix="/storage/v1")
     app.include_router(objects.downloads, prefix="/download/storage/v1")

@@ -2,7 +2,9 @@
 
 import fnmatch
 import re
-from typing import Any
+from typing import Annotated, Any
+
+from fastapi import Query
 
 from sandbox.compute.instance import project_number
 from sandbox.compute.names import fingerprint
@@ -10,6 +12,8 @@ from sandbox.errors import ApiError, invalid, not_implemented
 from sandbox.world import World
 
 Json = dict[str, Any]
+Version = Annotated[int, Query(alias="options.requestedPolicyVersion")]
+WITH_CONDITIONS = 3
 OBJECT_READ = ("storage.objects.get", "storage.objects.list")
 OBJECT_WRITE = ("storage.objects.create", "storage.objects.delete", "storage.objects.update")
 ROLES: dict[str, tuple[str, ...]] = {
@@ -28,6 +32,15 @@ ROLES: dict[str, tuple[str, ...]] = {
         "storage.objects.create",
         "storage.objects.delete",
     ),
+    "roles/compute.viewer": (
+        "compute.*.get",
+        "compute.*.list",
+        "compute.*.getGuestAttributes",
+        "compute.*.getSerialPortOutput",
+    ),
+    "roles/compute.instanceAdmin.v1": ("compute.instances.*", "compute.*.get", "compute.*.list"),
+    "roles/compute.admin": ("compute.*",),
+    "roles/iam.serviceAccountUser": ("iam.serviceAccounts.actAs",),
     "roles/secretmanager.admin": ("secretmanager.*",),
     "roles/secretmanager.secretAccessor": ("secretmanager.versions.access",),
     "roles/secretmanager.secretVersionAdder": ("secretmanager.versions.add",),
@@ -57,14 +70,18 @@ def checked(given: Json, before: Json, stale: int) -> Json:
         condition = (binding.get("condition") or {}).get("expression", "")
         if condition and not STARTS_WITH.fullmatch(condition.strip()):
             raise not_implemented(f"the IAM condition {condition}")
+        if condition and given.get("version") != WITH_CONDITIONS:
+            raise invalid("A policy with conditions must be of version 3.")
     policy: Json = {"version": given.get("version", 1), "etag": fingerprint(bindings)}
     return {**policy, "bindings": bindings} if bindings else policy
 
 
-def granted(policy: Json, caller: str, permission: str, resource: str) -> bool:
+def granted(world: World, policy: Json, caller: str, permission: str, resource: str) -> bool:
     """Whether one of the bindings gives the caller the permission on the resource."""
     return any(
-        caller in binding["members"] and _applies(binding, resource) and _gives(binding["role"], permission)
+        caller in binding["members"]
+        and _applies(binding, resource)
+        and _gives(world, binding["role"], permission)
         for binding in policy.get("bindings", [])
     )
 
@@ -75,7 +92,10 @@ def _applies(binding: Json, resource: str) -> bool:
     return not expression or bool(match and resource.startswith(match[2]))
 
 
-def _gives(role: str, permission: str) -> bool:
+def _gives(world: World, role: str, permission: str) -> bool:
+    own = world.roles.get(role, {})
+    if own:
+        return not own.get("deleted") and permission in own.get("includedPermissions", [])
     return any(fnmatch.fnmatchcase(permission, pattern) for pattern in ROLES.get(role, ()))
 
 
@@ -83,8 +103,8 @@ def may(world: World, caller: str, permission: str, project: str, own: Json, res
     """By the resource's own policy or by its project's."""
     return (
         caller == world.settings.owner
-        or granted(own, caller, permission, resource)
-        or granted(world.policies.get(project_number(project), {}), caller, permission, resource)
+        or granted(world, own, caller, permission, resource)
+        or granted(world, world.policies.get(project_number(project), {}), caller, permission, resource)
     )
 
 

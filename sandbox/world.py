@@ -82,6 +82,12 @@ class World:
     secrets: dict[Key, "Secret"] = field(default_factory=dict)
     accounts: dict[Key, dict[str, Any]] = field(default_factory=dict)
     account_policies: dict[str, dict[str, Any]] = field(default_factory=dict)
+    account_keys: dict[str, list[dict[str, Any]]] = field(
+        default_factory=dict
+    )  # by e-mail; tests put them here
+    roles: dict[str, dict[str, Any]] = field(default_factory=dict)  # by full name
+    pools: dict[str, dict[str, Any]] = field(default_factory=dict)  # and their providers, by full name
+    open_subnetworks: set[Key] = field(default_factory=set)  # project and region, with Private Google Access
     services: set[Key] = field(default_factory=set)
     repositories: dict[Key, dict[str, Any]] = field(default_factory=dict)
     repository_policies: dict[Key, dict[str, Any]] = field(default_factory=dict)

@@ -15,6 +15,7 @@ from sandbox.compute.instance import (
 from sandbox.compute.listing import Asked
 from sandbox.compute.names import check_name, check_zone, fingerprint, last, link
 from sandbox.compute.operations import Request, RequestId
+from sandbox.compute.rights import demand_act_as
 from sandbox.errors import ApiError, already_exists, condition_not_met, invalid, not_found
 from sandbox.routing import Atomic, Caller, Here, Json, Resource
 from sandbox.world import ZONES, World
@@ -49,6 +50,7 @@ def insert(
     """Create a VM and start it."""
     check_zone(project, zone)
     request = Request(world, project, zone, caller, request_id)
+    demand_act_as(world, caller, body.get("serviceAccounts"))
     name = check_name(body.get("name"))
     if again := request.again("insert", f"instances/{name}"):
         return again
@@ -155,6 +157,7 @@ def set_metadata(
     if again := request.again("setMetadata", f"instances/{name}"):
         return again
     vm = find(world, project, zone, name)
+    demand_act_as(world, caller, vm.resource["serviceAccounts"])
     before = vm.accepted
     metadata = vm.accept_metadata(body)
 

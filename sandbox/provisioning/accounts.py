@@ -3,10 +3,10 @@
 import re
 from typing import Annotated
 
-from fastapi import APIRouter, Body
+from fastapi import APIRouter, Body, Query
 
 from sandbox import policy
-from sandbox.errors import already_exists, invalid, not_found
+from sandbox.errors import already_exists, invalid, not_found, not_implemented
 from sandbox.provisioning.listing import Asked
 from sandbox.routing import Atomic, Caller, Here, Json, Resource
 from sandbox.world import World
@@ -60,6 +60,53 @@ def get(world: Here, caller: Caller, project: str, email: str) -> Json:
     return _find(world, project, email)
 
 
+@router.patch(ONE)
+def patch(world: Here, caller: Caller, project: str, email: str, body: Resource) -> Json:
+    """Change its display name or description, as the mask says."""
+    account = _find(world, project, email)
+    said = body.get("serviceAccount") or {}
+    for field in [
+        re.sub(r"_(\w)", lambda match: match[1].upper(), one) for one in body["updateMask"].split(",")
+    ]:
+        if field not in {"displayName", "description"}:
+            raise not_implemented(f"a change of {field} of a service account")
+        account.update({field: said.get(field, "")})
+    return account
+
+
+@router.post(ONE + ":disable")
+def disable(
+    world: Here, caller: Caller, project: str, email: str, body: Annotated[Json | None, Body()] = None
+) -> Json:
+    """Let it do nothing any more: kept, not enforced."""
+    _find(world, project, email)["disabled"] = True
+    return {}
+
+
+@router.post(ONE + ":enable")
+def enable(
+    world: Here, caller: Caller, project: str, email: str, body: Annotated[Json | None, Body()] = None
+) -> Json:
+    """Let it work again."""
+    _find(world, project, email).pop("disabled", None)
+    return {}
+
+
+@router.get(ONE + "/keys")
+def keys(
+    world: Here,
+    caller: Caller,
+    project: str,
+    email: str,
+    types: Annotated[str, Query(alias="keyTypes")] = "",
+) -> Json:
+    """The keys that people have made: none can be made here."""
+    if types != "USER_MANAGED":
+        raise not_implemented("a list of keys but with keyTypes=USER_MANAGED")
+    found = world.account_keys.get(_find(world, project, email)["email"], [])
+    return {"keys": found} if found else {}
+
+
 @router.delete(ONE)
 def delete(world: Here, caller: Caller, project: str, email: str) -> Json:
     """Delete a service account."""
@@ -71,9 +118,14 @@ def delete(world: Here, caller: Caller, project: str, email: str) -> Json:
 
 @router.post(ONE + ":getIamPolicy")
 def get_policy(
-    world: Here, caller: Caller, project: str, email: str, body: Annotated[Json | None, Body()] = None
+    world: Here,
+    caller: Caller,
+    project: str,
+    email: str,
+    body: Annotated[Json | None, Body()] = None,
+    version: policy.Version = 1,
 ) -> Json:
-    """Who may act as it: kept, not enforced."""
+    """Who may act as it."""
     return world.account_policies.get(_find(world, project, email)["name"], policy.empty())
 
 

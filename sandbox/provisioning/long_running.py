@@ -45,3 +45,23 @@ def _find(world: World, name: str) -> Json:
     if name not in world.long_operations:
         raise not_found(name)
     return world.long_operations[name]
+
+
+POOL = "/v1/projects/{project}/locations/{location}/workloadIdentityPools/{pool}"
+
+
+@router.get(POOL + "/operations/{name}")
+def get_of_pool(world: Here, caller: Caller, project: str, location: str, pool: str, name: str) -> Json:
+    """How far it is."""
+    return _find(
+        world, f"projects/{project}/locations/{location}/workloadIdentityPools/{pool}/operations/{name}"
+    )
+
+
+@router.get(POOL + "/providers/{provider}/operations/{name}")
+def get_of_provider(
+    world: Here, caller: Caller, project: str, location: str, pool: str, provider: str, name: str
+) -> Json:
+    """How far it is."""
+    where = f"projects/{project}/locations/{location}/workloadIdentityPools/{pool}/providers/{provider}"
+    return _find(world, f"{where}/operations/{name}")

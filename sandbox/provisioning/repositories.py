@@ -27,6 +27,14 @@ def _find(world: World, project: str, location: str, name: str) -> Json:
     return found
 
 
+def _durations(body: Json) -> None:
+    """Durations as the API writes them, however they were sent: 60.0s is 60s."""
+    for one in (body.get("cleanupPolicies") or {}).values():
+        condition = one.get("condition") or {}
+        for name in {"olderThan", "newerThan"} & set(condition):
+            condition[name] = f"{float(condition[name].removesuffix('s')):.9f}".rstrip("0").rstrip(".") + "s"
+
+
 @router.post(ALL)
 def create(
     world: Here,
@@ -48,6 +56,7 @@ def create(
         raise not_implemented(f"the field {min(unknown)} of a repository")
     if (project, location, name) in world.repositories:
         raise already_exists(full)
+    _durations(body)
     now = world.timestamp()
     repository = {
         "mode": "STANDARD_REPOSITORY",
@@ -71,7 +80,9 @@ def list_(world: Here, caller: Caller, project: str, location: str, page: Asked)
 
 # Before the resource itself, whose path would match this one.
 @router.get(ONE + ":getIamPolicy")
-def get_policy(world: Here, caller: Caller, project: str, location: str, name: str) -> Json:
+def get_policy(
+    world: Here, caller: Caller, project: str, location: str, name: str, version: policy.Version = 1
+) -> Json:
     """Who may push and pull: kept, not enforced."""
     _find(world, project, location, name)
     return world.repository_policies.get((project, location, name), policy.empty())
@@ -99,6 +110,7 @@ def patch(
     fields = fields or [one for one in body if one != "name"]
     if unknown := set(fields) - CHANGEABLE:
         raise not_implemented(f"a change of {min(unknown)} of a repository")
+    _durations(body)
     for field in fields:
         repository.pop(field, None)
         repository.update({field: body[field]} if field in body else {})

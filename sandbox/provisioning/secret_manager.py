@@ -79,7 +79,7 @@ def list_(world: Here, caller: Caller, project: str, page: Asked) -> Json:
 
 # Before the resource itself, whose path would match this one.
 @router.get(ONE + ":getIamPolicy")
-def get_policy(world: Here, caller: Caller, project: str, name: str) -> Json:
+def get_policy(world: Here, caller: Caller, project: str, name: str, version: policy.Version = 1) -> Json:
     """Who may do what."""
     return _find(world, caller, "secrets.getIamPolicy", project, name).policy
 

@@ -74,8 +74,17 @@ def _iam_configuration(given: Json) -> Json:
 
 
 @router.post("/b")
-def insert(world: Here, caller: Caller, project: str, body: Resource, projection: str = "") -> Json:
+def insert(
+    world: Here,
+    caller: Caller,
+    project: str,
+    body: Resource,
+    projection: str = "",
+    object_retention: Annotated[bool, Query(alias="enableObjectRetention")] = False,
+) -> Json:
     """Create a bucket."""
+    if object_retention:
+        raise not_implemented("retention of single objects")
     name = body.get("name", "")
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise invalid(f"Invalid bucket name: '{name}'")

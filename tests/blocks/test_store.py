@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from blocks.checksums import crc32c_of
 from blocks.store import DirectoryStore
 from releases.ledger import Ledger
 from releases.problem import BadInput
 from releases.release import Outcome, Verdict
-from releases.store import AlreadyExists, Changed, NotFound, Store
+from releases.store import AlreadyExists, Changed, NotFound, Store, Stored
 from sandbox.server import running
 from sandbox.world import World
 from tests.blocks.buckets import cloud_store
@@ -53,11 +54,17 @@ def test_a_key_never_leaves_the_store(store: Store, key: str) -> None:
 
 def test_files_go_up_and_down_whole(store: Store, tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"weights")
-    up = store.upload("models/m/v1/f", tmp_path / "f")
-    assert store.download("models/m/v1/f", tmp_path / "g") == up
+    moved: list[int] = []
+    up = store.upload("models/m/v1/f", tmp_path / "f", moved.append)
+    assert sum(moved) == 7
+    assert store.stat("models/m/v1/f") == Stored(7, crc32c_of(tmp_path / "f"))
+    assert store.download("models/m/v1/f", tmp_path / "g", moved.append) == up
+    assert sum(moved) == 14
     assert list(store.list("models/")) == ["models/m/v1/f"]
     with pytest.raises(NotFound):
         store.download("models/m/v2/f", tmp_path / "h")
+    with pytest.raises(NotFound):
+        store.stat("models/m/v2/f")
 
 
 def test_concurrent_writers_get_different_numbers(store: Store) -> None:

@@ -1,6 +1,5 @@
 """The flow itself, on a real Prefect server: services' lines, flow runs' lines, and what the UI shows."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,18 +8,11 @@ import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.logging import get_run_logger
-from prefect.testing.utilities import prefect_test_harness
 
 from blocks.store import DirectoryStore
 from flows import export_logs as module
 from tests.agent.logs import follower, settle
 from tests.flows.test_export_logs import lines, segments, write
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[None]:
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
 
 
 @flow

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from releases.desired import ServiceDesired, propose
-from releases.release import Release
+from releases.release import Release, ReleasedModel
 from releases.spec_file import parse_spec
 from tests.releases.test_swap import release
 
@@ -15,9 +15,18 @@ def test_everything_a_spec_may_say_survives_the_ledger_and_the_node() -> None:
         DOCS.read_text(encoding="utf-8").split("## Everything")[1].split("```yaml\n")[1].split("```")[0]
     )
     spec = parse_spec(everything)
-    made = release(1).model_copy(update={"run": spec.run, "smoke": tuple(spec.smoke), "model": spec.model})
+    model = ReleasedModel(name="iris", version="v1", sha256="a" * 64)
+    made = release(1).model_copy(update={"run": spec.run, "smoke": tuple(spec.smoke), "model": model})
     again = Release.model_validate_json(made.model_dump_json())
     assert again == made
     assert again.fingerprint == made.fingerprint
     wanted = propose(ServiceDesired(), made, "k")
     assert ServiceDesired.model_validate_json(wanted.model_dump_json()) == wanted
+
+
+def test_a_release_from_before_models_had_checksums_is_the_same_release() -> None:
+    """A node that is given other words for what runs on it would start it again."""
+    old = release(1).model_dump_json().replace('"model":null', '"model":{"name":"iris","version":"v1"}')
+    read = Release.model_validate_json(old)
+    assert read.model == ReleasedModel(name="iris", version="v1")
+    assert read.model_dump_json() == old

@@ -21,6 +21,7 @@ IMPLEMENTED = {
     "compute.instanceGroupManagers": GROUP,
     "compute.regionInstanceGroupManagers": GROUP,
     "compute.firewalls": "insert get list patch delete",
+    "compute.subnetworks": "get list setPrivateIpGoogleAccess",
     "compute.zones": "get list",
     "compute.regions": "get list",
     "compute.projects": "get",
@@ -28,7 +29,13 @@ IMPLEMENTED = {
     "storage.objects": "insert get list patch delete rewrite",
     "secretmanager.projects.secrets": f"create get list delete addVersion {POLICY}",
     "secretmanager.projects.secrets.versions": "get list access",
-    "iam.projects.serviceAccounts": f"create get list delete {POLICY}",
+    "iam.projects.serviceAccounts": f"create get list patch delete enable disable {POLICY}",
+    "iam.projects.serviceAccounts.keys": "list",
+    "iam.projects.roles": "create get list patch delete undelete",
+    "iam.projects.locations.workloadIdentityPools": "create get list patch delete",
+    "iam.projects.locations.workloadIdentityPools.operations": "get",
+    "iam.projects.locations.workloadIdentityPools.providers": "create get list patch delete",
+    "iam.projects.locations.workloadIdentityPools.providers.operations": "get",
     "serviceusage.services": "enable batchEnable get list",
     "serviceusage.operations": "get",
     "artifactregistry.projects.locations.repositories": f"create get list patch delete {POLICY}",
@@ -39,6 +46,7 @@ IMPLEMENTED = {
 PICKY = {
     "storage.objects.insert",
     "serviceusage.services.list",
+    "iam.projects.serviceAccounts.keys.list",
     "artifactregistry.projects.locations.repositories.create",
 }
 NAMES = {f"{resource}.{verb}" for resource, verbs in IMPLEMENTED.items() for verb in verbs.split()}

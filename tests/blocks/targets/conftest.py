@@ -31,6 +31,7 @@ class Vms:
     cloud: Cloud
     agents: Agents
     token: Path
+    editor: httpx.Client
     names: list[str] = field(default_factory=list)
 
     def add(self, *names: str, **items: str) -> None:
@@ -83,16 +84,15 @@ class Vms:
         """What another person does meanwhile: set keys, as `gcloud … add-metadata` does."""
         path = f"/compute/v1/projects/{self.cloud.project}/zones/{ZONE}/instances/{name}"
         while True:
-            now = self.cloud.call("GET", path).json()["metadata"]
+            now = self.editor.get(path).json()["metadata"]
             wanted = {**{item["key"]: item["value"] for item in now.get("items", [])}, **items}
             body = {
                 "fingerprint": now["fingerprint"],
                 "items": [{"key": key, "value": value} for key, value in wanted.items()],
             }
-            answer = self.cloud.call("POST", f"{path}/setMetadata", json=body)
+            answer = self.editor.post(f"{path}/setMetadata", json=body)
             if answer.status_code != 412:
                 answer.raise_for_status()
-                eventually(lambda: self.metadata_of(name) == wanted or "theirs" in items)  # noqa: B023 - returns
                 return
 
 
@@ -110,4 +110,6 @@ def vms(tmp_path: Path) -> Iterator[Vms]:
         agents.metadata_port = lambda: world.network.port
         with running(world) as at:
             (tmp_path / "token").write_text(at.token)
-            yield Vms(Cloud(world, at), agents, tmp_path / "token")
+            headers = {"Authorization": f"Bearer {at.token}"}
+            with httpx.Client(base_url=at.api, headers=headers) as editor:
+                yield Vms(Cloud(world, at), agents, tmp_path / "token", editor)

@@ -58,7 +58,7 @@ def test_other_keys_and_other_services_are_kept_while_somebody_edits_them(vms: V
     finally:
         stop.set()
         thread.join()
-    vms.edit("a", last="edit")  # comes after theirs
+    eventually(lambda: vms.metadata_of("a").get("theirs") == str(edits))
     found = vms.metadata_of("a")
     assert edits > 2
     assert (found["startup-script"], found["theirs"]) == ("#!/bin/sh", str(edits))
@@ -247,6 +247,7 @@ def test_a_document_that_cannot_be_read_is_never_written_over(vms: Vms) -> None:
     vms.add("a")
     for text, said in [("{", "cannot be read"), ('{"format": 99}', "newer model-deploy")]:
         vms.edit("a", **{"model-deploy": text})
+        eventually(lambda: vms.metadata_of("a").get("model-deploy") == text)  # noqa: B023 - at once
         with pytest.raises(Failed, match=said):
             vms.target().propose(vms.release(1), KEY)
         assert vms.metadata_of("a")["model-deploy"] == text

@@ -1,0 +1,149 @@
+"""What a service has printed: exported parts, segments that wait for the export, and live containers."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from blocks.log_export import ContainerExport, Merge, waiting
+from blocks.log_part import part_lines
+from releases.log_export import PARTS, Part
+from releases.log_line import SHORT_ID, full_time
+from releases.log_stream import Line, Tail, in_order
+from releases.problem import Unreachable
+from releases.store import NotFound, Store
+
+if TYPE_CHECKING:
+    from releases.log_segment import Place
+
+ATTEMPTS = 20
+
+
+@dataclass(frozen=True)
+class Piece:
+    """An hour's lines of one container: an exported part, or what will be one."""
+
+    hour: str
+    key: str
+    file: Path | None = None
+
+
+class LogHistory:
+    """A service's stored lines. What waits for the export is fetched at once: the export may take it away."""
+
+    def __init__(self, store: Store, service: str, environment: str, scratch: Path) -> None:
+        self.store = store
+        self.service = service
+        self.environment = environment
+        self.scratch = scratch
+        self.prefix = f"{PARTS}service={service}/environment={environment}/"
+        self.pieces: list[Piece] = []
+
+    def look(self, since: datetime) -> None:
+        """See what there is. Raises Unreachable where it changes all the time."""
+        for attempt in range(ATTEMPTS):
+            folder = self.scratch / str(attempt)
+            before = self._exports()
+            parts = [key for key in self.store.list(self.prefix) if self._hour(key) >= _hour(since)]
+            try:
+                fetched = list(self._waiting(folder, _hour(since)))
+            except NotFound:
+                continue
+            if self._exports() == before:
+                self.pieces = [*(Piece(self._hour(key), key) for key in parts), *fetched]
+                return
+        raise Unreachable("the export is moving lines all the time", next_step="the same again in a minute")
+
+    def lines(self, since: datetime) -> Iterator[Line]:
+        """In time order, each once."""
+        first = f"{since:%Y-%m-%dT%H:%M:%S}"
+        for hour in sorted({piece.hour for piece in self.pieces}):
+            streams = [self._read(piece) for piece in self.pieces if piece.hour == hour]
+            yield from (line for line in in_order(streams) if line.time >= first)
+
+    def tail(self, container: str) -> Tail:
+        """The last stored lines of a container."""
+        tail = Tail()
+        for hour in sorted({piece.hour for piece in self.pieces}, reverse=True):
+            for piece in [piece for piece in self.pieces if piece.hour == hour]:
+                for line in self._read(piece):
+                    if line.container != container[:SHORT_ID]:
+                        break  # a part is of one container
+                    tail.add(line)
+            if tail.newest:
+                break
+        return tail
+
+    def _exports(self) -> dict[str, int]:
+        """The generation of every container's checkpoint: whether the export did anything meanwhile."""
+        prefix = ContainerExport(self.store, self.service, self.environment, "").key.removesuffix(".json")
+        return {key: self.store.read(key)[1] for key in self.store.list(prefix)}
+
+    def _waiting(self, folder: Path, since: str) -> Iterator[Piece]:
+        """What the next export will make of the segments that are there, made here."""
+        found = waiting(self.store, self.environment, self.service)
+        for (service, container), places in found.items():
+            record, _ = ContainerExport(self.store, service, self.environment, container).load()
+            parts = [part for part in record.open if part.key not in self.store.list(part.key)]
+            for hour in sorted({place.hour for place in places}):
+                due: list[Place] = [place for place in places if place.hour == hour and not place.name.lost]
+                part = record.decide(hour, due)
+                parts += [part] if part else []
+            for part in parts:
+                if self._hour(part.key) >= since:
+                    yield self._made(part, folder / str(len(list(folder.glob("*")))))
+
+    def _made(self, part: Part, folder: Path) -> Piece:
+        folder.mkdir(parents=True)
+        merge = Merge(self.store, part, folder)
+        merge.run()
+        return Piece(self._hour(part.key), part.key, merge.file)
+
+    def _read(self, piece: Piece) -> Iterator[Line]:
+        file = piece.file
+        if file is None:
+            file = self.scratch / piece.key.rsplit("/", 1)[1]
+            self.store.download(piece.key, file)
+        for raw in part_lines(file):
+            one = orjson.loads(raw)
+            yield Line(one["time"], one["container"], one["stream"], one["line"], one.get("release", 0))
+
+    def _hour(self, key: str) -> str:
+        """`date=…/hour=…`, which sorts."""
+        return key.removeprefix(self.prefix).rpartition("/")[0]
+
+
+def live_lines(container: Any, since: datetime, release: int) -> Iterator[Line]:
+    """What the engine still has of a container's lines; pieces of a long line are joined."""
+    streams = [
+        _frames(
+            container,
+            container.logs(stream=True, timestamps=True, since=int(since.timestamp()), **only),
+            name,
+            release,
+        )
+        for name, only in (
+            ("stdout", {"stdout": True, "stderr": False}),
+            ("stderr", {"stdout": False, "stderr": True}),
+        )
+    ]
+    return in_order(streams)
+
+
+def _frames(container: Any, frames: Iterator[bytes], stream: str, release: int) -> Iterator[Line]:
+    time, text = "", ""
+    for frame in frames:
+        begun, _, piece = frame.decode(errors="replace").partition(" ")
+        time, text = time or full_time(begun), text + piece
+        if text.endswith("\n"):
+            yield Line(time, container.id[:SHORT_ID], stream, text.removesuffix("\n"), release)
+            time, text = "", ""
+    if time:
+        yield Line(time, container.id[:SHORT_ID], stream, text, release)
+
+
+def _hour(moment: datetime) -> str:
+    return f"date={moment:%Y-%m-%d}/hour={moment:%H}"

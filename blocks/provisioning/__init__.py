@@ -1,0 +1,1 @@
+"""The resources of an environment in Google Cloud: one file per API."""

@@ -1,0 +1,40 @@
+"""`model-deploy collect`: take in what is new at a source, or fill up earlier days."""
+
+from datetime import date
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from releases.problem import BadInput
+
+
+def collect(
+    source: Annotated[str, typer.Argument(help="Source; all that are declared if not given.")] = "",
+    since: Annotated[str, typer.Option("--from", help="Fill up from this day on, as 2026-11-24.")] = "",
+    to: Annotated[str, typer.Option("--to", help="Fill up to this day, included.")] = "",
+    environment: Annotated[str, typer.Option("--environment", "-e", help="Whose bucket.")] = "local",
+    file: Annotated[Path | None, typer.Option(help="Where the sources are declared.")] = None,
+) -> None:
+    """Take in what is new at the declared sources."""
+    from deployments.cli import connected  # noqa: PLC0415 - it imports this module
+
+    first, last = day(since), day(to)
+    if (first or last) and not source:
+        raise BadInput("which source?", expected="model-deploy collect SOURCE --from … --to …")
+    with connected(quiet=True):
+        from flows.collect import SOURCES, collect_data  # noqa: PLC0415 - imports Prefect
+
+        given = (file or SOURCES).absolute()
+        for done in collect_data(source=source, environment=environment, since=first, to=last, file=given):
+            kept = f", {done.quarantined} in quarantine" if done.quarantined else ""
+            upto = f", up to {done.newest}" if done.newest else ""
+            typer.echo(f"{done.source}: {done.rows} rows{kept}{upto}")
+
+
+def day(text: str) -> date | None:
+    """A day as a person types it. Raises BadInput."""
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError as error:
+        raise BadInput("this is no day", expected="for example 2026-11-24", got=text) from error

@@ -1,0 +1,70 @@
+"""What a person picks from in the forms of Prefect's UI: environments, and the services released there."""
+
+from typing import TYPE_CHECKING, Any
+
+from releases.problem import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from blocks.environment import Environment
+
+ENVIRONMENTS = {"environment", "source_environment"}
+SERVICES = {"service"}
+TAG = "model-deploy"
+
+
+def offer() -> str:
+    """Bring the forms of every deployment to what there is now; says what is offered.
+
+    The lists are no limits: a service that came later may be named by whoever starts a run otherwise.
+    """
+    from prefect.client.orchestration import get_client  # noqa: PLC0415 - imports Prefect
+    from prefect.client.schemas.actions import DeploymentUpdate  # noqa: PLC0415
+    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags  # noqa: PLC0415
+
+    environments = known_environments()
+    services = known_services(environments.values())
+    ours = DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG]))
+    with get_client(sync_client=True) as client:
+        for deployment in client.read_deployments(deployment_filter=ours):
+            schema = with_choices(deployment.parameter_openapi_schema or {}, sorted(environments), services)
+            changed = DeploymentUpdate(parameter_openapi_schema=schema, enforce_parameter_schema=False)
+            client.update_deployment(deployment.id, changed)
+    return f"{len(environments)} environments, {len(services)} services"
+
+
+def with_choices(schema: dict[str, Any], environments: list[str], services: list[str]) -> dict[str, Any]:
+    """The schema of a deployment's parameters, with lists where there is something to pick from."""
+    properties = {}
+    for name, one in schema.get("properties", {}).items():
+        choices = environments if name in ENVIRONMENTS else services if name in SERVICES else []
+        empty = [""] if one.get("default") == "" else []
+        properties[name] = {**one, "enum": [*empty, *choices]} if choices else one
+    return {**schema, "properties": properties}
+
+
+def known_environments() -> "dict[str, Environment]":
+    """Every environment that was applied."""
+    from prefect.client.orchestration import get_client  # noqa: PLC0415
+
+    from blocks.environment import Environment, load_environment  # noqa: PLC0415
+
+    with get_client(sync_client=True) as client:
+        documents = client.read_block_documents_by_type(
+            Environment.get_block_type_slug(), include_secrets=False
+        )
+    return {document.name: load_environment(document.name) for document in documents if document.name}
+
+
+def known_services(environments: "Iterable[Environment]") -> list[str]:
+    """Every service that an environment has a release of; those of a bucket out of reach are left out."""
+    from releases.ledger import services_in  # noqa: PLC0415
+
+    found: set[str] = set()
+    for environment in environments:
+        try:
+            found |= services_in(environment.store, environment.name)
+        except Problem:
+            continue
+    return sorted(found)

@@ -1,0 +1,51 @@
+#!/bin/bash
+# Run the agent, in the foreground. What is missing is made; what is there is left alone, so that
+# starting again, and starting another agent, never touches a container that serves.
+# The firewall of Container-Optimized OS lets in what Docker publishes; nothing is to be opened here.
+set -euo pipefail
+node=${NODE%%.*}
+metadata=${GCE_METADATA_HOST:-169.254.169.254}
+export HOME=$STATE_DIRECTORY # docker's credentials go there; root's own home is read-only
+
+agent_image() {
+  curl --silent --fail --max-time 5 --header 'Metadata-Flavor: Google' \
+    "http://$metadata/computeMetadata/v1/instance/attributes/model-deploy-agent" || printf %s "$AGENT_IMAGE"
+}
+
+ensure_image() {
+  docker image inspect "$1" >/dev/null 2>&1 || docker pull --quiet "$1"
+}
+
+# Services have fixed addresses, which works only on a subnet that was named; the first free one is taken.
+ensure_network() {
+  docker network inspect "$node" >/dev/null 2>&1 && return
+  local said third
+  for third in {0..255}; do
+    said=$(docker network create --label "model-deploy.node=$node" \
+      --subnet "172.31.$third.0/24" --gateway "172.31.$third.1" "$node" 2>&1) && return
+    [[ $said == *overlap* ]] || break
+  done
+  echo "no network: $said" >&2
+  return 1
+}
+
+docker-credential-gcr configure-docker --registries "$REGISTRY"
+image=$(agent_image)
+ensure_image "$image"
+ensure_image "$EDGE_IMAGE"
+ensure_network
+subnet=$(docker network inspect --format '{{(index .IPAM.Config 0).Subnet}}' "$node")
+containers=$(docker info --format '{{.DockerRootDir}}')/containers
+for volume in "$node-state" "$node-edge"; do
+  docker volume create --label "model-deploy.node=$node" "$volume" >/dev/null
+done
+docker rm --force "$node-agent" >/dev/null 2>&1 || true
+
+# shellcheck disable=SC2086 # AGENT_ARGUMENTS are several words
+exec docker run --rm --init --name "$node-agent" --label "model-deploy.node=$node" \
+  --network "$node" --ip "${subnet%.*}.2" --log-opt max-size=10m --log-opt max-file=3 \
+  --volume /var/run/docker.sock:/var/run/docker.sock \
+  --volume "$containers:/containers:ro" \
+  --volume "$node-state:/state" --volume "$node-edge:/edge" \
+  "$image" --node "$node" --ports "$EDGE_PORTS" --edge-image "$EDGE_IMAGE" \
+  --metadata "http://$metadata" --image "$image" --boot "$BOOT" --bucket "$BUCKET" ${AGENT_ARGUMENTS:-}

@@ -1,0 +1,91 @@
+"""The user-data of a node, as pure text: the same settings always give the same bytes, so drift shows."""
+
+import re
+from dataclasses import dataclass
+from importlib.resources import files
+from textwrap import indent
+
+from releases.problem import BadInput
+
+DESIRED_KEY = "model-deploy"  # metadata: releases.desired.Desired as JSON, written by controllers
+AGENT_IMAGE_KEY = "model-deploy-agent"  # metadata: another agent's image takes over without a reboot
+
+_FOLDER = "/etc/model-deploy"
+_UNITS = "/etc/systemd/system"
+_IMAGE = re.compile(r"[a-z0-9][\w.:/@-]*")
+_HOST = re.compile(r"[a-z0-9][a-z0-9.:-]*")
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
+
+
+@dataclass(frozen=True)
+class NodeBoot:
+    """What differs from node to node. Nothing of it is secret: every process on a VM can read user-data."""
+
+    agent_image: str  # pulled once; `repository@sha256:…`
+    edge_image: str  # HAProxy 2.6 or newer
+    registry: str  # Artifact Registry's host, such as europe-west1-docker.pkg.dev
+    ports: tuple[int, ...]  # the edge's; each answers /_model-deploy/status, with a service on it or not
+    bucket: str = ""  # for finished log segments; empty: they stay on the node, bounded
+    gpu: bool = False  # install the driver at boot
+
+
+def node_user_data(boot: NodeBoot) -> str:
+    """`#cloud-config` that lays everything down at every boot: /etc is empty after each. Raises BadInput.
+
+    The machine's own `/etc/default/model-deploy`, if there is one, may say GCE_METADATA_HOST and
+    AGENT_ARGUMENTS (private endpoints, `python -m agent --help`).
+    https://cloud.google.com/container-optimized-os/docs/how-to/create-configure-instance
+    """
+    _check(boot)
+    units = ["model-deploy-gpu.service"] if boot.gpu else []
+    units += ["model-deploy.service"]
+    written = [
+        _file(f"{_FOLDER}/node.env", _environment(boot)),
+        _file(f"{_FOLDER}/node.sh", _text("node.sh")),
+        *(_file(f"{_UNITS}/{unit}", _text(unit)) for unit in units),
+    ]
+    lines = ["#cloud-config", "write_files:", *written, "runcmd:", "- systemctl daemon-reload"]
+    # No wait for the driver: whatever needs no GPU is served meanwhile.
+    return "\n".join([*lines, *(f"- systemctl start --no-block {unit}" for unit in units)]) + "\n"
+
+
+def _environment(boot: NodeBoot) -> str:
+    values = {
+        "AGENT_IMAGE": boot.agent_image,
+        "EDGE_IMAGE": boot.edge_image,
+        "REGISTRY": boot.registry,
+        "EDGE_PORTS": ",".join(str(port) for port in boot.ports),
+        "BUCKET": boot.bucket,
+    }
+    return "".join(f"{name}={value}\n" for name, value in values.items())
+
+
+def _file(path: str, content: str) -> str:
+    head = f'- path: {path}\n  owner: root\n  permissions: "0644"\n  content: |\n'
+    return head + indent(content, "    ").rstrip("\n")
+
+
+def _text(name: str) -> str:
+    return (files(__package__) / name).read_text(encoding="utf-8")
+
+
+def _check(boot: NodeBoot) -> None:
+    """The values end up in a file that systemd reads: no blanks, no quotes, no lines."""
+    wrong = [
+        f"{name}={value!r}"
+        for name, value, pattern in (
+            ("agent_image", boot.agent_image, _IMAGE),
+            ("edge_image", boot.edge_image, _IMAGE),
+            ("registry", boot.registry, _HOST),
+            ("bucket", boot.bucket, _BUCKET),
+        )
+        if not pattern.fullmatch(value) and (value or name != "bucket")
+    ]
+    if not boot.ports or not all(0 < port < 1 << 16 for port in boot.ports):
+        wrong.append(f"ports={boot.ports!r}")
+    if wrong:
+        raise BadInput(
+            "a node cannot boot with these settings",
+            expected="images, a registry's host, a bucket's name, ports from 1 to 65535",
+            got=", ".join(wrong),
+        )

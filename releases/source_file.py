@@ -1,0 +1,56 @@
+"""Reading `sources.yaml`: every mistake is named, with what was probably meant."""
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from releases.data_source import Source, Sources
+from releases.problem import BadInput
+
+
+def read_sources(file: Path) -> dict[str, Source]:
+    """Every source that the file declares, by name. Raises BadInput that names the field."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise BadInput("the sources cannot be read", where=str(file), got=str(error)) from error
+    return parse_sources(text, where=str(file))
+
+
+def parse_sources(text: str, where: str = "sources.yaml") -> dict[str, Source]:
+    """Parse the file's text. Raises BadInput that names the field."""
+    try:
+        raw = yaml.safe_load(text)
+        return Sources.model_validate(raw).sources
+    except yaml.YAMLError as error:
+        raise BadInput("the sources are not YAML", where=where, got=str(error)) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(str(first["loc"][-1]), sorted(_every_key()), n=1)
+            hint = f"did you mean `{near[0]}`?" if near else "no such key"
+            raise BadInput(f"unknown key `{field}`", where=where, expected=hint) from error
+        got = "" if isinstance(first["input"], dict) else repr(first["input"])[:200]
+        expected = first["msg"].removeprefix("Value error, ")
+        raise BadInput(f"`{field}` is not right", where=where, expected=expected, got=got) from error
+
+
+def named(sources: dict[str, Source], name: str) -> Source:
+    """One source. Raises BadInput that names the nearest known one."""
+    if name in sources:
+        return sources[name]
+    near = difflib.get_close_matches(name, sources, n=1)
+    known = ", ".join(sources) or "none is declared yet"
+    raise BadInput(
+        f"there is no source {name}", expected=f"did you mean {near[0]}?" if near else f"one of: {known}"
+    )
+
+
+def _every_key() -> set[str]:
+    schema: dict[str, Any] = Sources.model_json_schema()
+    parts = [schema, *schema.get("$defs", {}).values()]
+    return {key for part in parts for key in part.get("properties", {})}

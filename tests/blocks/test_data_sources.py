@@ -1,0 +1,153 @@
+"""Every kind of source gives its rows, each once."""
+
+import io
+import json
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from bench.json_file import JsonFile, line
+from blocks import data_sources
+from blocks.log_export import ContainerExport, waiting
+from blocks.store import DirectoryStore
+from releases.problem import BadInput, Failed
+from releases.source_file import named, parse_sources
+from tests.agent.logs import container, follower, settle
+from tests.blocks.test_collection import SOURCES, collect, ids, rows
+from tests.flows.test_export_logs import HOUR, LATER
+from tests.shop.server import Shop, shop
+
+FILE = 'sources: {prices: {file: {url: "%s/prices", format: %s}, contract: {columns: {id: bigint}}}}'
+GOOD = SOURCES % "http://localhost"
+
+
+@pytest.fixture
+def api() -> Iterator[Shop]:
+    with shop() as made:
+        yield made
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> DirectoryStore:
+    return DirectoryStore(path=tmp_path / "store")
+
+
+def test_numbered_pages_and_a_token(
+    store: DirectoryStore, api: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.sell(0, 250)
+    api.token = "t0ken"
+    monkeypatch.setattr(data_sources, "secret", {"shop": "t0ken"}.__getitem__)
+    paged = "{type: page_number}, auth: {type: bearer, secret: shop}"
+    yaml = SOURCES.replace("{type: json_link}", paged) % api.address
+    collect(store, yaml)
+    assert ids(store) == [*range(250)]
+    assert sum("page=" in path for path in api.requests) >= 3
+
+
+def test_an_api_that_cannot_filter_gives_only_what_is_new(store: DirectoryStore, api: Shop) -> None:
+    yaml = SOURCES.replace(", since: since, until: until", "") % api.address
+    for sold in (0, 120):
+        api.sell(sold, sold + 120)
+        collect(store, yaml)
+    assert ids(store) == [*range(240)]
+
+
+@pytest.mark.parametrize("format_", ["csv", "jsonl", "parquet"])
+def test_a_file_is_a_snapshot_that_replaces_the_days_earlier_one(
+    store: DirectoryStore, api: Shop, format_: str
+) -> None:
+    for last in (3, 5):
+        found = [{"id": number, "name": f"n{number}"} for number in range(last)]
+        api.files["/prices"] = as_file(format_, found)
+        collect(store, FILE % (api.address, format_))
+    assert [(row["id"], row["name"]) for row in rows(store, "prices")] == [(n, f"n{n}") for n in range(5)]
+    api.files["/prices"] = as_file(format_, [])
+    collect(store, FILE % (api.address, format_))
+    assert len(rows(store, "prices")) == 5, "an empty answer takes nothing away"
+
+
+def as_file(format_: str, found: list[dict[str, object]]) -> bytes:
+    if format_ == "csv":
+        return "\n".join(["id,name", *(f"{row['id']},{row['name']}" for row in found)]).encode()
+    if format_ == "jsonl":
+        return "\n".join(json.dumps(row) for row in found).encode()
+    file = io.BytesIO()
+    parquet.write_table(pa.Table.from_pylist(found), file)
+    return file.getvalue()
+
+
+def test_a_file_that_is_not_there_is_said(store: DirectoryStore, api: Shop) -> None:
+    api.token = "x"
+    with pytest.raises(Failed, match="prices cannot be collected"):
+        collect(store, FILE % (api.address, "csv"))
+
+
+def test_a_table_gives_what_is_new(store: DirectoryStore, tmp_path: Path) -> None:
+    database = sqlite3.connect(tmp_path / "shop.db")
+    database.execute("create table orders (id integer, at timestamp, total real)")
+    yaml = f"""
+    sources:
+      orders:
+        sql: {{url: "sqlite:///{tmp_path}/shop.db", table: orders}}
+        cursor: {{column: at}}
+        contract: {{columns: {{id: bigint, at: timestamp, total: double}}}}
+    """
+    for first in (0, 30):
+        moments = [
+            (n, f"2026-11-{1 + n // 20:02d} 10:00:{n % 20:02d}.000000", 1.5) for n in range(first, first + 30)
+        ]
+        database.executemany("insert into orders values (?, ?, ?)", moments)
+        database.commit()
+        collect(store, yaml)
+    database.close()
+    assert ids(store) == [*range(60)]
+    assert {str(row["date"]) for row in rows(store)} == {"2026-11-01", "2026-11-02", "2026-11-03"}
+
+
+def test_a_services_own_log_gives_its_predictions(store: DirectoryStore, tmp_path: Path) -> None:
+    yaml = "sources: {seen: {log: {service: iris}}}"
+    for batch in range(2):
+        file = JsonFile(tmp_path / "containers", container("a"), 1 << 20, 5)
+        for number in range(10):
+            said = {"inputs": {"x": batch * 10 + number}, "label": "virginica"}
+            file.write(line(json.dumps(said) + "\n", at=HOUR))
+            file.write(line("plain words\n", at=HOUR))
+        file.file.close()
+        settle(follower(tmp_path, "a"), "a")
+        for (service, one), places in waiting(store, "local").items():
+            ContainerExport(store, service, "local", one).run(places, LATER)
+        collect(store, yaml)
+        collect(store, yaml)
+    found = rows(store, "seen")
+    assert sorted(row["inputs__x"] for row in found) == [*range(20)]
+    assert {(row["label"], row["release"], row["model_version"]) for row in found} == {
+        ("virginica", 3, "v1.1")
+    }
+    assert all(f"{row['time']:%Y-%m-%d}" == str(row["date"]) for row in found)
+
+
+@pytest.mark.parametrize(
+    ("yaml", "said"),
+    [
+        ("sources: {a: {rest: {url: 'http://x', paegs: {}}}}", "did you mean `pages`?"),
+        ("sources: {a: {}}", "exactly one of"),
+        ("sources: {a: {rest: {url: 'http://x'}, cursor: {column: at}}}", "must name the cursor's column at"),
+        ("sources: {a: {sql: {table: t, url: 'postgresql://a:b@c/d'}}}", "a password does not belong here"),
+        ("sources: [", "not YAML"),
+        (GOOD.replace("2026-11-01", "soon"), "cannot begin at 'soon'"),
+    ],
+)
+def test_a_mistake_in_the_file_is_named(yaml: str, said: str) -> None:
+    with pytest.raises(BadInput) as raised:
+        parse_sources(yaml)
+    assert said in str(raised.value)
+
+
+def test_a_wrong_name_gets_the_near_one() -> None:
+    with pytest.raises(BadInput, match="there is no source ordres"):
+        named(parse_sources(GOOD), "ordres")

@@ -1,0 +1,39 @@
+"""The forms in Prefect's UI offer what there is, and forbid nothing."""
+
+from pathlib import Path
+
+from blocks.store import DirectoryStore
+from deployments.pick_lists import with_choices
+from releases.ledger import Ledger, services_in
+from tests.releases.test_swap import release
+
+SCHEMA = {
+    "properties": {
+        "service": {"type": "string"},
+        "environment": {"type": "string", "default": "local"},
+        "to": {"type": "string", "default": ""},
+    }
+}
+
+
+def test_environments_and_services_are_lists() -> None:
+    offered = with_choices(SCHEMA, ["local", "staging"], ["iris"])["properties"]
+    assert offered["environment"]["enum"] == ["local", "staging"]
+    assert offered["service"]["enum"] == ["iris"]
+    assert "enum" not in offered["to"]
+
+
+def test_without_any_service_a_name_is_typed() -> None:
+    assert "enum" not in with_choices(SCHEMA, ["local"], [])["properties"]["service"]
+
+
+def test_a_parameter_that_may_stay_empty_still_may() -> None:
+    schema = {"properties": {"service": {"type": "string", "default": ""}}}
+    assert with_choices(schema, [], ["iris"])["properties"]["service"]["enum"] == ["", "iris"]
+
+
+def test_the_services_are_those_of_the_ledger(tmp_path: Path) -> None:
+    store = DirectoryStore(path=tmp_path)
+    Ledger(store, "iris", "staging").claim(release)
+    Ledger(store, "houses", "local").claim(release)
+    assert services_in(store, "staging") == {"iris"}

@@ -1,0 +1,150 @@
+"""`model-deploy provision` and `doctor --environment` against the sandbox."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from deployments.cli import app
+from releases.problem import BadInput
+from sandbox.world import Settings
+from tests.deployments.conftest import PrefectServer
+from tests.provisioned import DESCRIBED, SECTION, Provisioned
+from tests.sandbox.conftest import start
+
+if TYPE_CHECKING:
+    import subprocess
+
+MODELS = DESCRIBED.models_bucket
+
+
+@dataclass
+class Described:
+    """An environments' file that leads to a sandbox."""
+
+    there: Provisioned
+    file: Path
+
+    def run(self, *words: str) -> str:
+        done = CliRunner().invoke(app, [*words, "-e", "staging", "--file", str(self.file)])
+        if done.exception and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        return done.output
+
+
+@pytest.fixture
+def described(tmp_path: Path) -> Iterator[Described]:
+    for cloud in start(Settings(pending_seconds=0.002, running_seconds=0.002)):
+        (tmp_path / "token").write_text(cloud.at.token)
+        section = {**SECTION, "endpoint": cloud.at.api, "access_token_file": str(tmp_path / "token")}
+        file = tmp_path / "environments.yaml"
+        file.write_text(yaml.safe_dump({"environments": {"staging": {"cloud": section}}}))
+        yield Described(Provisioned(cloud), file)
+
+
+def test_a_plan_changes_nothing_and_says_so(described: Described) -> None:
+    said = described.run("provision")
+    assert f"+ create bucket {MODELS}" in said
+    assert "nothing was changed; --yes applies the plan" in said
+    assert not described.there.cloud.world.buckets
+    found = json.loads(described.run("provision", "--json"))
+    assert {one["action"] for one in found["changes"]} == {"create", "change"}
+    assert found["done"] == []
+    assert f"gcloud storage buckets create gs://{MODELS}" in described.run("provision", "--print-gcloud")
+    assert not described.there.cloud.world.buckets
+
+
+def test_doctor_says_what_is_off_and_what_to_type(described: Described) -> None:
+    there, world = described.there, described.there.cloud.world
+    there.apply()
+    looked_at: list[dict[str, Any]] = json.loads(described.run("doctor", "--json"))
+    assert [one for one in looked_at if not one["ok"]] == []
+    for what in ("uniform access", "public access prevention", "retention", "soft delete"):
+        assert any(one["what"] == f"{what} of {MODELS}" for one in looked_at)
+
+    bucket = world.buckets[MODELS]
+    bucket.resource["iamConfiguration"]["publicAccessPrevention"] = "inherited"
+    del bucket.resource["retentionPolicy"]
+    world.buckets[DESCRIBED.data_bucket].resource["versioning"] = {"enabled": False}
+    bucket.policy["bindings"].append({"role": "roles/storage.objectViewer", "members": ["allUsers"]})
+    node = {"role": "roles/storage.objectAdmin", "members": [f"serviceAccount:{DESCRIBED.node}"]}
+    bucket.policy["bindings"].append(node)
+    world.account_keys[DESCRIBED.builder] = [{"name": f"projects/p/serviceAccounts/x/keys/{'a' * 8}"}]
+    off = [one for one in json.loads(described.run("doctor", "--json")) if not one["ok"]]
+    assert {one["what"]: one["fix"] for one in off} == {
+        f"public access prevention of {MODELS}": [
+            (
+                f"gcloud storage buckets update gs://{MODELS} --uniform-bucket-level-access"
+                " --public-access-prevention --quiet --project=sandbox"
+            )
+        ],
+        f"retention of {MODELS}": [
+            f"gcloud storage buckets update gs://{MODELS} --retention-period=7776000s --quiet --project=sandbox"
+        ],
+        f"versioning of {DESCRIBED.data_bucket}": [
+            f"gcloud storage buckets update gs://{DESCRIBED.data_bucket} --versioning --quiet --project=sandbox"
+        ],
+        f"rights on bucket {MODELS}": [
+            (
+                f"gcloud storage buckets remove-iam-policy-binding gs://{MODELS}"
+                f" --member=serviceAccount:{DESCRIBED.node} --role=roles/storage.objectAdmin --condition=None"
+                " --quiet --project=sandbox"
+            )
+        ],
+        f"nobody unknown reads {MODELS}": [
+            (
+                f"gcloud storage buckets remove-iam-policy-binding gs://{MODELS} --condition=None"
+                " --member=allUsers --role=roles/storage.objectViewer --project=sandbox"
+            )
+        ],
+        f"no key of {DESCRIBED.builder}": [
+            (
+                f"gcloud iam service-accounts keys delete aaaaaaaa --iam-account={DESCRIBED.builder}"
+                " --project=sandbox"
+            )
+        ],
+    }
+    said = described.run("doctor")
+    assert f"OFF  retention of {MODELS}: off, not" in said
+    assert "next: gcloud storage buckets update" in said
+
+
+@pytest.mark.parametrize(
+    ("section", "says"),
+    [
+        ({"zone": "somewhere"}, "`zone` is not right"),
+        ({"surprise": 1}, "`surprise` is not right"),
+        ({"access_token_file": "/nowhere"}, "the access token cannot be read"),
+        (None, "staging is no environment in Google Cloud"),
+    ],
+)
+def test_a_mistake_is_told(described: Described, section: dict[str, Any] | None, says: str) -> None:
+    file = yaml.safe_load(described.file.read_text())
+    if section is None:
+        del file["environments"]["staging"]["cloud"]
+    else:
+        file["environments"]["staging"]["cloud"].update(section)
+    described.file.write_text(yaml.safe_dump(file))
+    with pytest.raises(BadInput, match=says):
+        described.run("provision")
+
+
+def test_applied_on_yes_and_then_a_no_op(described: Described, prefect_server: PrefectServer) -> None:
+    def provision(*words: str) -> "subprocess.CompletedProcess[str]":
+        return prefect_server.model_deploy(
+            "provision", "-e", "staging", "--file", str(described.file), *words
+        )
+
+    first = provision("--yes")
+    assert first.returncode == 0, first.stderr
+    assert "29 done; the environment staging is as described" in first.stdout
+    assert described.there.todo() == []
+    again = provision("--yes", "--json")
+    assert json.loads(again.stdout)["done"] == []
+    runs = prefect_server.runs()
+    assert [one["name"] for one in runs if one["name"].startswith("provision")] == ["provision staging"]

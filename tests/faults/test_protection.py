@@ -1,0 +1,180 @@
+"""Row 30 and the table in docs/provision.md: each identity tries what it may and what it may not do."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import httpx
+import pytest
+
+from sandbox.world import Settings
+from tests.provisioned import DESCRIBED, Provisioned
+from tests.sandbox.conftest import start
+
+MODELS, DATA = DESCRIBED.models_bucket, DESCRIBED.data_bucket
+MODEL, CLAIM = "models/iris/v1/model.onnx", "releases/iris/staging/000001.json"
+LOG, CURSOR = "logs/segments/1", "aliases/iris/production"
+VM = f"/compute/v1/projects/sandbox/zones/{DESCRIBED.zone}/instances/{DESCRIBED.vms[0]}"
+SECRET = "/v1/projects/sandbox/secrets/database"
+FIREWALL = "/compute/v1/projects/sandbox/global/firewalls/staging-services"
+
+
+@pytest.fixture(scope="module")
+def there() -> Iterator[Provisioned]:
+    for cloud in start(Settings(pending_seconds=0.002, running_seconds=0.002)):
+        one = Provisioned(cloud)
+        one.apply()
+        for bucket, name in ((MODELS, MODEL), (MODELS, CLAIM), (DATA, LOG), (DATA, CURSOR)):
+            put(one, bucket, name).raise_for_status()
+        cloud.call("POST", f"{SECRET}:addVersion", json={"payload": {"data": "c2VjcmV0"}}).raise_for_status()
+        yield one
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One thing that somebody tries."""
+
+    method: str
+    path: str
+    body: bytes = b""
+
+    def by(self, there: Provisioned, email: str) -> httpx.Response:
+        kind = "application/json" if self.body.startswith(b"{") else "application/octet-stream"
+        headers = {**there.as_(email), "Content-Type": kind}
+        return there.cloud.call(self.method, self.path, content=self.body, headers=headers)
+
+
+def put(there: Provisioned, bucket: str, name: str) -> httpx.Response:
+    return there.cloud.call("POST", *_upload(bucket, name), content=b"1")
+
+
+def _upload(bucket: str, name: str, only_new: str = "") -> tuple[str]:
+    return (f"/upload/storage/v1/b/{bucket}/o?uploadType=media&name={name.replace('/', '%2F')}{only_new}",)
+
+
+def read(bucket: str, name: str) -> Attempt:
+    return Attempt("GET", f"/storage/v1/b/{bucket}/o/{name.replace('/', '%2F')}?alt=media")
+
+
+def create(bucket: str, name: str) -> Attempt:
+    return Attempt("POST", *_upload(bucket, name, "&ifGenerationMatch=0"), b"new")
+
+
+def overwrite(bucket: str, name: str) -> Attempt:
+    return Attempt("POST", *_upload(bucket, name), b"other")
+
+
+def delete(bucket: str, name: str) -> Attempt:
+    return Attempt("DELETE", f"/storage/v1/b/{bucket}/o/{name.replace('/', '%2F')}")
+
+
+def bucket(method: str, name: str) -> Attempt:
+    return Attempt(
+        method, f"/storage/v1/b/{name}", b'{"retentionPolicy": null}' if method == "PATCH" else b""
+    )
+
+
+DESCRIBE_VM = Attempt("GET", VM)
+TELL_VM = Attempt("POST", f"{VM}/setMetadata", b'{"fingerprint": "stale"}')
+DELETE_VM = Attempt("DELETE", VM)
+STOP_VM = Attempt("POST", f"{VM}/stop")
+OPEN_FIREWALL = Attempt("PATCH", FIREWALL, b'{"sourceRanges": ["0.0.0.0/0"]}')
+READ_SECRET = Attempt("GET", f"{SECRET}/versions/1:access")
+KNOW_SECRET = Attempt("GET", f"{SECRET}/versions/1")
+WRITE_SECRET = Attempt("POST", f"{SECRET}:addVersion", b'{"payload": {"data": "eA=="}}')
+PROJECT_RIGHTS = Attempt("POST", "/v3/projects/sandbox:setIamPolicy", b'{"policy": {}}')
+BUCKET_RIGHTS = Attempt("PUT", f"/storage/v1/b/{MODELS}/iam", b'{"bindings": []}')
+
+MAY = {
+    DESCRIBED.node: [
+        read(MODELS, MODEL),
+        create(DATA, "logs/segments/2"),
+        READ_SECRET,
+    ],
+    DESCRIBED.deployer: [
+        read(MODELS, MODEL),
+        create(MODELS, "models/iris/v2/model.onnx"),
+        read(MODELS, CLAIM),
+        create(MODELS, "releases/iris/staging/000002.json"),
+        read(DATA, LOG),
+        overwrite(DATA, CURSOR),
+        delete(DATA, LOG),
+        KNOW_SECRET,
+        DESCRIBE_VM,
+    ],
+    DESCRIBED.builder: [],
+}
+ALL = [
+    read(MODELS, MODEL),
+    create(MODELS, "models/iris/v3/model.onnx"),
+    overwrite(MODELS, MODEL),
+    delete(MODELS, MODEL),
+    read(MODELS, CLAIM),
+    create(MODELS, "releases/iris/staging/000003.json"),
+    overwrite(MODELS, CLAIM),
+    delete(MODELS, CLAIM),
+    read(DATA, CURSOR),
+    create(DATA, "logs/segments/3"),
+    create(DATA, "reports/1"),
+    overwrite(DATA, CURSOR),
+    delete(DATA, CURSOR),
+    bucket("PATCH", MODELS),
+    bucket("DELETE", MODELS),
+    BUCKET_RIGHTS,
+    PROJECT_RIGHTS,
+    READ_SECRET,
+    KNOW_SECRET,
+    WRITE_SECRET,
+    DESCRIBE_VM,
+    TELL_VM,
+    STOP_VM,
+    DELETE_VM,
+    OPEN_FIREWALL,
+]
+MAY_NOT = {
+    DESCRIBED.node: [
+        one for one in ALL if one not in {*MAY[DESCRIBED.node], create(DATA, "logs/segments/3")}
+    ],
+    DESCRIBED.deployer: [
+        overwrite(MODELS, MODEL),
+        delete(MODELS, MODEL),
+        overwrite(MODELS, CLAIM),
+        delete(MODELS, CLAIM),
+        bucket("PATCH", MODELS),
+        bucket("DELETE", MODELS),
+        BUCKET_RIGHTS,
+        PROJECT_RIGHTS,
+        READ_SECRET,
+        WRITE_SECRET,
+        STOP_VM,
+        DELETE_VM,
+        OPEN_FIREWALL,
+    ],
+    DESCRIBED.builder: ALL,
+}
+
+
+@pytest.mark.parametrize("email", sorted(MAY))
+def test_who_may_do_what(there: Provisioned, email: str) -> None:
+    for attempt in MAY[email]:
+        assert attempt.by(there, email).is_success, attempt
+    for attempt in MAY_NOT[email]:
+        answer = attempt.by(there, email)
+        assert answer.status_code == 403, (attempt, answer.text)
+        assert "Permission '" in answer.json()["error"]["message"]
+
+
+def test_the_deployer_tells_its_own_vms_and_no_others(there: Provisioned) -> None:
+    # The stale fingerprint is refused after the right was found.
+    assert TELL_VM.by(there, DESCRIBED.deployer).status_code == 412
+    other = Attempt("POST", VM.replace("staging-node-1", "production-node-1") + "/setMetadata", b"{}")
+    assert other.by(there, DESCRIBED.deployer).status_code == 403
+
+
+def test_not_even_the_owner_deletes_a_model_too_early(there: Provisioned) -> None:
+    for attempt in (delete(MODELS, MODEL), overwrite(MODELS, MODEL)):
+        answer = there.cloud.call(attempt.method, attempt.path, content=attempt.body)
+        assert answer.status_code == 403
+        assert answer.json()["error"]["errors"][0]["reason"] == "retentionPolicyNotMet"
+    there.cloud.pass_time(DESCRIBED.keep.models * 24 * 3600 + 1)
+    late = delete(MODELS, MODEL)
+    assert late.by(there, DESCRIBED.deployer).status_code == 403

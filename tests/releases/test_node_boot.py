@@ -1,0 +1,94 @@
+"""The user-data that boots a VM into a node."""
+
+import json
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from releases.node_boot import NodeBoot, node_user_data
+from releases.problem import BadInput
+
+BOOT = NodeBoot(
+    agent_image="europe-west1-docker.pkg.dev/p/r/agent@sha256:" + "a" * 64,
+    edge_image="europe-west1-docker.pkg.dev/p/r/haproxy@sha256:" + "b" * 64,
+    registry="europe-west1-docker.pkg.dev",
+    ports=(80, 8081),
+    bucket="p-logs",
+)
+SCHEMA = "usr/lib/python3/dist-packages/cloudinit/config/schemas/schema-cloud-config-v1.json"
+
+
+def written(boot: NodeBoot) -> dict[str, str]:
+    """Path → content."""
+    return {file["path"]: file["content"] for file in yaml.safe_load(node_user_data(boot))["write_files"]}
+
+
+@pytest.fixture(scope="session")
+def schema(tmp_path_factory: pytest.TempPathFactory) -> dict:
+    """cloud-init's own, out of Debian's package: installed, it would run at this machine's next boot."""
+    installed = Path("/") / SCHEMA
+    if not installed.exists():
+        folder = tmp_path_factory.mktemp("cloud-init")
+        if not shutil.which("apt-get"):
+            pytest.skip("cloud-init's schema comes from Debian's package, and there is no apt-get here")
+        fetched = subprocess.run(
+            ["apt-get", "download", "cloud-init"], cwd=folder, capture_output=True, text=True, check=False
+        )
+        packages = list(folder.glob("cloud-init_*.deb"))
+        if not packages:
+            pytest.skip(f"Debian's package cloud-init cannot be fetched: {fetched.stderr.strip()[-200:]}")
+        subprocess.run(["dpkg-deb", "-x", packages[0], folder / "x"], check=True)
+        installed = folder / "x" / SCHEMA
+    return json.loads(installed.read_text())
+
+
+@pytest.mark.parametrize("gpu", [False, True])
+def test_cloud_inits_own_schema_accepts_it(schema: dict, gpu: bool) -> None:
+    text = node_user_data(replace(BOOT, gpu=gpu))
+    assert text.startswith("#cloud-config\n")
+    jsonschema.Draft4Validator(schema).validate(yaml.safe_load(text))
+
+
+def test_the_schema_refuses_what_cloud_init_would_not_read(schema: dict) -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.Draft4Validator(schema).validate({"write_files": [{"content": "no path"}]})
+
+
+def test_the_files_arrive_as_they_are(tmp_path: Path) -> None:
+    files = written(BOOT)
+    assert "EDGE_PORTS=80,8081\n" in files["/etc/model-deploy/node.env"]
+    script = tmp_path / "node.sh"
+    script.write_text(files["/etc/model-deploy/node.sh"])
+    subprocess.run(["bash", "-n", script], check=True)
+
+
+def test_a_gpu_has_its_driver_installed_at_every_boot_and_others_have_not() -> None:
+    gpu = "/etc/systemd/system/model-deploy-gpu.service"
+    assert gpu not in written(BOOT)
+    with_gpu = replace(BOOT, gpu=True)
+    assert "cos-extensions install gpu" in written(with_gpu)[gpu]
+    assert (
+        "systemctl start --no-block model-deploy-gpu.service"
+        in yaml.safe_load(node_user_data(with_gpu))["runcmd"]
+    )
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"agent_image": "agent:1\nEVIL=1"},
+        {"registry": "host with blanks"},
+        {"bucket": "Bucket"},
+        {"ports": ()},
+        {"ports": (0,)},
+        {"ports": (70000,)},
+    ],
+)
+def test_what_systemd_would_misread_is_refused(wrong: dict) -> None:
+    with pytest.raises(BadInput, match="cannot boot with these settings"):
+        node_user_data(replace(BOOT, **wrong))
