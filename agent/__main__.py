@@ -4,6 +4,7 @@ import argparse
 import threading
 import time
 from datetime import UTC, datetime
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -13,12 +14,16 @@ from pydantic import ValidationError
 from agent.edge import Edge, EdgeError
 from agent.engine import PREFIX, Engine
 from agent.images import Images
+from agent.kept import Kept
 from agent.logs.containers import Containers
 from agent.logs.folder import Folder
 from agent.logs.follower import LogFollower
 from agent.memory import Disk, write
+from agent.model_files import FolderFiles, ModelFiles
+from agent.models import Models, remove
 from agent.swapper import Node, Swapper
 from releases.desired import FORMAT, Desired, ServiceDesired
+from releases.release import Release
 from releases.status import STATUS_PATH, NodeStatus, ServiceStatus
 
 STATUS_PORT = 9180
@@ -26,14 +31,24 @@ POLL_SECONDS = 0.03
 RETRY_SECONDS = 2.0
 CONTAINERS = Path("/containers")
 STORE = Path("/store")
+MODELS = Path("/models")  # mounted from the host's --models
 
 
 class Agent:
     """Watches what is desired, runs one swapper per service, reports."""
 
-    def __init__(self, node: str, folder: Path, engine: Engine, edge: Edge, disk: Disk) -> None:
+    def __init__(
+        self, node: str, folder: Path, engine: Engine, edge: Edge, disk: Disk, files: ModelFiles
+    ) -> None:
         self.folder = folder
-        self.shared = Node(engine, edge, disk, Images(engine, disk, self.needed))
+        images = Kept(disk, "images", self.needed_images, engine.remove_image)
+        kept = Kept(disk, "models", self.needed_models, partial(remove, MODELS))
+
+        def make_room() -> int:
+            return kept.free() + images.free()
+
+        models = Models(MODELS, files, kept, make_room)
+        self.shared = Node(engine, edge, disk, Images(engine, images, make_room), models)
         self.desired = Desired()
         self.status = NodeStatus(node=node, agent="1", at=datetime.now(UTC))
         self.swappers: dict[str, Swapper] = {}
@@ -81,14 +96,21 @@ class Agent:
         """What the document says now."""
         return self.desired.of(service)
 
-    def needed(self) -> set[str]:
-        """The images that are live, confirmed or on trial."""
+    def needed_images(self) -> set[str]:
+        """The images that are live, confirmed or on trial; the engine keeps those that a container has."""
+        return {release.image for release in self._needed()}
+
+    def needed_models(self) -> set[str]:
+        """The models that are live, confirmed, on trial, or mounted into any container."""
+        return {release.model_sha256 for release in self._needed()} | self.shared.engine.models_in_use()
+
+    def _needed(self) -> list[Release]:
         wanted = list(self.desired.services.values())
         releases = [one.confirmed for one in wanted] + [
             swapper.memory.confirmed for swapper in self.swappers.values()
         ]
         releases += [one.candidate.release for one in wanted if one.candidate]
-        return {release.image for release in releases if release is not None}
+        return [release for release in releases if release is not None]
 
     def report(self, service: str, status: ServiceStatus) -> None:
         """Take a service's status and publish the whole, if anything is new."""
@@ -160,11 +182,16 @@ def main() -> None:
     parser.add_argument("--node", required=True, help="the node's name, a prefix of everything it owns")
     parser.add_argument("--ports", required=True, help="the edge's ports; the first is the node's own")
     parser.add_argument("--edge-image", default="model-deploy/haproxy:local")
+    parser.add_argument(
+        "--models",
+        default="/var/lib/model-deploy/models",
+        help=f"the host's folder that is mounted at {MODELS}",
+    )
     given = parser.parse_args()
-    engine = Engine(given.node, given.node, secrets=Path("/secrets"))
+    engine = Engine(given.node, given.node, secrets=Path("/secrets"), models=Path(given.models))
     edge = Edge(engine, given.edge_image, [int(port) for port in given.ports.split(",")])
     follow_logs(engine)
-    agent = Agent(given.node, Path("/node"), engine, edge, Disk(Path("/state")))
+    agent = Agent(given.node, Path("/node"), engine, edge, Disk(Path("/state")), FolderFiles(STORE))
     threading.Thread(target=serve, args=[agent], daemon=True).start()
     agent.look()
     while True:

@@ -1,5 +1,6 @@
 """The edge: HAProxy in a container of its own. It owns the public ports and is switched at runtime."""
 
+import csv
 import socket
 import threading
 import time
@@ -11,6 +12,7 @@ from docker.errors import APIError, NotFound
 from agent import haproxy
 from agent.engine import PREFIX, Engine
 from agent.haproxy import Service
+from releases.status import Counters
 from releases.swap import Slot
 
 FOLDER = Path(haproxy.FOLDER)
@@ -62,12 +64,21 @@ class Edge:
 
     def sessions(self, service: str) -> dict[Slot, int]:
         """Requests in flight, by slot."""
-        found = dict.fromkeys(Slot, 0)
-        for line in self.send(["show stat"]).splitlines():
-            fields = line.split(",")
-            if fields[0] == f"service_{service}" and fields[1] in set(Slot):
-                found[Slot(fields[1])] = int(fields[4] or 0)
-        return found
+        return {slot: int(fields["scur"] or 0) for slot, fields in self._statistics(service).items()}
+
+    def counters(self, service: str) -> dict[Slot, Counters]:
+        """What was answered, by slot, since `count_anew`."""
+        return {slot: haproxy.counters(fields) for slot, fields in self._statistics(service).items()}
+
+    def count_anew(self) -> None:
+        """Set every counter to zero: HAProxy has no other way to forget a slot's former container."""
+        self.send(["clear counters all"])
+
+    def _statistics(self, service: str) -> dict[Slot, dict[str, str]]:
+        """HAProxy's fields of the service's slots, by name; empty before the edge knows the service."""
+        lines = self.send(["show stat"]).removeprefix("# ").splitlines()
+        ours = [one for one in csv.DictReader(lines) if one["pxname"] == f"service_{service}"]
+        return {Slot(one["svname"]): one for one in ours if one["svname"] in set(Slot)}
 
     def send(self, commands: list[str]) -> str:
         """Send runtime commands on one connection. Raises EdgeError at a refusal or no answer."""

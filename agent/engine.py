@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import docker
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
-from docker.types import LogConfig
+from docker.types import LogConfig, Mount
 
 from agent.failure import StepFailed
 from releases.release import Release
@@ -21,6 +21,7 @@ TAIL_LINES = 20
 TAIL_WIDTH = 300
 API_SECONDS = 60
 PULL_SECONDS = 900
+MODEL_DIR = "/model"  # in the service's container
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,11 @@ class Addresses:
 class Engine:
     """docker-py, with our labels on everything."""
 
-    def __init__(self, node: str, network: str, secrets: Path) -> None:
+    def __init__(self, node: str, network: str, secrets: Path, models: Path) -> None:
         self.node = node
         self.network = network
         self.secrets = secrets
+        self.models = models  # the host's path: what the engine mounts, it finds there
         self.client = docker.from_env(timeout=API_SECONDS)
         self.api: Any = self.client.api  # its stubs are stricter than it is
         self.puller = docker.from_env(timeout=PULL_SECONDS)
@@ -57,6 +59,12 @@ class Engine:
         labels = [f"{PREFIX}.node={self.node}", f"{PREFIX}.service={service}"]
         found = self.client.containers.list(all=True, filters={"label": labels}, ignore_removed=True)
         return tuple(_seen(one.attrs) for one in found)
+
+    def models_in_use(self) -> set[str]:
+        """The models that any of the node's containers has mounted."""
+        labels = [f"{PREFIX}.node={self.node}", f"{PREFIX}.model"]
+        found = self.client.containers.list(all=True, filters={"label": labels}, ignore_removed=True)
+        return {one.labels[f"{PREFIX}.model"] for one in found}
 
     def has_image(self, image: str) -> bool:
         """Whether the image is on the node."""
@@ -181,6 +189,8 @@ class Engine:
             "ENVIRONMENT": release.environment,
             "MODEL_NAME": release.model.name if release.model else "",
             "MODEL_VERSION": release.model.version if release.model else "",
+            "MODEL_SHA256": release.model_sha256,
+            "MODEL_DIR": MODEL_DIR if release.model_sha256 else "",
         }
         secrets = {variable: self._secret(name) for variable, name in release.run.secrets.items()}
         return {**{name: value for name, value in own.items() if value}, **release.run.env, **secrets}
@@ -203,8 +213,9 @@ class Engine:
             "fingerprint": release.fingerprint,
             "generation": str(generation),
             "slot": str(slot),
+            "model": release.model_sha256,
         }
-        return {f"{PREFIX}.{name}": value for name, value in values.items()}
+        return {f"{PREFIX}.{name}": value for name, value in values.items() if value}
 
     def _limits(self, release: Release) -> Any:
         run = release.run
@@ -213,9 +224,17 @@ class Engine:
             init=True,  # a PID 1 that ignores SIGTERM would cost the whole grace
             log_config=LogConfig(type=LogConfig.types.JSON, config=rotation),
             mem_limit=run.resources.memory,
+            mounts=self._mounts(release),
             nano_cpus=round(run.resources.cpus * 1e9) if run.resources.cpus else None,
             restart_policy={"Name": "no"},  # a crash on trial is a verdict
         )
+
+    def _mounts(self, release: Release) -> list[Mount]:
+        """As `mounts`, not `binds`: a folder that is missing is an error, not made anew and empty."""
+        if not release.model_sha256:
+            return []
+        folder = str(self.models / release.model_sha256)
+        return [Mount(target=MODEL_DIR, source=folder, type="bind", read_only=True)]
 
     def _remove_name(self, name: str) -> None:
         """A container left by an agent that was killed between create and start."""

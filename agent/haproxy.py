@@ -1,10 +1,11 @@
 """HAProxy's configuration and runtime commands, as pure text. Checked against HAProxy 2.6."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from releases.release import Release
-from releases.status import CANDIDATE_HEADER, RELEASE_HEADER, STATUS_PATH
+from releases.status import CANDIDATE_HEADER, RELEASE_HEADER, STATUS_PATH, Counters
 from releases.swap import WHOLE, Slot
 
 FOLDER = "/edge"
@@ -97,6 +98,17 @@ def runtime_commands(service: Service) -> list[str]:
             # A weight that falls waits until the other one's has risen.
             (up if server.weight == WHOLE else down).extend(raised)
     return up + down
+
+
+def counters(fields: Mapping[str, str]) -> Counters:
+    """A server's line of `show stat`. HAProxy keeps no percentiles, only the mean of its last requests."""
+    answered = sum(int(fields[f"hrsp_{kind}"] or 0) for kind in ("1xx", "2xx", "3xx", "4xx", "5xx", "other"))
+    unanswered = int(fields["eresp"] or 0) + int(fields["econ"] or 0)
+    return Counters(
+        requests=answered + unanswered,
+        errors=int(fields["hrsp_5xx"] or 0) + unanswered,
+        milliseconds=float(fields["rtime"] or 0),
+    )
 
 
 _HEAD = f"""global

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from releases.swap import Clock, Memory
 
 _MEMORY = TypeAdapter(Memory)
-_IMAGES = TypeAdapter(dict[str, list[str]])
+_KEPT = TypeAdapter(dict[str, list[str]])
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 FIRST_ADDRESS = 10
 
@@ -43,16 +43,16 @@ class Disk:
         """Remember."""
         write(self.folder / f"{service}.json", _MEMORY.dump_json(memory))
 
-    def images(self) -> dict[str, list[str]]:
-        """The images each service has used here, newest first."""
+    def kept(self, what: str) -> dict[str, list[str]]:
+        """The images, or models, that each service has used here, newest first."""
         try:
-            return _IMAGES.validate_json((self.folder / "images").read_bytes())
+            return _KEPT.validate_json((self.folder / what).read_bytes())
         except (FileNotFoundError, ValidationError):
             return {}
 
-    def save_images(self, images: dict[str, list[str]]) -> None:
+    def save_kept(self, what: str, kept: dict[str, list[str]]) -> None:
         """Remember them."""
-        write(self.folder / "images", _IMAGES.dump_json(images))
+        write(self.folder / what, _KEPT.dump_json(kept))
 
     def services(self) -> set[str]:
         """Every service that is remembered."""

@@ -15,18 +15,21 @@ from agent.engine import Addresses, Engine
 from agent.failure import Interrupted, StepFailed
 from agent.images import Images
 from agent.memory import Disk, clock
+from agent.models import Models
 from releases import swap
 from releases.desired import ServiceDesired
 from releases.release import Release
-from releases.status import Failure, Phase, ServiceStatus
+from releases.status import Counters, Failure, Phase, ServiceStatus, SideBySide
 from releases.swap import Container, Memory, Running, Slot
 
 LOOK_EVERY = 60.0
+COUNT_EVERY = 1.0
 LONGEST_BACKOFF = 60.0
 FIRST_BACKOFF = 1.0
 
 PHASES: dict[type, Phase] = {
     swap.Pull: Phase.pull,
+    swap.Fetch: Phase.fetch,
     swap.Start: Phase.start,
     swap.Restart: Phase.start,
     swap.Probe: Phase.probe,
@@ -47,6 +50,7 @@ class Node:
     edge: Edge
     disk: Disk
     images: Images
+    models: Models
 
 
 class Swapper:
@@ -101,7 +105,7 @@ class Swapper:
         self.memory = swap.settle(wanted, self.memory, seen, clock())
         self._add_log_tail(before)
         release = swap.goal(wanted, self.memory)
-        step = swap.next_step(wanted, self.memory, seen, self._images(release), clock())
+        step = swap.next_step(wanted, self.memory, seen, self._here(release), clock())
         phase = step.phase if isinstance(step, swap.Rest) else PHASES[type(step)]
         self._report(phase)
         started = time.monotonic()
@@ -119,25 +123,37 @@ class Swapper:
         if not isinstance(step, swap.Rest):
             return 0.0
         self.backoff = 0.0
-        return min(LOOK_EVERY, LOOK_EVERY if step.seconds is None else step.seconds + 0.01)
+        longest = COUNT_EVERY if self._is_canary() else LOOK_EVERY
+        return min(longest, longest if step.seconds is None else step.seconds + 0.01)
+
+    def _is_canary(self) -> bool:
+        trial = self.memory.trial
+        return trial is not None and 0 < trial.traffic < swap.WHOLE
 
     def _look(self) -> tuple[Container, ...]:
         seen = self.node.engine.containers(self.service)
         if self.memory.draining:
             sessions = self.node.edge.sessions(self.service)
-            seen = tuple(replace(one, sessions=sessions[one.slot]) for one in seen)
+            seen = tuple(replace(one, sessions=sessions.get(one.slot, 0)) for one in seen)
         return seen
 
-    def _images(self, release: Release | None) -> frozenset[str]:
-        there = release is not None and self.node.engine.has_image(release.image)
-        return frozenset({release.image}) if release and there else frozenset()
+    def _here(self, release: Release | None) -> frozenset[str]:
+        """The release's image and model, as far as they are ready for a start."""
+        if release is None:
+            return frozenset()
+        image = {release.image} if self.node.engine.has_image(release.image) else set()
+        model = release.model_sha256
+        return frozenset(image | ({model} if self.node.models.is_verified(self.service, model) else set()))
 
-    def _carry_out(self, step: swap.Step, wanted: ServiceDesired) -> None:  # noqa: C901 - one case per kind of step
+    def _carry_out(self, step: swap.Step, wanted: ServiceDesired) -> None:  # noqa: C901, PLR0912 - one case per kind
         engine = self.node.engine
         match step:
             case swap.Pull(release):
                 self.node.images.pull(self.service, release.image)
+            case swap.Fetch(release):
+                self._fetch(release)
             case swap.Start(release, slot):
+                self.node.models.take(self.service)
                 engine.start(release, slot, self.addresses.of(slot), wanted.generation)
             case swap.Restart(container):
                 engine.restart(container)
@@ -146,6 +162,7 @@ class Swapper:
             case swap.Expose(container, release):
                 self._remember(swap.exposed(self.memory, wanted.generation, container, release, clock()))
                 self._converge(wanted)
+                self.node.edge.count_anew()
             case swap.Switch(slot, traffic):
                 self._remember(swap.switched(self.memory, slot, traffic, clock()))
                 self._converge(wanted)
@@ -164,6 +181,13 @@ class Swapper:
                 self._tidy(wanted)
             case swap.Rest():
                 pass
+
+    def _fetch(self, release: Release) -> None:
+        generation = self.wanted().generation
+        if release.model is not None:
+            self.node.models.fetch(
+                self.service, release.model, interrupted=lambda: self.wanted().generation != generation
+            )
 
     def _probe(self, container: Container, release: Release) -> None:
         generation = self.wanted().generation
@@ -243,8 +267,9 @@ class Swapper:
             self._report(Phase.live)
         self._converge(wanted)
         if wanted.confirmed is not None:
-            self.node.images.used(self.service, wanted.confirmed.image)
-        self.node.images.prune(self.service)
+            self.node.images.kept.used(self.service, wanted.confirmed.image)
+        self.node.images.kept.prune(self.service)
+        self.node.models.prune(self.service)
 
     def _report(self, phase: Phase) -> None:
         wanted, memory, trial = self.wanted(), self.memory, self.memory.trial
@@ -263,6 +288,7 @@ class Swapper:
             confirmed=memory.confirmed.number if memory.confirmed else None,
             confirmed_generation=memory.confirmed_generation,
             candidate=wanted.candidate.release.number if wanted.candidate else None,
+            counters=self._counters(),
             reverts_in=left,
             failure=failure or memory.reverted.get(wanted.generation - 1),  # of the last trial
             reverted=dict(memory.reverted),
@@ -272,6 +298,17 @@ class Swapper:
             seconds=dict(self.seconds),
         )
         self.report(self.service, status)
+
+    def _counters(self) -> SideBySide | None:
+        live = self.memory.live
+        if live is None or not self._is_canary():
+            return None
+        try:
+            counted = self.node.edge.counters(self.service)
+        except EdgeError:  # no news of it; the next look tells
+            return None
+        none = Counters()
+        return SideBySide(candidate=counted.get(live.other, none), live=counted.get(live, none))
 
 
 def _candidate(wanted: ServiceDesired) -> Release | None:

@@ -13,7 +13,7 @@ from tempfile import mkdtemp
 from blocks.targets.local import LocalTarget
 from deployments.machine.home import Home, free_ports
 from deployments.machine.images import agent_image
-from releases.release import Release
+from releases.release import Release, ReleasedModel
 from releases.spec import Run
 from releases.status import Phase
 
@@ -32,7 +32,9 @@ class LocalNode:
     def port(self) -> int:
         return self.target.service_port("sample", None)
 
-    def release(self, behaviour: str = "", window: float = 30, **run: object) -> Release:
+    def release(
+        self, behaviour: str = "", window: float = 30, model: ReleasedModel | None = None, **run: object
+    ) -> Release:
         self.numbers += 1
         health = {"path": "/healthz", "timeout": 10}
         settings = {"health": health, "stop_grace": 1, "drain": 5, "env": {"BEHAVIOUR": behaviour}, **run}
@@ -42,6 +44,7 @@ class LocalNode:
             number=self.numbers,
             image=self.image,
             version=str(self.numbers),
+            model=model,
             port=8000,
             public_port=self.port,
             run=Run.model_validate(settings),

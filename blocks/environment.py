@@ -14,9 +14,11 @@ from blocks.model_store import ModelStore
 from blocks.store import DirectoryStore
 from blocks.targets.compute_engine import ComputeEngineInstances
 from blocks.targets.local import LocalTarget
+from blocks.targets.managed_group import ManagedInstanceGroup
 from releases.ledger import Ledger
 from releases.problem import BadInput
 from releases.reconcile import Drifted
+from releases.rules import Rules
 from releases.trigger import Rule, Watched, WatchedServices
 from releases.version import Releasing
 
@@ -30,7 +32,9 @@ def _store_type(value: Any) -> str:
 
 
 AnyTarget = Annotated[
-    Annotated[LocalTarget, Tag("local")] | Annotated[ComputeEngineInstances, Tag("compute-engine")],
+    Annotated[LocalTarget, Tag("local")]
+    | Annotated[ComputeEngineInstances, Tag("compute-engine")]
+    | Annotated[ManagedInstanceGroup, Tag("managed-group")],
     Discriminator(_target_type),
 ]
 AnyStore = Annotated[
@@ -51,6 +55,7 @@ class Environment(Block):
     services: WatchedServices = Field(default_factory=list, description="What is released by a push.")
     release: Releasing = Field("by hand", description="auto: what is live here gets the next version tag.")
     reconcile: Drifted = Field("report", description="repair: also mend what was changed by hand.")
+    rules: Rules = Field(default_factory=Rules, description="What a release must pass; who is told.")
     builder: ImageBuilder
     registry: ImageRegistry
     target: AnyTarget

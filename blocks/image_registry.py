@@ -9,12 +9,16 @@ from docker.errors import APIError, DockerException, ImageNotFound
 from docker.errors import NotFound as NoSuchImage
 from prefect.blocks.core import Block
 from prefect_docker import DockerRegistryCredentials
+from pydantic import Field
 
+from blocks.google_api import GoogleApi, said_plainly
 from releases.problem import Failed, Unreachable
 
 PUSH_SECONDS = 900
 PUSH_ATTEMPTS = 4
 FIRST_PAUSE = 0.5
+TOKEN_USER = "oauth2accesstoken"  # noqa: S105 - what Google's registries call every token's user
+CLEANS_UP = ".pkg.dev/"  # Artifact Registry, by the policies in releases/provisioning/resources.py
 DENIED = ("unauthorized", "denied", "authentication required", "401", "403")
 
 
@@ -26,6 +30,9 @@ class ImageRegistry(Block):
 
     prefix: str
     credentials: DockerRegistryCredentials | None = None
+    google: GoogleApi | None = Field(
+        None, description="Artifact Registry: whose tokens log in; {} for those of the flow's machine."
+    )
 
     def repository(self, service: str) -> str:
         """The service's repository."""
@@ -58,6 +65,29 @@ class ImageRegistry(Block):
             with suppress(APIError):  # gone already
                 api.remove_image(f"{repository}:{tag}", noprune=True)
         return f"{repository}@{digest}"
+
+    def keep(self, image: str, tag: str) -> None:
+        """Tag what is released, where a clean-up would take it in the end. Raises Failed, Unreachable."""
+        if CLEANS_UP in image:
+            self.pull(image)
+            self.push(image, image.partition("@")[0], [tag])
+
+    def bring(self, image: str, source: "ImageRegistry", repository: str, tags: list[str]) -> str:
+        """Have the other registry's image here, pinned to the same digest. Raises Failed, Unreachable."""
+        digest = image.rpartition("@")[2]
+        if image.startswith(f"{self.prefix}/"):
+            return image
+        source.pull(image)
+        copied = self.push(image, repository, tags)
+        if copied.rpartition("@")[2] != digest:
+            raise Failed(
+                "the image has another digest in the other registry",
+                where=self.prefix,
+                expected=digest,
+                got=copied,
+                next_step=f"docker buildx imagetools create -t {repository}:{tags[0]} {image}",
+            )
+        return copied
 
     def _push(self, repository: str, tag: str) -> str:
         pause, got = FIRST_PAUSE, ""
@@ -105,12 +135,22 @@ class ImageRegistry(Block):
             raise Unreachable(f"{image} cannot be pulled", got=str(error)[:300]) from error
 
     def _login(self) -> dict[str, str] | None:
+        if self.google is not None:
+            return {"username": TOKEN_USER, "password": self._token(self.google)}
         if self.credentials is None:
             return None
         return {
             "username": self.credentials.username,
             "password": self.credentials.password.get_secret_value(),
         }
+
+    def _token(self, google: GoogleApi) -> str:
+        """One with its whole life before it: a push that takes long must not outlive it."""
+        from google.auth.transport.requests import Request  # noqa: PLC0415 - cloud environments only
+
+        with said_plainly("get a token for the registry", self.prefix):
+            google.google_credentials.refresh(Request())  # type: ignore[no-untyped-call]
+        return str(google.google_credentials.token)
 
     def _client(self, timeout: int = 60) -> docker.DockerClient:
         try:

@@ -82,7 +82,7 @@ class ModelStore:
     ) -> Published:
         """Have this version with these files. Killed anywhere and run again, it finishes.
 
-        Raises BadInput, AlreadyExists that names the other content's checksum, Failed.
+        Raises BadInput, Refused that names the other content's checksum, Failed.
         """
         if not is_version(wanted.version):
             raise BadInput("a version is published, not an alias", expected="v1, v1.1, …", got=wanted.version)
@@ -122,14 +122,23 @@ class ModelStore:
             )
         return found
 
-    def resolved(self, wanted: Model, sha256: str = "") -> ReleasedModel:
-        """What a release records of the model. Raises BadInput, and Failed where it is not what it was."""
+    def released(self, wanted: Model) -> ReleasedModel:
+        """What a release records of the model. Raises BadInput, Failed."""
         found = self.get(wanted.name, wanted.version)
-        if sha256 and found.sha256 != sha256:
-            raise Failed(
-                f"{wanted} is not what was released", where="its manifest", expected=sha256, got=found.sha256
-            )
         return ReleasedModel(name=wanted.name, version=found.manifest.version, sha256=found.sha256)
+
+    def check(self, model: ReleasedModel | None) -> None:
+        """A released model must be there as it was. Raises BadInput, Failed."""
+        if model is None or not model.sha256:
+            return
+        found = self.get(model.name, model.version)
+        if found.sha256 != model.sha256:
+            raise Failed(
+                f"{model} is not what was released",
+                where="its manifest",
+                expected=model.sha256,
+                got=found.sha256,
+            )
 
     def versions(self, name: str = "") -> list[Published]:
         """Every version of a model, or of all, oldest version first."""
@@ -219,11 +228,11 @@ class ModelStore:
         return Published(manifest, digest_of(data))
 
     def _settled(self, mine: Manifest, standing: Published) -> Published:
-        if mine.same_content(standing.manifest):
+        if mine.repeats(standing.manifest):
             return standing
         theirs = standing.manifest
         when = f"{theirs.created:%Y-%m-%d %H:%M} UTC {theirs.created_by}".rstrip()
-        raise AlreadyExists(
+        raise Refused(
             f"{mine.name} {mine.version} is published already, with other content",
             where=manifest_key(mine.name, mine.version),
             expected="a version never changes",

@@ -6,7 +6,12 @@ from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    FlowRunFilterTags,
+)
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import Crashed
@@ -89,6 +94,14 @@ def read_runs(tags: list[str]) -> list[FlowRun]:
             limit=MOST,
         )
     return sorted(runs, key=_created, reverse=True)
+
+
+def read_running(environment: str) -> list[FlowRun]:
+    """Every run that is said to run for a service of the environment."""
+    running = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING]))
+    tags = FlowRunFilterTags(all_=[f"environment:{environment}"])
+    with get_client(sync_client=True) as client:
+        return client.read_flow_runs(flow_run_filter=FlowRunFilter(tags=tags, state=running))
 
 
 def attempt(run: FlowRun) -> Attempt:

@@ -53,7 +53,7 @@ class DirectoryStore(Block):
 
     def list(self, prefix: str) -> Iterator[str]:
         """Keys that start with the prefix, sorted."""
-        below = self.path / prefix.rpartition("/")[0]
+        below = self.path / prefix.rpartition("/")[0]  # a look at the models need not go through all logs
         found = (file.relative_to(self.path).as_posix() for file in below.rglob("*") if file.is_file())
         yield from sorted(
             key for key in found if key.startswith(prefix) and not Path(key).name.startswith(".")
@@ -85,6 +85,10 @@ class DirectoryStore(Block):
             raise NotFound(f"there is no {key}", where=str(self.path)) from error
         fresh.replace(file)
         return digest
+
+    def address(self, key: str) -> str:
+        """Where a person finds it."""
+        return self._path(key).absolute().as_uri()
 
     def remove(self, key: str) -> None:
         """Take away; what is gone already is fine."""

@@ -10,10 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from blocks.environment import Environment
 from blocks.image_builder import ImageBuilder
-from deployments.machine.home import Chosen, Home
+from deployments.approvals import ensure_expiry
+from deployments.machine.home import Home
 from deployments.machine.images import agent_image
 from releases.problem import BadInput
 from releases.reconcile import Drifted
+from releases.rules import Rules
 from releases.trigger import WatchedServices
 from releases.version import Releasing
 
@@ -27,6 +29,7 @@ class _Described(BaseModel):
     services: WatchedServices = Field(default_factory=list)
     release: Releasing = "by hand"
     reconcile: Drifted = "report"
+    rules: Rules = Field(default_factory=Rules)
     registry: dict[str, Any]
     target: dict[str, Any]
     store: dict[str, Any]
@@ -48,8 +51,10 @@ class Change:
 
 def apply(home: Home, file: Path = ENVIRONMENTS) -> list[Change]:
     """Save every environment that is new or different. Raises BadInput."""
-    changes = []
-    for name, wanted in read(home, file).items():
+    changes, described = [], read(home, file)
+    if any(wanted.rules.approval for wanted in described.values()):
+        ensure_expiry()
+    for name, wanted in described.items():
         try:
             now: Any = Environment.load(name)
         except ValueError:
@@ -65,8 +70,9 @@ def read(home: Home, file: Path) -> dict[str, Environment]:
     """The environments that the file describes. Raises BadInput that names the field."""
     try:
         described = _File.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
-        values = _values(home, home.chosen())
-        return {name: _environment(name, one, values) for name, one in described.environments.items()}
+        return {
+            name: _environment(name, one, _values(home, name)) for name, one in described.environments.items()
+        }
     except (OSError, yaml.YAMLError) as error:
         raise BadInput("the environments cannot be read", where=str(file), got=str(error)) from error
     except ValidationError as error:
@@ -80,12 +86,13 @@ def _fields(environment: Environment) -> dict[str, Any]:
     return {name: value for name, value in environment.model_dump().items() if not name.startswith("_")}
 
 
-def _values(home: Home, chosen: Chosen) -> dict[str, Any]:
+def _values(home: Home, environment: str) -> dict[str, Any]:
+    share = home.share(environment)
     return {
-        "home": str(home.path),
-        "node": chosen.node,
-        "registry": f"localhost:{chosen.registry_port}",
-        "ports": chosen.edge_ports,
+        "home": str(share.path),
+        "node": share.node,
+        "registry": f"localhost:{home.chosen().registry_port}",
+        "ports": share.ports,
         "agent": agent_image(),
     }
 
@@ -99,6 +106,7 @@ def _environment(name: str, one: _Described, values: dict[str, Any]) -> Environm
         "services": one.services,
         "release": one.release,
         "reconcile": one.reconcile,
+        "rules": one.rules,
         "builder": ImageBuilder(),
         "registry": _filled(one.registry, values),
         "target": _filled(one.target, values),

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deployments.data_commands import collect
+from deployments.approval_commands import approve, pending, promote, reject
+from deployments.data_commands import collect, report
 from deployments.github_commands import github_app
 from deployments.job_summary import job_summary
 from deployments.model_commands import model_app
@@ -38,8 +39,8 @@ app = typer.Typer(
 app.add_typer(github_app, name="github")
 app.command()(reconcile)
 app.add_typer(model_app, name="model")
-app.command()(collect)
-app.command()(provision)
+for command in (collect, report, provision, promote, pending, approve, reject):
+    app.command()(command)
 InEnvironment = Annotated[str, typer.Option("--environment", "-e", help="Which environment.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 OfService = Annotated[str, typer.Argument(help="Service; this folder's if not given.")]
@@ -69,6 +70,10 @@ def release(
     path: Annotated[str, typer.Option(help="The service's folder in the repository.")] = "",
     environment: InEnvironment = "local",
     rebuild: Annotated[bool, typer.Option(help="Build even if these sources were built before.")] = False,
+    model: Annotated[
+        str, typer.Option(help="NAME=VERSION of a published model; the spec's if not given.")
+    ] = "",
+    override_freeze: Annotated[str, typer.Option(help="Why it may go out in a freeze window.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Test, build, push, deploy, smoke-test, confirm."""
@@ -77,7 +82,15 @@ def release(
     with connected(quiet=as_json), job_summary() as summary:
         from flows.release import release as flow  # noqa: PLC0415 - imports Prefect
 
-        result = flow(source=source, ref=ref, path=path, environment=environment, rebuild=rebuild)
+        result = flow(
+            source=source,
+            ref=ref,
+            path=path,
+            environment=environment,
+            rebuild=rebuild,
+            model=model,
+            override_freeze=override_freeze,
+        )
         summary.released(result)
     show_result(result, as_json=as_json)
 
@@ -147,7 +160,7 @@ def history(service: OfService = "", environment: InEnvironment = "local", as_js
             if outcome
             else "open"
         )
-        when = f"{one.created:%Y-%m-%d %H:%M}{restores}"
+        when = f"{one.created:%Y-%m-%d %H:%M}{restores}{f'  {one.model}' if one.model else ''}"
         typer.echo(f"{one.number:>4}  {one.version:<16} {one.digest[:19]}  {when}  {ended}")
 
 
@@ -323,4 +336,6 @@ def show_result(result: "ReleaseResult", *, as_json: bool) -> None:
         return
     typer.echo(f"\n{result.service} release {result.number} ({result.version}) is live at {result.url}")
     typer.echo(f"  {result.image}{' (built before)' if result.reused else ''}")
+    if result.model:
+        typer.echo(f"  model {result.model}")
     typer.echo(f"  {sum(result.seconds.values()):.2f} s in all")

@@ -33,5 +33,5 @@ def judge(driver: str, settings: str) -> str:
     except json.JSONDecodeError:
         return f"{DAEMON} cannot be read: WARNING, other containers' logs may fill the disk"
     if "max-size" in options:
-        return f"{options['max-size']} × {options.get('max-file', 1)}"
+        return f"{options['max-size']} x {options.get('max-file', 1)}"
     return f"WARNING: none by default, other containers' logs may fill the disk; {ADVICE}"

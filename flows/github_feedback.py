@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import cast
 
+from prefect.exceptions import PrefectSignal
 from prefect.utilities.urls import url_for
 
 from blocks.environment import Environment
@@ -17,6 +18,7 @@ from releases.problem import Cancelled, Problem, Superseded
 
 BLOCK = "github"
 PATIENCE = 15.0  # seconds that a run waits for GitHub when all is done
+CALL_PATIENCE = 5.0  # seconds for one call of it
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
@@ -119,14 +121,16 @@ def connected_github() -> GitHub | None:
         github = cast("GitHub", GitHub.load(BLOCK))
     except ValueError:
         return None
-    github.patience = min(github.patience, PATIENCE)
+    github.patience = min(github.patience, CALL_PATIENCE)
     return github
 
 
 def _tell_why(feedback: Feedback, error: BaseException) -> None:
     if isinstance(error, Superseded) and not feedback.begun:
         return  # another run speaks for this commit, or a newer one has taken over
-    if isinstance(error, TestsFailed):
+    if isinstance(error, PrefectSignal):  # suspended: it starts again when a person has answered
+        feedback.ended("pending", "waits for an approval")
+    elif isinstance(error, TestsFailed):
         feedback.ended("failure", f"{error.what}: {error.where}")
     elif isinstance(error, Cancelled | Superseded):
         feedback.ended("error", getattr(error, "what", "") or "cancelled; what was live before is live")

@@ -119,7 +119,9 @@ def _comparison(release: Release, old: Release | None) -> str:
 
 
 def _model(release: Release) -> str:
-    return f"{release.model.name} {release.model.version}" if release.model else "—"
+    if release.model is None:
+        return "—"
+    return f"{release.model} `{release.model_sha256[:12]}`" if release.model_sha256 else str(release.model)
 
 
 def _check_row(check: CheckResult) -> str:

@@ -5,10 +5,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated
 from uuid import UUID
 
-from prefect import flow, get_run_logger, task
+from prefect import flow, get_run_logger
 from prefect.artifacts import create_table_artifact
-from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import FlowRun
 from pydantic import BaseModel, Field
 
 from blocks.edge import no_answer
@@ -16,7 +15,7 @@ from blocks.environment import Environment, environment_names, load_environment
 from blocks.pushed_runs import (
     give_up,
     read_attempts,
-    read_runs,
+    read_running,
     start_release,
     start_repair,
     tags_of,
@@ -89,19 +88,26 @@ def reconcile(
     result, repositories = ReconcileResult(), Repositories()
     for name in [environment] if environment else environment_names():
         where = load_environment(name)
+        stuck = [run for run in read_running(name) if _is_stuck(run)]
         for service in sorted({*services_in(where.store, name), *(one.name for one in where.services)}):
-            row = look_at(where, service, repositories, result)
-            result.rows.append(row)
+            mine = [run for run in stuck if set(tags_of(service, name)) <= set(run.tags)]
+            look_at(where, service, repositories, mine, result)
         report(name, result)
     return result
 
 
-@task(task_run_name="{service}", cache_policy=NO_CACHE)
-def look_at(where: Environment, service: str, repositories: Repositories, result: ReconcileResult) -> Row:
+def look_at(
+    where: Environment,
+    service: str,
+    repositories: Repositories,
+    stuck: list[FlowRun],
+    result: ReconcileResult,
+) -> None:
     """One service in one environment; what does not answer is said, and never stops the others."""
     row = Row(environment=where.name, service=service)
+    result.rows.append(row)
     try:
-        settle(where, service, row)
+        settle(where, service, stuck, row)
         live = where.ledger(service).live()
         row.live = f"release {live.release.number} ({live.release.version})" if live else ""
         run = catch_up(where, service, live, repositories, row) or mend(where, service, live, row)
@@ -111,13 +117,11 @@ def look_at(where: Environment, service: str, repositories: Repositories, result
     except Problem as problem:
         row.found = problem.what
         get_run_logger().warning("%s in %s: %s", service, where.name, problem)
-    return row
 
 
-def settle(where: Environment, service: str, row: Row) -> None:
+def settle(where: Environment, service: str, stuck: list[FlowRun], row: Row) -> None:
     """Give claims without an outcome theirs, and end runs whose process is gone, while nobody deploys."""
     open_claims = [entry for entry in where.ledger(service).entries() if entry.outcome is None]
-    stuck = [run for run in read_runs(tags_of(service, where.name)) if _is_stuck(run)]
     if not open_claims and not stuck:
         return
     with turn_if_free(service, where.name) as free:
@@ -130,8 +134,7 @@ def settle(where: Environment, service: str, row: Row) -> None:
 
 
 def _is_stuck(run: FlowRun) -> bool:
-    running = run.state is not None and run.state.type is StateType.RUNNING
-    return running and run.start_time is not None and datetime.now(UTC) - run.start_time > STUCK
+    return run.start_time is not None and datetime.now(UTC) - run.start_time > STUCK
 
 
 def catch_up(
@@ -148,6 +151,8 @@ def catch_up(
     if not head:
         return None
     row.head = head[:8]
+    if live and live.release.revision == head and not live.release.dirty:
+        return None
     known = _known(where, service, live, head)
     verdict = judge(head, known)
     if not verdict.start or not _matters(watched, known, head):

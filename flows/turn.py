@@ -23,7 +23,8 @@ from prefect.context import FlowRunContext
 from prefect.states import Cancelled as CancelledState
 from prefect.states import Failed as FailedState
 
-from blocks.pushed_runs import PUSHED, SUPERSEDED, UNREACHABLE, tags_of
+from blocks.pushed_runs import PUSHED, UNREACHABLE, tags_of
+from releases.approval import Expired, Rejected
 from releases.problem import Cancelled, Superseded, Unreachable
 
 # Prefect logs every look at a place that is taken as an error.
@@ -36,9 +37,14 @@ GOING = [StateType.RUNNING, StateType.PENDING]
 ENDING = (StateType.CANCELLING, StateType.CANCELLED)
 
 
+def never() -> bool:
+    """Whether a run that no push has started is still the newest, where another came after it."""
+    return False
+
+
 @contextmanager
 def turn(
-    service: str, environment: str, title: str, still_newest: Callable[[], bool] = lambda: False
+    service: str, environment: str, title: str, still_newest: Callable[[], bool] = never
 ) -> Iterator[None]:
     """Hold the service's place in the environment; the run is called `title`.
 
@@ -95,7 +101,7 @@ def stop_if_newer() -> None:
     with get_client(sync_client=True) as client:
         run = client.read_flow_run(run_id)
     if run.tags:
-        _stop_if_superseded(run, run.tags, lambda: False)
+        _stop_if_superseded(run, run.tags, never)
 
 
 def stop_if_cancelled() -> None:
@@ -113,13 +119,13 @@ def stop_if_cancelled() -> None:
 
 
 def name_the_end(flow: Any, flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001 - Prefect's names
-    """A flow's hook: what was superseded or cancelled did not fail, and what did not answer is named so."""
+    """A flow's hook: what was superseded, rejected, expired or cancelled did not fail."""
     try:
         ended_by: object = state.result(raise_on_failure=False)
     except BaseException as error:  # noqa: BLE001 - a crash is raised whatever was asked for
         ended_by = error
-    if isinstance(ended_by, Superseded):
-        end: State[Any] = CancelledState(name=SUPERSEDED, message=str(ended_by))
+    if isinstance(ended_by, Superseded | Rejected | Expired):
+        end: State[Any] = CancelledState(name=type(ended_by).__name__, message=str(ended_by))
     elif isinstance(ended_by, Cancelled):
         end = CancelledState(message="Cancelled by a person; what was live before is live.")
     elif isinstance(ended_by, Unreachable):

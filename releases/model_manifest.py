@@ -68,9 +68,9 @@ class Manifest(BaseModel):
         """Where the file lies."""
         return version_prefix(self.name, self.version) + file.key_part
 
-    def same_content(self, other: "Manifest") -> bool:
-        """Whether they publish the same thing, whoever said so first."""
-        return self.files == other.files and self.metrics == other.metrics
+    def repeats(self, standing: "Manifest") -> bool:
+        """Whether this says nothing that the other, which was first, does not."""
+        return self.files == standing.files and self.metrics in ({}, standing.metrics)
 
     def to_bytes(self) -> bytes:
         """As it is stored."""

@@ -15,7 +15,7 @@ SILENT = 180.0  # seconds; an agent reports every minute
 class Ended(StrEnum):
     """What became of a run that a push has started."""
 
-    going = "going"  # or waiting
+    going = "going"  # or waiting, for its turn or for an approval
     done = "done"
     failed = "failed"  # by a verdict: tests, build, smoke checks
     lost = "lost"  # the world around it: its process died, something did not answer
@@ -58,8 +58,8 @@ def judge(head: str, known: Known) -> Verdict:
     """Whether a branch's head was missed: neither live, nor going on, nor tried since it became the head."""
     if head == known.live:
         return Verdict(False, "live")
-    if any(one.ended is Ended.going for one in known.attempts):
-        return Verdict(False, "a release is waiting or going on")
+    if any(one.ended is Ended.going and one.commit == head for one in known.attempts):
+        return Verdict(False, "its release is waiting or going on")
     # What other commits have only tried says nothing about when this one became the head.
     telling = [one for one in known.attempts if one.commit == head or one.ended in SETTLED]
     mine = list(takewhile(lambda one: one.commit == head, telling))

@@ -85,7 +85,14 @@ class Memory:
 
 @dataclass(frozen=True)
 class Pull:
-    """Get the image (and the model) onto the node."""
+    """Get the image onto the node."""
+
+    release: Release
+
+
+@dataclass(frozen=True)
+class Fetch:
+    """Have the model on the node, every file verified now: before each start, not once and for all."""
 
     release: Release
 
@@ -164,7 +171,7 @@ class Rest:
     seconds: float | None = None
 
 
-Step = Pull | Start | Restart | Probe | Expose | Switch | Unroute | Drain | Stop | Remove | Rest
+Step = Pull | Fetch | Start | Restart | Probe | Expose | Switch | Unroute | Drain | Stop | Remove | Rest
 
 
 def goal(wanted: ServiceDesired, memory: Memory) -> Release | None:
@@ -215,10 +222,10 @@ def next_step(
     wanted: ServiceDesired,
     memory: Memory,
     seen: tuple[Container, ...],
-    images: frozenset[str],
+    here: frozenset[str],
     clock: Clock,
 ) -> Step:
-    """The one thing to do now. `images`: the `repository@digest`s that are on the node."""
+    """The one thing to do now. `here`: the images and the verified models on the node, by digest."""
     live = _in_slot(memory.live, seen)
     back = _way_back(memory, live, seen)
     if back is not None:
@@ -228,7 +235,7 @@ def next_step(
         return _empty(memory, seen, clock)
     mine = _of(release, seen)
     if mine is None:
-        return _make_room(release, memory, live, seen, images, clock)
+        return _make_room(release, memory, live, seen, here, clock)
     if mine.state is not Running.running:
         return _stop_others(release, seen) or Restart(mine, release)
     if mine.id not in memory.ready:
@@ -344,12 +351,14 @@ def _make_room(
     memory: Memory,
     live: Container | None,
     seen: tuple[Container, ...],
-    images: frozenset[str],
+    here: frozenset[str],
     clock: Clock,
 ) -> Step:
     """Everything that must be true before the release's container can start."""
-    if release.image not in images:
+    if release.image not in here:
         return Pull(release)
+    if release.model_sha256 and release.model_sha256 not in here:
+        return Fetch(release)
     slot = live.slot.other if live else (memory.live.other if memory.live else Slot.a)
     standing = [container for container in seen if container.slot is slot]
     if standing:

@@ -18,6 +18,7 @@ class Settings:
 
     model_name: str = _from_env("MODEL_NAME", "iris")
     model_version: str = _from_env("MODEL_VERSION", "v1")
+    model_sha256: str = _from_env("MODEL_SHA256", "none")
     model_dir: Path = field(default_factory=lambda: Path(os.environ.get("MODEL_DIR") or BAKED_MODEL))
     revision: str = _from_env("REVISION", "unknown")
     release: str = _from_env("RELEASE", "none")

@@ -13,7 +13,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from uuid import UUID
 
 START_SECONDS = 90.0
 EXECUTE = "execute"  # then the id of a flow run: what a worker's process does
@@ -106,6 +105,7 @@ def serve() -> None:
     from deployments.cli import connected
 
     with connected(quiet=True):
+        import flows.promote
         import flows.reconcile
         import flows.release
         import flows.rollback  # noqa: F401 - this is what the forking is for
@@ -156,26 +156,31 @@ def _run(order: dict, base: Path) -> None:
     os._exit(code)
 
 
-def _execute(flow_run: str) -> None:
+def _execute(identity: str) -> None:
     """What a worker's process does with a run that stands in Prefect."""
-    from deployments.cli import connected
-
-    with connected(quiet=False):
-        from prefect.flow_engine import load_flow_run, run_flow
-
-        import flows.release
-        import flows.rollback
-
-        known = {"release": flows.release.release, "rollback": flows.rollback.rollback}
-        run = load_flow_run(UUID(flow_run))
-        run_flow(known[_flow_name(run.flow_id)], flow_run=run, parameters=run.parameters)
-
-
-def _flow_name(identity: object) -> str:
     from prefect.client.orchestration import get_client
+    from prefect.flow_engine import run_flow
 
+    import flows.check
+    import flows.promote
+    import flows.release
+    import flows.rollback
+    from deployments.cli import show_steps
+
+    known = {
+        "check": flows.check.check,
+        "promote": flows.promote.promote,
+        "release": flows.release.release,
+        "rollback": flows.rollback.rollback,
+    }
     with get_client(sync_client=True) as client:
-        return client.read_flow(identity).name
+        run = client.read_flow_run(identity)
+        name = client.read_flow(run.flow_id).name
+    show_steps()
+    suspends = name == "promote"  # which is no failure
+    run_flow(
+        known[name], flow_run=run, parameters=run.parameters, return_type="state" if suspends else "result"
+    )
 
 
 def _write(path: Path, text: str) -> None:

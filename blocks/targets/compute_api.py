@@ -58,15 +58,15 @@ class Compute:
         found = []
         for zone in zones:
             request = {"project": self.project, "zone": zone, "filter": matching, "max_results": PAGE}
-            with self._said("list VMs", f"projects/{self.project}/zones/{zone}", "roles/compute.viewer"):
-                found += [_vm(one) for one in self._instances.list(request=request, **self._patient())]
+            with self.said("list VMs", f"projects/{self.project}/zones/{zone}", "roles/compute.viewer"):
+                found += [_vm(one) for one in self._instances.list(request=request, **self.patient())]
         return sorted(found, key=lambda vm: vm.id)
 
     def vm(self, zone: str, name: str) -> Vm:
         """One VM as it is now."""
         which = {"project": self.project, "zone": zone, "instance": name}
-        with self._said("read the VM", self._path(zone, name), "roles/compute.viewer"):
-            return _vm(self._instances.get(request=which, **self._patient()))
+        with self.said("read the VM", self._path(zone, name), "roles/compute.viewer"):
+            return _vm(self._instances.get(request=which, **self.patient()))
 
     def set_metadata(self, vm: Vm, metadata: Mapping[str, str]) -> Sent:
         """Replace all of it, if nobody has written since the VM was read. Raises Conflict."""
@@ -81,9 +81,9 @@ class Compute:
             metadata_resource=compute.Metadata(fingerprint=vm.fingerprint, items=items),
             request_id=str(uuid.uuid4()),  # sent again after a lost answer, it is the same change
         )
-        with self._said("change the metadata", self._path(vm.zone, vm.name)):
+        with self.said("change the metadata", self._path(vm.zone, vm.name)):
             try:
-                sent = self._instances.set_metadata_unary(request, **self._patient())
+                sent = self._instances.set_metadata_unary(request, **self.patient())
             except PreconditionFailed as error:
                 raise Conflict(f"the metadata of {vm.id} was changed meanwhile") from error
         return Sent(vm.zone, sent.name, vm.id)
@@ -96,8 +96,8 @@ class Compute:
             "instance": vm.name,
             "request_id": str(uuid.uuid4()),
         }
-        with self._said("restart the VM", self._path(vm.zone, vm.name)):
-            sent = self._instances.reset_unary(request=request, **self._patient())
+        with self.said("restart the VM", self._path(vm.zone, vm.name)):
+            sent = self._instances.reset_unary(request=request, **self.patient())
         return Sent(vm.zone, sent.name, vm.id)
 
     def still_going(self, sent: Sequence[Sent]) -> list[Sent]:
@@ -125,15 +125,16 @@ class Compute:
             "filter": '(operationType = "setMetadata") OR (operationType = "reset")',
             "order_by": "creationTimestamp desc",
         }
-        with self._said("read operations", f"projects/{self.project}/zones/{zone}", "roles/compute.viewer"):
-            for one in self._operations.list(request=request, **self._patient()):
+        with self.said("read operations", f"projects/{self.project}/zones/{zone}", "roles/compute.viewer"):
+            for one in self._operations.list(request=request, **self.patient()):
                 if one.name in wanted:
                     wanted.remove(one.name)
                     yield one
                 if not wanted:
                     return
 
-    def _patient(self) -> dict[str, Any]:
+    def patient(self) -> dict[str, Any]:
+        """For every call that can be sent again: a limit for each answer, and for all of them."""
         from google.api_core.retry import Retry, if_transient_error  # noqa: PLC0415
 
         retry = Retry(
@@ -144,7 +145,8 @@ class Compute:
     def _path(self, zone: str, name: str) -> str:
         return f"projects/{self.project}/zones/{zone}/instances/{name}"
 
-    def _said(self, doing: str, where: str, role: str = CHANGER) -> Any:
+    def said(self, doing: str, where: str, role: str = CHANGER) -> Any:
+        """Google's refusals as problems that name the role which is missing."""
         grant = f"gcloud projects add-iam-policy-binding {self.project} --member=MEMBER --role={role}"
         return said_plainly(doing, where, grant)
 
@@ -152,16 +154,17 @@ class Compute:
     def _instances(self) -> Any:
         from google.cloud import compute_v1 as compute  # noqa: PLC0415
 
-        return self._client(compute.InstancesClient)
+        return self.client(compute.InstancesClient)
 
     @cached_property
     def _operations(self) -> Any:
         from google.cloud import compute_v1 as compute  # noqa: PLC0415
 
         # A client of our own: an operation's `.result()` asks Google's public host, whatever the endpoint.
-        return self._client(compute.ZoneOperationsClient)
+        return self.client(compute.ZoneOperationsClient)
 
-    def _client(self, kind: Callable[..., Any]) -> Any:
+    def client(self, kind: Callable[..., Any]) -> Any:
+        """One of Google's clients."""
         return kind(credentials=self.api.google_credentials, client_options=self.api.client_options)
 
 

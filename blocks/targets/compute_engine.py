@@ -132,11 +132,7 @@ class ComputeEngineInstances(Fleet):
         )
 
     def _way_in(self) -> str:
-        return (
-            "run the worker inside the VPC (a Prefect worker on a small VM in the same network), "
-            "or open the port to this machine: gcloud compute firewall-rules create model-deploy-status "
-            f"--project={self.project} --allow=tcp:{self.ports[0]} --source-ranges=MY_ADDRESS/32"
-        )
+        return self._routes(self.project)
 
     @property
     def _where(self) -> str:

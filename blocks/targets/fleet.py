@@ -287,13 +287,24 @@ class Fleet(GoogleApi):
         with ThreadPoolExecutor(min(WRITTEN_AT_ONCE, max(1, len(wanted)))) as pool:
             came = dict(zip(wanted, pool.map(write, wanted), strict=True))
         written = [name for name, problem in came.items() if problem is None]
-        for name in written:
-            text = fleet.document(nodes[name].document, service, wanted[name])
-            nodes[name] = Node(name, nodes[name].address, text)
-        if wanted:
-            self._known.read_at = float("-inf")  # a writer must know what Google makes of it
+        self._written(service, {name: wanted[name] for name in written})
         problems = [problem for problem in came.values() if problem]
         return written, sorted(problems, key=lambda one: not isinstance(one, Superseded))
+
+    def _written(self, service: str, parts: Mapping[str, ServiceDesired]) -> None:
+        """Know what we wrote, and that the next writer must read what Google made of it."""
+        nodes = self._known.nodes
+        for name, part in parts.items():
+            text = fleet.document(nodes[name].document, service, part)
+            nodes[name] = Node(name, nodes[name].address, text)
+        self._known.read_at = float("-inf")
+
+    def _routes(self, project: str) -> str:
+        return (
+            "run the worker inside the VPC (a Prefect worker on a small VM in the same network), "
+            "or open the port to this machine: gcloud compute firewall-rules create model-deploy-status "
+            f"--project={project} --allow=tcp:{self.ports[0]} --source-ranges=MY_ADDRESS/32"
+        )
 
     def _ask(self) -> dict[str, NodeStatus | str]:
         self._read(again=False)

@@ -22,6 +22,7 @@ from blocks.targets.target import Target, no_check
 from releases import desired as desire
 from releases.desired import ServiceDesired
 from releases.log_segment import SEGMENTS
+from releases.model_manifest import MODELS
 from releases.problem import Failed, Refused, Unreachable
 from releases.release import Release
 from releases.status import STATUS_PATH, NodeStatus, Phase, ServiceStatus
@@ -246,7 +247,7 @@ class LocalTarget(Block):
         name = f"{self.node}-agent"
         subnet = self._ensure_network(client)
         arguments = ["--node", self.node, "--ports", ",".join(str(port) for port in self.ports)]
-        arguments += ["--edge-image", self.edge_image]
+        arguments += ["--edge-image", self.edge_image, "--models", str(self.home / "models")]
         try:
             key = f"{client.images.get(self.agent_image).id} {' '.join(arguments)}"
         except ImageNotFound as error:
@@ -292,7 +293,12 @@ class LocalTarget(Block):
         secrets.mkdir(mode=0o700, parents=True, exist_ok=True)
         segments = self.home / "store" / SEGMENTS
         segments.mkdir(parents=True, exist_ok=True)
+        published, fetched = self.home / "store" / MODELS, self.home / "models"
+        for folder in (published, fetched):
+            folder.mkdir(parents=True, exist_ok=True)
         binds = {
+            str(published): {"bind": f"/store/{MODELS.rstrip('/')}", "mode": "ro"},
+            str(fetched): {"bind": "/models", "mode": "rw"},
             f"{client.info()['DockerRootDir']}/containers": {"bind": "/containers", "mode": "ro"},
             str(segments): {"bind": f"/store/{SEGMENTS.rstrip('/')}", "mode": "rw"},  # and nothing else of it
             "/var/run/docker.sock": {"bind": "/var/run/docker.sock", "mode": "rw"},

@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 
 from sandbox.compute.instance import Instance, new_instance
 from sandbox.compute.instances import create, destroy, power_cycle
-from sandbox.compute.names import last, link
+from sandbox.compute.names import fingerprint, last, link
 from sandbox.compute.operations import Request
 from sandbox.errors import not_implemented
 from sandbox.routing import Json
 from sandbox.world import ZONES, World
 
 ACTIONS = ("NONE", "REFRESH", "RESTART", "REPLACE")  # from the least disruptive on
+LOCKED = ("allInstancesConfig", "updatePolicy", "instanceTemplate", "targetSize", "description")
 SUMMARY = (
     *("abandoning", "creating", "creatingWithoutRetries", "deleting", "none", "recreating", "refreshing"),
     *("restarting", "resuming", "starting", "stopping", "suspending", "verifying"),
@@ -72,7 +73,13 @@ class Group:
             "stateful": {"hasStatefulConfig": False, "perInstanceConfigs": {"allEffective": True}},
         }
         actions = {name: sum(_action(member) == name for member in members) for name in SUMMARY}
-        return {**self.resource, "status": status, "currentActions": actions}
+        mark = {"fingerprint": self.fingerprint}
+        return {**self.resource, **mark, "status": status, "currentActions": actions}
+
+    @property
+    def fingerprint(self) -> str:
+        """Of what may be patched: a writer that sends one must know the present one."""
+        return fingerprint({key: self.resource.get(key) for key in LOCKED})
 
     def reconcile(self, world: World) -> None:
         """Have as many VMs as wanted; forget those that somebody deleted."""

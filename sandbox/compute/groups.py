@@ -9,7 +9,7 @@ from sandbox.compute.listing import Asked
 from sandbox.compute.names import check_name, check_region, check_zone, full, last, link, merged
 from sandbox.compute.operations import Request, RequestId
 from sandbox.compute.templates import find as find_template
-from sandbox.errors import already_exists, invalid, not_found, not_implemented
+from sandbox.errors import already_exists, condition_not_met, invalid, not_found, not_implemented
 from sandbox.routing import Atomic, Caller, Here, Json, Resource
 from sandbox.world import ZONES, World
 
@@ -122,7 +122,10 @@ def patch(
     group = _find(world, project, place, name)
     if unknown := set(body) - CHANGEABLE:
         raise not_implemented(f"a change of {min(unknown)} of a group")
+    if body.get("fingerprint", group.fingerprint) != group.fingerprint:
+        raise condition_not_met("Supplied fingerprint does not match current fingerprint of the group.")
     wanted = merged(group.resource, body)
+    wanted.pop("fingerprint", None)
     proactive = wanted["updatePolicy"]["type"] == "PROACTIVE"
     if "instanceTemplate" in body:
         find_template(world, project, last(body["instanceTemplate"]))

@@ -8,9 +8,11 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
+from blocks.google_api import GoogleApi
 from blocks.image_registry import ImageRegistry
 from releases.problem import Failed, Unreachable
 
@@ -111,3 +113,36 @@ def test_a_refused_login_is_not_tried_again(monkeypatch: pytest.MonkeyPatch, loc
     with pytest.raises(Failed, match="refuses the push"):
         here.push(local_image, here.repository("x"), ["one"])
     assert len(asked) == 1
+
+
+def test_artifact_registry_gets_a_new_token_for_each_push(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A build may outlive a token: what is sent is what is valid then."""
+    token, sent = tmp_path / "token", []
+    here = ImageRegistry(prefix="localhost:1", google=GoogleApi(access_token_file=token))
+
+    def push_once(registry: ImageRegistry, *_: str) -> tuple[str, str]:
+        sent.append(registry._login())
+        token.write_text(f"token {len(sent) + 1}")
+        return ("sha256:1", "") if len(sent) > 1 else ("", "the first one broke")
+
+    token.write_text("token 1")
+    monkeypatch.setattr(ImageRegistry, "_push_once", push_once)
+    monkeypatch.setattr("blocks.image_registry.FIRST_PAUSE", 0)
+    here._push("localhost:1/x", "one")
+    assert sent == [{"username": "oauth2accesstoken", "password": f"token {number}"} for number in (1, 2)]
+
+
+def test_what_is_released_gets_a_tag_that_a_clean_up_leaves_alone(
+    registry: str, local_image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = ImageRegistry(prefix=registry)
+    repository = there.repository(secrets.token_hex(4))
+    image = there.push(local_image, repository, ["one"])
+    there.keep(image, "release-staging-1")
+    assert there.find(repository, "release-staging-1") is None  # nothing is cleaned up here
+    monkeypatch.setattr("blocks.image_registry.CLEANS_UP", "localhost")
+    there.keep(image, "release-staging-1")
+    there.keep(image, "release-staging-1")
+    assert there.find(repository, "release-staging-1") == image

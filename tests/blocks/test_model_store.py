@@ -17,9 +17,13 @@ from blocks.model_folder import sources_in
 from blocks.model_store import ModelStore, Published
 from blocks.store import DirectoryStore
 from releases.model_manifest import manifest_key
-from releases.problem import BadInput, Failed, Problem, Unreachable
+from releases.problem import BadInput, Failed, Problem, Refused, Unreachable
 from releases.spec import Model
-from releases.store import AlreadyExists, Moved, nobody
+from releases.store import Moved, nobody
+from sandbox.server import running
+from sandbox.world import World
+from tests.blocks.buckets import cloud_store
+from tests.sandbox.conftest import Cloud
 
 KILLS = 50
 V1 = Model(name="iris", version="v1")
@@ -62,6 +66,15 @@ def store(tmp_path: Path) -> ModelStore:
     return models(tmp_path / "store")
 
 
+@pytest.fixture
+def bucket(tmp_path: Path) -> Iterator[ModelStore]:
+    """The same on Cloud Storage."""
+    world = World()
+    with running(world) as at:
+        made = cloud_store(Cloud(world, at), tmp_path)
+        yield ModelStore(made, made)
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     return {
         path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
@@ -83,6 +96,21 @@ def test_what_was_published_is_what_is_fetched(store: ModelStore, folder: Path, 
     assert contents(tmp_path / "got") == contents(folder)
 
 
+def test_in_a_bucket_too_it_is_what_was_published_and_never_changes(
+    bucket: ModelStore, folder: Path, tmp_path: Path
+) -> None:
+    made = publish(bucket, folder)
+    bucket.download(made, tmp_path / "got", Silent())
+    assert contents(tmp_path / "got") == contents(folder)
+    assert publish(bucket, folder) == made
+    (folder / "weights.bin").write_text("other")
+    with pytest.raises(Refused) as caught:
+        publish(bucket, folder)
+    assert made.sha256 in caught.value.got
+    assert bucket.point("iris", "production", "v1") is None
+    assert bucket.get("iris", "production") == made
+
+
 def test_publishing_the_same_again_changes_nothing(store: ModelStore, folder: Path) -> None:
     first = publish(store, folder, note="first")
     assert publish(store, folder, note="again") == first
@@ -93,7 +121,7 @@ def test_other_content_under_a_published_version_is_refused_and_names_what_is_th
 ) -> None:
     first = publish(store, folder)
     (folder / "weights.bin").write_text("other")
-    with pytest.raises(AlreadyExists) as caught:
+    with pytest.raises(Refused) as caught:
         publish(store, folder)
     assert first.sha256 in caught.value.got
     assert store.get("iris", "v1") == first
@@ -104,16 +132,16 @@ def test_of_two_publishers_one_wins_and_the_other_is_told_the_winners_checksum(
 ) -> None:
     folders = [model_folder(tmp_path / str(number), str(number), 10_000) for number in range(6)]
 
-    def attempt(folder: Path) -> Published | AlreadyExists:
+    def attempt(folder: Path) -> Published | Refused:
         try:
             return publish(store, folder)
-        except AlreadyExists as told:
+        except Refused as told:
             return told
 
     with ThreadPoolExecutor(6) as pool:
         ended = list(pool.map(attempt, folders))
     (winner,) = [one for one in ended if isinstance(one, Published)]
-    assert all(winner.sha256 in one.got for one in ended if isinstance(one, AlreadyExists))
+    assert all(winner.sha256 in one.got for one in ended if isinstance(one, Refused))
     store.download(winner, tmp_path / "got", Silent())
     assert contents(tmp_path / "got") == contents(folders[ended.index(winner)])
 

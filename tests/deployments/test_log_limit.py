@@ -10,7 +10,7 @@ from deployments.log_limit import judge
     [
         ("json-file", "", "WARNING: none by default"),
         ("json-file", '{"log-driver": "json-file"}', "WARNING: none by default"),
-        ("json-file", '{"log-opts": {"max-size": "10m", "max-file": "5"}}', "10m × 5"),
+        ("json-file", '{"log-opts": {"max-size": "10m", "max-file": "5"}}', "10m x 5"),
         ("json-file", "{", "cannot be read"),
         ("local", "", "rotates by itself"),
         ("journald", "", "the export need json-file"),

@@ -39,8 +39,8 @@ class Pushing:
         self.place.commit(behaviour, **options)
         return self.head()
 
-    def head(self) -> str:
-        argv = ["git", "-C", str(self.place.repository), "rev-parse", "main"]
+    def head(self, branch: str = "main") -> str:
+        argv = ["git", "-C", str(self.place.repository), "rev-parse", branch]
         return subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip()
 
     def deliver(self, commit: str, **changes: Any) -> httpx.Response:
@@ -60,10 +60,19 @@ class Pushing:
         return str(self.place.api("GET", f"/flow_runs/{run}")["state"]["name"])
 
     def waiting(self) -> list[dict[str, Any]]:
-        """Runs that no worker has taken yet."""
-        return self.place.api(
-            "POST", "/flow_runs/filter", flow_runs={"state": {"type": {"any_": ["SCHEDULED"]}}}
-        )
+        """Runs that reconcile has started and no worker has taken yet."""
+        filters = {"state": {"type": {"any_": ["SCHEDULED"]}}, "tags": {"all_": ["reconcile"]}}
+        return self.place.api("POST", "/flow_runs/filter", flow_runs=filters)
+
+    def said_of(self, commit: str) -> list[tuple[str, str, str]]:
+        """What GitHub shows beside the commit: (context, state, description), the last one counts."""
+        told = [status for about, status in self.github.statuses if about == commit]
+        return [(status["context"], status["state"], status["description"]) for status in told]
+
+    def images(self) -> set[str]:
+        """The service's tags in the registry."""
+        address = f"http://127.0.0.1:{self.place.home.chosen().registry_port}/v2/sample/tags/list"
+        return set(httpx.get(address, timeout=10).json()["tags"])
 
     def live_commit(self) -> str:
         """The commit of the release that answers."""

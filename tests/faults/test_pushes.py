@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
 
 import pytest
@@ -27,6 +28,12 @@ def test_an_older_push_that_arrives_after_a_newer_one_never_goes_back(pushed: Pu
     run = pushed.accepted(newer)
     assert pushed.execute(run).wait().returncode == 0
     live = pushed.place.live()
+    assert pushed.said_of(newer) == [
+        ("model-deploy/local/sample", "pending", "releasing to local"),
+        ("model-deploy/local/sample", "success", f"live at {pushed.place.url()}"),
+    ]
+    assert run in pushed.github.statuses[-1][1]["target_url"]
+    assert pushed.github.deployment_statuses[-1][1]["environment_url"] == pushed.place.url()
     late = pushed.accepted(older)
     done = pushed.execute(late).wait()
     assert f"{older[:8]} is not what main is now" in done.stderr
@@ -103,12 +110,65 @@ def test_prefects_server_killed_in_mid_run_is_one_deployment(pushed: Pushing) ->
 
 def test_a_commit_whose_release_failed_is_left_alone(pushed: Pushing) -> None:
     live = pushed.live_commit()
-    run = pushed.accepted(pushed.commit("wrong"))
+    commit = pushed.commit("wrong")
+    run = pushed.accepted(commit)
     assert pushed.execute(run).wait().returncode == 1
     assert pushed.state(run) == "Failed"
+    context, state, said = pushed.said_of(commit)[-1]
+    assert (context, state) == ("model-deploy/local/sample", "failure")
+    assert "the smoke check `right` failed" in said
     for _ in range(2):
         assert "started" not in pushed.place.model_deploy("reconcile").stdout
     assert pushed.live_commit() == live
+
+
+def test_a_pull_request_is_tested_and_built_and_nothing_is_pushed_or_deployed(pushed: Pushing) -> None:
+    live, known = pushed.place.live(), pushed.images()
+    commits = {}
+    for behaviour in ("well", "broken"):
+        pushed.place.git("checkout", "--quiet", "-B", "feature", "main")
+        if behaviour == "broken":
+            (pushed.place.repository / "Dockerfile").write_text("FROM python:3.11-slim\nRUN exit 7\n")
+        pushed.place.commit(behaviour)
+        commits[behaviour] = pushed.head("feature")
+    pushed.place.git("checkout", "--quiet", "main")
+    for behaviour, code in (("well", 0), ("broken", 1)):
+        sides = {
+            "head": {"ref": "feature", "sha": commits[behaviour]},
+            "base": {"ref": "main", "sha": "0" * 40},
+        }
+        payload = {"action": "synchronize", "number": 7, "pull_request": sides}
+        answer = pushed.receiver.deliver(
+            {**payload, "repository": {"full_name": "acme/models"}}, "pull_request"
+        )
+        done = pushed.execute(answer.json()["runs"][0]["flow_run"]).wait()
+        assert done.returncode == code, done.stderr
+        shown = "success" if code == 0 else "failure"
+        assert pushed.said_of(commits[behaviour])[-1][:2] == ("model-deploy/check/sample", shown)
+    assert pushed.images() == known
+    assert pushed.place.live() == live
+    assert not any(deployment["ref"] in commits.values() for deployment in pushed.github.deployments)
+
+
+def test_what_somebody_changed_by_hand_is_reported_and_mended_where_that_is_wanted(pushed: Pushing) -> None:
+    before = pushed.place.live()
+    name = f"{pushed.place.node}-sample-r{before}"
+    subprocess.run(["docker", "update", "--cpus", "0.5", name], check=True, capture_output=True)
+    wait_until(lambda: pushed.place.target.status("sample").changed != "", 90)
+    reported = pushed.place.model_deploy("reconcile")
+    assert reported.returncode == 1
+    assert "somebody changed the container by hand: cpus" in reported.stdout
+    assert pushed.waiting() == []
+    pushed.describe("repair")
+    for _ in range(2):
+        mended = pushed.place.model_deploy("reconcile")
+        assert f"release {before} is brought back" in mended.stdout
+    (run,) = pushed.waiting()
+    assert pushed.execute(run["id"]).wait().returncode == 0
+    assert pushed.place.live() > before
+    after = pushed.place.model_deploy("reconcile")
+    assert after.returncode == 0, after.stdout
+    assert "as it should be" in after.stdout
 
 
 def kill_server(place: Place) -> None:

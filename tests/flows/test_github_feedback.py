@@ -121,6 +121,8 @@ def test_a_github_that_is_down_neither_fails_nor_slows_the_release(
     fake: FakeGitHub, trouble: Trouble, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(github_feedback, "PATIENCE", 1.0)
+    short = GitHub(token=SecretStr(TOKEN), api=fake.address, patience=0.6)
+    monkeypatch.setattr(github_feedback, "connected_github", lambda: short)
     fake.always, started, released = trouble, time.monotonic(), 0.0
 
     def act(told: github_feedback.Feedback) -> None:

@@ -10,7 +10,7 @@ from releases import desired as desire
 from releases import swap
 from releases.desired import ServiceDesired
 from releases.problem import Problem
-from releases.release import Release
+from releases.release import Release, ReleasedModel
 from releases.spec import Run
 from releases.status import Failure, Phase
 from releases.swap import Clock, Container, Memory, Running, Slot
@@ -27,6 +27,7 @@ def release(number: int, **run: object) -> Release:
         version=str(number),
         port=8000,
         public_port=8080,
+        model=ReleasedModel(name="iris", version=f"v{number}", sha256=f"{number:064x}"),
         run=Run.model_validate(run),
         confirm_window=WINDOW,
         created=datetime(2026, 1, 1, tzinfo=UTC),
@@ -43,6 +44,7 @@ class Node:
     images: frozenset[str] = frozenset()
     clock: Clock = field(default_factory=lambda: Clock(0.0, "boot-1"))
     broken: set[int] = field(default_factory=set)  # releases that never become ready
+    corrupt: set[int] = field(default_factory=set)  # releases whose model is not what was published
     started: int = 0
     served: bool = False
 
@@ -56,7 +58,11 @@ class Node:
         match step:
             case swap.Pull(wanted):
                 self.images |= {wanted.image}
+            case swap.Fetch(wanted):
+                self.fetch(wanted)
             case swap.Start(wanted, slot):
+                assert wanted.model_sha256 in {"", *self.images}, "nobody has looked at the model"
+                self.images -= {wanted.model_sha256}
                 assert all(container.slot is not slot for container in self.seen), "the slot is taken"
                 self.started += 1
                 new = Container(f"c{self.started}", wanted.fingerprint, wanted.number, slot, Running.running)
@@ -82,11 +88,21 @@ class Node:
             case swap.Rest():
                 pass
 
+    def fetch(self, wanted: Release) -> None:
+        if wanted.number not in self.corrupt:
+            self.images |= {wanted.model_sha256}
+        else:
+            self.fail(wanted, Phase.fetch)
+
     def probe(self, container: Container, wanted: Release) -> None:
         if wanted.number not in self.broken:
             self.memory = swap.ready(self.memory, container)
-        elif self.wanted.candidate is not None and self.wanted.candidate.release == wanted:
-            failure = Failure(phase=Phase.probe, reason="never healthy")
+        else:
+            self.fail(wanted, Phase.probe)
+
+    def fail(self, wanted: Release, phase: Phase) -> None:
+        if self.wanted.candidate is not None and self.wanted.candidate.release == wanted:
+            failure = Failure(phase=phase, reason="never healthy")
             self.memory = swap.give_up(self.memory, self.wanted.generation, failure)
         else:
             self.memory = swap.unfit(self.memory, wanted)
@@ -203,6 +219,16 @@ def test_a_candidate_may_replace_a_confirmed_release_that_does_not_start() -> No
     assert live_number(node) == 2
 
 
+def test_a_corrupt_model_is_given_up_before_anything_of_the_old_release_is_touched() -> None:
+    node = Node(corrupt={2})
+    confirm_first(node, swap="replace")
+    node.wanted = desire.propose(node.wanted, release(2, swap="replace"), "k")
+    before = node.seen
+    assert node.settle_down() is Phase.live
+    assert node.seen == before
+    assert node.memory.reverted[2].phase is Phase.fetch
+
+
 def test_replace_stops_the_old_one_first_and_starts_it_again_when_the_new_one_fails() -> None:
     node = Node(broken={2})
     confirm_first(node, swap="replace")
@@ -232,6 +258,7 @@ EVENTS = st.sampled_from(
         "turn",
         "propose",
         "propose broken",
+        "propose corrupt",
         "half",
         "all",
         "confirm",
@@ -249,10 +276,10 @@ def test_once_something_healthy_serves_something_healthy_always_serves(events: l
     confirm_first(node)
     number = 1
     for event in events:
-        if event in {"propose", "propose broken"}:
+        if event.startswith("propose"):
             number += 1
-            if event == "propose broken":
-                node.broken.add(number)
+            node.broken |= {number} if event == "propose broken" else set()
+            node.corrupt |= {number} if event == "propose corrupt" else set()
         happen(node, event, number)
         node.assert_served()
     node.settle_down()
@@ -266,7 +293,7 @@ def happen(node: Node, event: str, number: int) -> None:
         match event:
             case "turn":
                 node.turn()
-            case "propose" | "propose broken":
+            case "propose" | "propose broken" | "propose corrupt":
                 over = generation in node.memory.reverted
                 node.wanted = desire.propose(node.wanted, release(number), "k", reverted=over)
             case "half" | "all":

@@ -1,6 +1,7 @@
 """A service small enough to start in a moment; BEHAVIOUR says how it misbehaves."""
 
 import itertools
+import json
 import os
 import sys
 import threading
@@ -9,6 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 BEHAVIOUR = os.environ.get("BEHAVIOUR", "")
 ASKED = itertools.count(1)
+MODEL = os.environ.get("MODEL_DIR")
+WEIGHTS = open(f"{MODEL}/weights.txt").read() if MODEL else "baked in"
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -24,7 +27,10 @@ class Handler(BaseHTTPRequestHandler):
             BEHAVIOUR == "wrong at first" and self.path == "/" and next(ASKED) < 3
         )
         word = "wrong" if wrong else "right"
-        body = f'{{"answer": "{word}", "release": "{os.environ.get("RELEASE", "")}"}}'.encode()
+        if BEHAVIOUR == "fails soon" and self.path == "/" and next(ASKED) > 20:
+            sick = True
+        told = {name: os.environ.get(name, "") for name in ("RELEASE", "MODEL_VERSION", "MODEL_SHA256")}
+        body = json.dumps({"answer": word, "weights": WEIGHTS, "release": told["RELEASE"], **told}).encode()
         self.send_response(503 if sick else 200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))

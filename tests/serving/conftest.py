@@ -7,7 +7,12 @@ from serving.app import create_app
 from serving.settings import Settings
 
 SETTINGS = Settings(
-    model_name="iris", model_version="v9", revision="abc123", release="7", environment="staging"
+    model_name="iris",
+    model_version="v9",
+    model_sha256="f00d",
+    revision="abc123",
+    release="7",
+    environment="staging",
 )
 
 

@@ -81,6 +81,7 @@ def test_version(client: TestClient) -> None:
     assert client.get("/version").json() == {
         "model": "iris",
         "version": "v9",
+        "model_sha256": "f00d",
         "revision": "abc123",
         "release": "7",
         "environment": "staging",

@@ -1,0 +1,133 @@
+"""A managed instance group as a target: what its VMs want is the group's all-instances configuration."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Literal, Self
+
+from pydantic import model_validator
+
+from blocks.targets.compute_api import Compute, Conflict
+from blocks.targets.compute_engine import KEY
+from blocks.targets.fleet import Fleet, Node
+from blocks.targets.group_api import GroupApi
+from releases import fleet
+from releases.desired import ServiceDesired
+from releases.problem import Problem, Refused
+
+ATTEMPTS = 5
+
+
+class ManagedInstanceGroup(Fleet):
+    """Google's own engine for fleets: a VM that appears next year boots into the current release.
+
+    The group's configuration is one document for all; which VMs have it is decided by applying it to the
+    wave at hand, so the group must not roll changes out by itself (update type OPPORTUNISTIC).
+    """
+
+    _block_type_name = "Managed Instance Group"
+    _block_type_slug = "managed-instance-group"
+
+    type: Literal["managed-group"] = "managed-group"
+    project: str
+    group: str
+    zone: str | None = None
+    region: str | None = None
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.zone is None) == (self.region is None):
+            raise ValueError("give the group's zone, or its region if it is a regional one")
+        return self
+
+    @cached_property
+    def _compute(self) -> Compute:
+        return Compute(self, self.project)
+
+    @cached_property
+    def _api(self) -> GroupApi:
+        return GroupApi(self._compute, self.group, self.zone, self.region)
+
+    def _find(self) -> list[Node]:
+        group, members = self._api.read(), self._api.members()
+        if group.proactive:
+            raise Refused(
+                f"the group {self.group} rolls changes out by itself",
+                self._api.path,
+                expected="update type opportunistic: then the waves are ours, and what fails goes back",
+                next_step=f"gcloud compute instance-groups managed update {self.group} "
+                "--update-policy-type=opportunistic",
+            )
+        zones = sorted({one.partition("/")[0] for one in members})
+        found = self._compute.vms(zones, f'name eq "{group.base}-.*"')
+        return [
+            Node(vm.id, vm.internal if self.address == "internal" else vm.external, vm.metadata.get(KEY, ""))
+            for vm in found
+            if vm.id in members
+        ]
+
+    def _write_each(
+        self, service: str, wanted: Mapping[str, ServiceDesired]
+    ) -> tuple[list[str], list[Problem]]:
+        """Each different document: into the group's configuration, then to the VMs that shall have it."""
+        nodes, written = self._known.nodes, list[str]()
+        try:
+            for document in _different(wanted):
+                names = [name for name, one in wanted.items() if one == document]
+                self._configure(service, nodes[names[0]].desired.of(service), document)
+                self._bring_to(names)
+                written += names
+        except Problem as problem:
+            return written, [problem]
+        finally:
+            self._written(service, {name: wanted[name] for name in written})
+        return written, []
+
+    def _configure(self, service: str, read: ServiceDesired, wanted: ServiceDesired) -> None:
+        """Change our part of the group's document, whatever others change meanwhile. Raises Superseded."""
+        for attempt in range(ATTEMPTS):
+            group = self._api.read()
+            text = group.metadata.get(KEY, "")
+            now = fleet.parse(text).of(service)
+            if now.generation > max(read.generation, wanted.generation):
+                fleet.may_write(read, now)
+            try:
+                self._api.set_metadata(group, {**group.metadata, KEY: fleet.document(text, service, wanted)})
+            except Conflict:
+                if attempt + 1 == ATTEMPTS:
+                    raise
+                continue
+            return
+
+    def _bring_to(self, names: list[str]) -> None:
+        self._api.apply(names)
+        self._api.wait_until(lambda: self._arrived(names), "the VMs do not get their configuration")
+
+    def _arrived(self, names: list[str]) -> bool:
+        """The wave has it; once everybody has been told, the group itself says so."""
+        members = self._api.members()
+        busy = any(members.get(name, "NONE") != "NONE" for name in names)
+        return not busy and (set(names) < set(members) or self._api.read().effective)
+
+    def _check_written(self) -> None:
+        """Nothing is under way: every change was waited for."""
+
+    def _write(self, node: Node, service: str, read: ServiceDesired, wanted: ServiceDesired) -> None:
+        raise NotImplementedError
+
+    def _nobody(self) -> Refused:
+        return Refused(
+            f"the group {self.group} has no VM",
+            self._api.path,
+            next_step=f"gcloud compute instance-groups managed resize {self.group} --size=2",
+        )
+
+    def _way_in(self) -> str:
+        return self._routes(self.project)
+
+
+def _different(wanted: Mapping[str, ServiceDesired]) -> list[ServiceDesired]:
+    found: list[ServiceDesired] = []
+    for one in wanted.values():
+        if one not in found:
+            found.append(one)
+    return found

@@ -1,0 +1,162 @@
+"""The story of a deploy on a fleet: a real Prefect server, the sandbox, simulated agents."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from prefect import flow
+from prefect.testing.utilities import prefect_test_harness
+
+from blocks.cloud_storage import CloudStorage
+from blocks.environment import Environment, load_environment
+from blocks.targets.compute_engine import ComputeEngineInstances
+from blocks.targets.local import LocalTarget
+from deployments import apply as apply_module
+from deployments.machine.home import Home
+from flows.deploying import Deployed, deploy, settle_open_claims
+from flows.stopwatch import Stopwatch
+from releases.problem import BadInput, Failed, Problem
+from releases.release import Release, Verdict
+from releases.spec import SmokeCheck
+from tests.blocks.buckets import cloud_store
+from tests.blocks.targets.conftest import KEY, Vms, vms  # noqa: F401 - a fixture
+
+ENVIRONMENTS = """
+environments:
+  local:
+    registry: {prefix: "${registry}"}
+    target: {home: "${home}", node: "${node}", ports: "${ports}", agent_image: "${agent}"}
+    store: {path: "${home}/store"}
+  production:
+    branch: release
+    registry: {prefix: europe-west1-docker.pkg.dev/acme/models}
+    target: %s
+    store: %s
+"""
+RIGHT = SmokeCheck.model_validate(
+    {"name": "right", "path": "/", "requests": 2, "expect": {"json": {"answer": "right"}}}
+)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[None]:
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+@pytest.fixture
+def production(server: None, vms: Vms, tmp_path: Path) -> Environment:  # noqa: F811
+    """Described in a file, applied, and loaded again."""
+    store = cloud_store(vms.cloud, tmp_path)
+    target = vms.target(max_unavailable=2)
+    described = ENVIRONMENTS % (as_yaml(target), as_yaml(store))
+    (tmp_path / "environments.yaml").write_text(described)
+    home = Home(tmp_path / "home")
+    apply_module.apply(home, tmp_path / "environments.yaml")
+    again = apply_module.apply(home, tmp_path / "environments.yaml")
+    assert [change.done for change in again] == ["unchanged", "unchanged"]
+    return load_environment("production")
+
+
+def as_yaml(block: Any) -> str:
+    return block.model_dump_json(exclude_none=True, exclude={"credentials"})
+
+
+@flow
+def one_release(environment: Environment, release: Release, bake: float = 0) -> Deployed:
+    return deploy(environment, release, [RIGHT], bake, Stopwatch(lambda _: None))
+
+
+def claimed(environment: Environment, vms: Vms, behaviour: str = "right") -> Release:  # noqa: F811
+    def make(number: int) -> Release:
+        made = vms.release(number, env={"BEHAVIOUR": behaviour}, health={"timeout": 5})
+        return made.model_copy(update={"environment": "production"})
+
+    return environment.ledger("iris").claim(make)
+
+
+def verdicts(environment: Environment) -> list[Verdict | None]:
+    return [one.outcome.verdict if one.outcome else None for one in environment.ledger("iris").entries()]
+
+
+def test_environments_survive_prefect_and_local_needs_no_type(production: Environment) -> None:
+    assert type(production.target) is ComputeEngineInstances
+    assert type(production.store) is CloudStorage
+    local = load_environment("local")
+    assert type(local.target) is LocalTarget
+
+
+def test_a_type_that_is_none_is_refused_with_those_that_are(tmp_path: Path) -> None:
+    described = ENVIRONMENTS % ("{type: kubernetes}", "{path: /x}")
+    (tmp_path / "environments.yaml").write_text(described)
+    with pytest.raises(BadInput, match="`target` is not right") as refused:
+        apply_module.read(Home(tmp_path / "home"), tmp_path / "environments.yaml")
+    assert "'local', 'compute-engine'" in refused.value.expected
+
+
+def test_a_release_reaches_every_vm_and_a_bad_one_no_user(production: Environment, vms: Vms) -> None:  # noqa: F811
+    vms.add("a", "b", "c", "d")
+    deployed = one_release(production, claimed(production, vms))
+    assert set(vms.live().values()) == {"1"}
+    assert [(check.title, len(check.latencies)) for check in deployed.checks] == [("right", 2)]
+    with pytest.raises(Failed, match="smoke check `right` failed"):
+        one_release(production, claimed(production, vms, "wrong"))
+    assert set(vms.live().values()) == {"1"}
+    generations = {node.desired.of("iris").generation for node in vms.target()._find()}
+    assert generations == {1, 3}  # only the first wave has ever heard of it
+    assert verdicts(production) == [Verdict.failed, Verdict.confirmed]
+    one_release(production, claimed(production, vms))
+    assert set(vms.live().values()) == {"3"}
+
+
+def test_half_the_fleet_swapped_when_one_node_fails(production: Environment, vms: Vms) -> None:  # noqa: F811
+    """FAULTS row 35."""
+    vms.add("a", "b", "c", "d")
+    one_release(production, claimed(production, vms))
+    vms.agents.breaks("d", 2)
+    with pytest.raises(Failed, match="release 2 was taken back: iris failed in `probe`") as failure:
+        one_release(production, claimed(production, vms))
+    assert failure.value.where.endswith("/d")
+    assert failure.value.what.endswith("release 1 is live")
+    assert set(vms.live().values()) == {"1"}
+    assert verdicts(production) == [Verdict.reverted, Verdict.confirmed]
+
+
+def test_a_controller_that_died_in_the_middle_is_settled_by_the_next(
+    production: Environment,
+    vms: Vms,  # noqa: F811
+) -> None:
+    vms.add("a", "b")
+    one_release(production, claimed(production, vms))
+    dead = claimed(production, vms)
+    first, _ = production.target.waves()
+    generation = first.propose(dead, KEY)
+    first.shift("iris", generation, 100)
+    settle(production)
+    assert set(vms.live().values()) == {"1"}
+    assert verdicts(production) == [Verdict.reverted, Verdict.confirmed]
+    another = claimed(production, vms)
+    for wave in production.target.waves():
+        generation = wave.propose(another, KEY)
+    first.confirm("iris", generation)  # and dies before the second one is confirmed
+    settle(production)
+    assert set(vms.live().values()) == {"1"}
+    assert verdicts(production) == [Verdict.reverted, Verdict.reverted, Verdict.confirmed]
+
+
+@flow
+def settle(environment: Environment) -> None:
+    settle_open_claims(environment, "iris")
+
+
+def test_an_unreachable_node_ends_in_a_record_all_the_same(production: Environment, vms: Vms) -> None:  # noqa: F811
+    vms.add("a", "b")
+    one_release(production, claimed(production, vms))
+    vms.cloud.fault("forbidden", path="*/b/setMetadata", count=1)
+    with pytest.raises(Problem, match="may not"):
+        one_release(production, claimed(production, vms))
+    assert set(vms.live().values()) == {"1"}
+    assert verdicts(production) == [Verdict.reverted, Verdict.confirmed]
+    assert httpx.get(vms.cloud.at.api + "/sandbox/vms").status_code == 200
