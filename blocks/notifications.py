@@ -11,6 +11,8 @@ def tell(blocks: Sequence[str], subject: str, body: str) -> None:
     """Send it through every block (TYPE/NAME). One that fails is warned of, and fails nothing else."""
     for name in blocks:
         try:
+            import prefect.blocks.notifications  # noqa: F401, PLC0415 - Prefect's own kinds, to be loadable
+
             block: Any = Block.load(name)
             block.notify(body, subject)
         except Exception as error:  # noqa: BLE001 - whatever a block does wrong, a release goes on

@@ -2,11 +2,10 @@
 
 import tempfile
 from pathlib import Path
-from typing import Annotated
 
 from prefect import flow
 from prefect.runtime import flow_run
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from blocks.environment import load_environment
 from flows import pages
@@ -33,13 +32,18 @@ class CheckResult(BaseModel):
     on_crashed=[name_the_end],
 )
 def check(
-    source: Annotated[str, Field(description="The repository that it asks to be merged into.")],
-    ref: Annotated[str, Field(description="The commit.")],
-    pull_request: Annotated[int, Field(description="Its number.", ge=1)],
-    path: Annotated[str, Field(description="The service's folder in the repository.")] = "",
-    environment: Annotated[str, Field(description="Whose builder is used.")] = "local",
+    source: str, ref: str, pull_request: int, path: str = "", environment: str = "local"
 ) -> CheckResult:
-    """Test and build a pull request's commit; a newer commit of it supersedes this one."""
+    """Test and build a pull request's commit; a newer commit of it supersedes this one.
+
+    Args:
+        source: The repository that it asks to be merged into.
+        ref: The commit.
+        pull_request: Its number.
+        path: The service's folder in the repository.
+        environment: Whose builder is used.
+
+    """
     where, bar = load_environment(environment), pages.Progress(STEPS, f"check of pull request {pull_request}")
     watch, builds = Stopwatch(bar.at), f"model-deploy-check/{flow_run.id or 'by-hand'}"
     with (

@@ -20,6 +20,7 @@ from flows.turn import stop_if_cancelled
 from releases.problem import Problem
 from releases.provisioning.resources import RELEASED
 from releases.release import Outcome, Release, Verdict
+from releases.rollout import WHOLE
 from releases.spec import SmokeCheck
 from releases.status import Phase, ServiceStatus
 
@@ -128,8 +129,9 @@ def smoke_test(trial: Trial, checks: list[SmokeCheck], token: str | None) -> lis
 @task(task_run_name="switch", cache_policy=NO_CACHE)
 def switch(trial: Trial) -> None:
     """Give the candidate all traffic; the old one stays warm."""
-    trial.target.shift(trial.release.service, trial.generation, 100)
-    await_node(trial, _is(Phase.bake), NODE_SLACK)
+    trial.target.shift(trial.release.service, trial.generation, WHOLE)
+    # after a canary the phase alone says nothing
+    await_node(trial, lambda status: status.phase is Phase.bake and status.traffic == WHOLE, NODE_SLACK)
 
 
 @task(task_run_name="bake", cache_policy=NO_CACHE)

@@ -3,12 +3,10 @@
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
-from pydantic import Field
 
 from blocks.checkout import commits_between
 from blocks.environment import Environment, load_environment
@@ -38,14 +36,20 @@ STEPS = ["look at the source", "reach the node", "copy", *deploying.STEPS]
     on_crashed=[name_the_end],
 )
 def promote(
-    service: Annotated[str, Field(description="The service's name.")],
-    from_environment: Annotated[str, Field(description="Where it is live and good.")] = "staging",
-    to_environment: Annotated[str, Field(description="Where it shall be.")] = "production",
-    override_freeze: Annotated[
-        str, Field(description="Why it may go out in a freeze window; recorded in the release.")
-    ] = "",
+    service: str,
+    from_environment: str = "staging",
+    to_environment: str = "production",
+    override_freeze: str = "",
 ) -> ReleaseResult:
-    """Release what is live in one environment to the next: same image digest, model version and settings."""
+    """Release what is live in one environment to the next: same image digest, model version and settings.
+
+    Args:
+        service: The service's name.
+        from_environment: Where it is live and good.
+        to_environment: Where it shall be.
+        override_freeze: Why it may go out in a freeze window; recorded in the release.
+
+    """
     source, where = load_environment(from_environment), load_environment(to_environment)
     bar = pages.Progress(STEPS, f"promotion to {to_environment}")
     watch = Stopwatch(bar.at)
@@ -59,7 +63,7 @@ def promote(
             stop_if_cancelled()
             with watch.step("copy"):
                 image = copy_image(source, where, proven[0])
-                copy_model(source.store, where.store, proven[0].model)
+                copy_model(source.models().store, where.models().store, proven[0].model)
                 where.models().check(proven[0].model)
             before = where.ledger(service).live()
             with hooks_around(where, admission.proposal):

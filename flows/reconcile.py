@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
 from uuid import UUID
 
 from prefect import flow, get_run_logger
@@ -81,10 +80,13 @@ class Repositories:
 
 
 @flow(name="reconcile", flow_run_name="reconcile {environment}")
-def reconcile(
-    environment: Annotated[str, Field(description="Only this one; all of them if empty.")] = "",
-) -> ReconcileResult:
-    """Start what a lost webhook missed, settle what was left open, report and repair what has drifted."""
+def reconcile(environment: str = "") -> ReconcileResult:
+    """Start what a lost webhook missed, settle what was left open, report and repair what has drifted.
+
+    Args:
+        environment: Only this one; all of them if empty.
+
+    """
     result, repositories = ReconcileResult(), Repositories()
     for name in [environment] if environment else environment_names():
         where = load_environment(name)

@@ -34,6 +34,7 @@ LEASE_SECONDS = 60.0  # a run that was killed frees its place this much later
 LOOK_SECONDS = 1.0
 LONGEST_WAIT = 3600.0
 GOING = [StateType.RUNNING, StateType.PENDING]
+NEVER_RESUMED = "and never resumed."
 ENDING = (StateType.CANCELLING, StateType.CANCELLED)
 
 
@@ -126,6 +127,8 @@ def name_the_end(flow: Any, flow_run: FlowRun, state: State[Any]) -> None:  # no
         ended_by = error
     if isinstance(ended_by, Superseded | Rejected | Expired):
         end: State[Any] = CancelledState(name=type(ended_by).__name__, message=str(ended_by))
+    elif (state.message or "").endswith(NEVER_RESUMED):  # the server's own verdict replaced ours
+        end = CancelledState(name=Expired.__name__, message="Nobody answered in time.")
     elif isinstance(ended_by, Cancelled):
         end = CancelledState(message="Cancelled by a person; what was live before is live.")
     elif isinstance(ended_by, Unreachable):

@@ -12,8 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from blocks.docker_client import DockerClient
 from blocks.google_api import GoogleApi
 from blocks.image_registry import ImageRegistry
+from deployments.machine.home import free_ports
+from deployments.machine.registry import ensure_registry
 from releases.problem import Failed, Unreachable
 
 pytestmark = pytest.mark.containers
@@ -113,6 +116,24 @@ def test_a_refused_login_is_not_tried_again(monkeypatch: pytest.MonkeyPatch, loc
     with pytest.raises(Failed, match="refuses the push"):
         here.push(local_image, here.repository("x"), ["one"])
     assert len(asked) == 1
+
+
+def test_an_image_goes_from_one_registry_to_another_under_the_same_digest(
+    registry: str, local_image: str, docker_client: DockerClient
+) -> None:
+    node = f"md-test-{secrets.token_hex(3)}"
+    first = ImageRegistry(prefix=registry)
+    image = first.push(local_image, f"{registry}/sample", ["1"])
+    try:
+        second = ImageRegistry(prefix=ensure_registry(docker_client, node, free_ports(1)[0]))
+        brought = second.bring(image, first, second.repository("sample"), ["1"])
+        assert brought == f"{second.prefix}/sample@{image.rpartition('@')[2]}"
+        assert second.find(second.repository("sample"), "1") == brought
+        assert second.bring(brought, second, second.repository("sample"), ["1"]) == brought
+    finally:
+        for words in (["rm", "-fv", f"{node}-registry"], ["volume", "rm", f"{node}-registry"]):
+            subprocess.run([docker_client.path, *words], capture_output=True, check=False)
+        subprocess.run([docker_client.path, "image", "rm", image], capture_output=True, check=False)
 
 
 def test_artifact_registry_gets_a_new_token_for_each_push(
