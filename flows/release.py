@@ -4,13 +4,13 @@ import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import wait
 from prefect.runtime import flow_run
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from blocks.checkout import Checkout, check_out, commits_between
 from blocks.environment import Environment, load_environment
@@ -72,27 +72,28 @@ def _worth_retrying(_task: Any, _run: Any, state: Any) -> bool:
     on_crashed=[name_the_end],
 )
 def release(
-    source: Annotated[
-        str, Field(description="Repository: a path on the worker's machine, or a git URL.")
-    ] = ".",
-    ref: Annotated[str, Field(description="Branch, tag or commit.")] = "HEAD",
-    path: Annotated[str, Field(description="The service's folder in the repository.")] = "",
-    environment: Annotated[str, Field(description="Where to release to.")] = "local",
-    rebuild: Annotated[
-        bool, Field(description="Build and test even if these sources were built before.")
-    ] = False,
-    branch: Annotated[
-        str, Field(description="Given by pushes: go on only if the commit is still this branch's newest.")
-    ] = "",
-    model: Annotated[
-        str,
-        Field(description="NAME=VERSION or NAME=ALIAS of a published model; the spec's model if empty."),
-    ] = "",
-    override_freeze: Annotated[
-        str, Field(description="Why it may go out in a freeze window; recorded in the release.")
-    ] = "",
+    source: str = ".",
+    ref: str = "HEAD",
+    path: str = "",
+    environment: str = "local",
+    rebuild: bool = False,
+    branch: str = "",
+    model: str = "",
+    override_freeze: str = "",
 ) -> ReleaseResult:
-    """Test, build, push, deploy, smoke-test and confirm a model service."""
+    """Test, build, push, deploy, smoke-test and confirm a model service.
+
+    Args:
+        source: Repository: a path on the worker's machine, or a git URL.
+        ref: Branch, tag or commit.
+        path: The service's folder in the repository.
+        environment: Where to release to.
+        rebuild: Build and test even if these sources were built before.
+        branch: Given by pushes: go on only if the commit is still this branch's newest.
+        model: NAME=VERSION or NAME=ALIAS of a published model; the spec's model if empty.
+        override_freeze: Why it may go out in a freeze window; recorded in the release.
+
+    """
     where, bar = load_environment(environment), pages.Progress(STEPS, f"release to {environment}")
     watch, title = Stopwatch(bar.at), f"release to {environment}"
     with (
