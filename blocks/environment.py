@@ -60,7 +60,7 @@ class Environment(Block):
 
     def models(self) -> ModelStore:
         """The model versions that can be released here."""
-        return ModelStore(self.store, self.store)
+        return ModelStore(self.store)
 
 
 def load_environment(name: str) -> Environment:
