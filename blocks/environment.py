@@ -76,7 +76,7 @@ class Environment(Block):
 
     def models(self) -> ModelStore:
         """The model versions that can be released here."""
-        return ModelStore(self.store, self.store)
+        return ModelStore(self.store)
 
 
 def environment_names() -> list[str]:
