@@ -27,11 +27,12 @@ class EdgeError(Exception):
 class Edge:
     """Brings the running HAProxy to what the services say, from files that outlive it."""
 
-    def __init__(self, engine: Engine, image: str, ports: list[int], folder: Path = FOLDER) -> None:
+    def __init__(self, engine: Engine, image: str, ports: list[int], listen: str) -> None:
         self.engine = engine
         self.image = image
         self.ports = ports
-        self.folder = folder
+        self.listen = listen
+        self.folder = FOLDER
         self.services: dict[str, Service] = {}
         self.lock = threading.Lock()
         self.name = f"{engine.node}-edge"
@@ -42,6 +43,7 @@ class Edge:
         with self.lock:
             if not (self.folder / "haproxy.cfg").exists():
                 self._write()
+            self._remove_if_published_elsewhere()
             self._ensure_container()
 
     def remember(self, service: Service) -> None:
@@ -111,7 +113,7 @@ class Edge:
             for name, text in haproxy.files(service).items():
                 self._write_file(name, text)
         agent = f"{self.subnet}.2:9180"
-        self._write_file("haproxy.cfg", haproxy.config(self._sorted(), self.ports[0], agent))
+        self._write_file("haproxy.cfg", haproxy.config(self._sorted(), self.ports, agent))
 
     def _write_file(self, name: str, text: str) -> None:
         fresh = self.folder / f"{name}.new"
@@ -124,6 +126,18 @@ class Edge:
             return (self.folder / "loaded").read_text(encoding="utf-8")
         except OSError:
             return ""
+
+    def _remove_if_published_elsewhere(self) -> None:
+        """Docker publishes ports at a container's start only; other ones cost a moment."""
+        try:
+            found = self.engine.client.containers.get(self.name)
+        except NotFound:
+            return
+        bound = found.attrs["HostConfig"]["PortBindings"] or {}
+        at = {(one["HostIp"], int(one["HostPort"])) for ways in bound.values() for one in ways}
+        if at != {(self.listen, port) for port in self.ports}:
+            found.remove(force=True)
+            self._write()
 
     def _ensure_container(self) -> None:
         try:
@@ -147,7 +161,7 @@ class Edge:
             ports=self.ports,
             host_config=api.create_host_config(
                 binds={f"{self.engine.node}-edge": {"bind": haproxy.FOLDER, "mode": "rw"}},
-                port_bindings={port: ("127.0.0.1", port) for port in self.ports},
+                port_bindings={port: (self.listen, port) for port in self.ports},
                 restart_policy={"Name": "always"},
                 log_config={"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}},
             ),

@@ -62,9 +62,14 @@ def limits_of(release: Release) -> tuple[float, str | None]:
     return release.run.limits.request_timeout, release.run.limits.max_body
 
 
-def config(services: list[Service], status_port: int, agent: str) -> str:
-    """The whole configuration; a restarted HAProxy serves what it says."""
-    structure = "\n".join([_HEAD, _status(status_port, agent), *(_frontend(one) for one in services)])
+def config(services: list[Service], ports: list[int], agent: str) -> str:
+    """The whole configuration; a restarted HAProxy serves what it says.
+
+    Every one of the edge's ports tells the node's status, with a service on it or not.
+    """
+    taken = {one.public_port for one in services}
+    idle = [port for port in ports if port not in taken]
+    structure = "\n".join([_HEAD, _node(idle, agent), *(_frontend(one) for one in services)])
     backends = "\n".join(_backend(one) for one in services)
     return f"# structure {structure_key(services)}\n{structure}\n{backends}\n"
 
@@ -130,13 +135,10 @@ defaults
   timeout tunnel 1h"""
 
 
-def _status(port: int, agent: str) -> str:
-    return f"""frontend node
-  bind :{port}
-  default_backend agent
-backend agent
-  timeout server 5s
-  server agent {agent}"""
+def _node(ports: list[int], agent: str) -> str:
+    frontend = ["frontend node", *(f"  bind :{port}" for port in ports), "  default_backend agent"]
+    backend = ["backend agent", "  timeout server 5s", f"  server agent {agent}"]
+    return "\n".join([*(frontend if ports else []), *backend])
 
 
 def _frontend(service: Service) -> str:

@@ -14,13 +14,13 @@ from agent.edge import Edge, EdgeError
 from agent.engine import Addresses, Engine
 from agent.failure import Interrupted, StepFailed
 from agent.images import Images
-from agent.memory import Disk, clock
+from agent.memory import Disk
 from agent.models import Models
 from releases import swap
 from releases.desired import ServiceDesired
 from releases.release import Release
 from releases.status import Counters, Failure, Phase, ServiceStatus, SideBySide
-from releases.swap import Container, Memory, Running, Slot
+from releases.swap import Clock, Container, Memory, Running, Slot
 
 LOOK_EVERY = 60.0
 COUNT_EVERY = 1.0
@@ -51,6 +51,7 @@ class Node:
     disk: Disk
     images: Images
     models: Models
+    clock: Callable[[], Clock]
 
 
 class Swapper:
@@ -101,10 +102,10 @@ class Swapper:
         if wanted.generation != self.generation:
             self.generation, self.seconds, self.backoff = wanted.generation, {}, 0.0
         before = self.memory
-        self.memory = swap.settle(wanted, self.memory, seen, clock())
+        self.memory = swap.settle(wanted, self.memory, seen, self.node.clock())
         self._add_log_tail(before)
         release = swap.goal(wanted, self.memory)
-        step = swap.next_step(wanted, self.memory, seen, self._here(release), clock())
+        step = swap.next_step(wanted, self.memory, seen, self._here(release), self.node.clock())
         phase = step.phase if isinstance(step, swap.Rest) else PHASES[type(step)]
         self._report(phase)
         started = time.monotonic()
@@ -145,7 +146,7 @@ class Swapper:
         return frozenset(image | ({model} if self.node.models.is_verified(self.service, model) else set()))
 
     def _carry_out(self, step: swap.Step, wanted: ServiceDesired) -> None:  # noqa: C901, PLR0912 - one case per kind
-        engine = self.node.engine
+        engine, clock = self.node.engine, self.node.clock
         match step:
             case swap.Pull(release):
                 self.node.images.pull(self.service, release.image)
@@ -272,7 +273,7 @@ class Swapper:
         seen = self.node.engine.containers(self.service)
         live = next((one.release for one in seen if one.slot is memory.live), None)
         window = wanted.candidate.confirm_window if wanted.candidate else None
-        left = window - (clock().now - trial.since) if trial and window else None
+        left = window - (self.node.clock().now - trial.since) if trial and window else None
         release = _candidate(wanted) or memory.confirmed
         status = ServiceStatus(
             generation=wanted.generation,

@@ -6,11 +6,13 @@ from string import Template
 from typing import Any
 
 import yaml
+from prefect.blocks.core import Block
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from blocks.environment import Environment
 from blocks.image_builder import ImageBuilder
 from deployments.approvals import ensure_expiry
+from deployments.google_cloud import described, in_google_cloud
 from deployments.machine.home import Home
 from deployments.machine.images import agent_image
 from releases.problem import BadInput
@@ -28,7 +30,7 @@ class _Described(BaseModel):
     registry: dict[str, Any]
     target: dict[str, Any]
     store: dict[str, Any]
-    cloud: dict[str, Any] | None = None  # what provision_commands.py reads
+    cloud: dict[str, Any] | None = None  # google_cloud.py reads it
 
 
 class _File(BaseModel):
@@ -46,19 +48,24 @@ class Change:
 
 def apply(home: Home, file: Path = ENVIRONMENTS) -> list[Change]:
     """Save every environment that is new or different. Raises BadInput."""
-    changes, described = [], read(home, file)
-    if any(wanted.rules.approval for wanted in described.values()):
+    environments = read(home, file)
+    clouds = {name: described(name, file) for name in in_google_cloud(file)}
+    if any(wanted.rules.approval for wanted in environments.values()):
         ensure_expiry()
-    for name, wanted in described.items():
-        try:
-            now: Any = Environment.load(name)
-        except ValueError:
-            now = None
-        same = now is not None and _fields(now) == _fields(wanted)
-        if not same:
-            wanted.save(name, overwrite=True)
-        changes.append(Change(name, "unchanged" if same else "updated" if now else "created"))
-    return changes
+    changes = [Change(name, _saved(name, wanted)) for name, wanted in environments.items()]
+    return changes + [Change(f"{name} in Google Cloud", _saved(name, one)) for name, one in clouds.items()]
+
+
+def _saved(name: str, wanted: Block) -> str:
+    """What was done."""
+    try:
+        now: Any = type(wanted).load(name)
+    except ValueError:
+        now = None
+    same = now is not None and _fields(now) == _fields(wanted)
+    if not same:
+        wanted.save(name, overwrite=True)
+    return "unchanged" if same else "updated" if now else "created"
 
 
 def read(home: Home, file: Path) -> dict[str, Environment]:
@@ -76,7 +83,7 @@ def read(home: Home, file: Path) -> dict[str, Environment]:
         raise BadInput(f"`{field}` is not right", where=str(file), expected=first["msg"]) from error
 
 
-def _fields(environment: Environment) -> dict[str, Any]:
+def _fields(environment: Block) -> dict[str, Any]:
     """What was described, without what Prefect adds to a block that it has stored."""
     return {name: value for name, value in environment.model_dump().items() if not name.startswith("_")}
 

@@ -12,7 +12,7 @@ from blocks import hooks
 from blocks.environment import Environment
 from blocks.model_store import ModelStore
 from blocks.notifications import tell
-from flows.approval import approved
+from flows.approval import approved, waits_no_more
 from flows.deploying import settle_open_claims
 from flows.turn import turn
 from releases.approval import Expired, Proposal, Rejected
@@ -138,6 +138,7 @@ def hooks_around(where: Environment, proposal: Proposal) -> Iterator[None]:
 @contextmanager
 def telling(where: Environment, title: str) -> Iterator[None]:
     """Tell the environment's people when the block fails, unless a person or a newer release ended it."""
+    waits_no_more()
     try:
         yield
     except (Superseded, Rejected, Expired):
