@@ -95,7 +95,6 @@ def _values(home: Home, environment: str) -> dict[str, Any]:
         "node": share.node,
         "registry": f"localhost:{home.chosen().registry_port}",
         "ports": share.ports,
-        "agent": agent_image(),
     }
 
 
@@ -108,10 +107,17 @@ def _environment(name: str, one: _Described, values: dict[str, Any]) -> Environm
         "rules": one.rules,
         "builder": ImageBuilder(),
         "registry": _filled(one.registry, values),
-        "target": _filled(one.target, values),
+        "target": _target(_filled(one.target, values)),
         "store": _filled(one.store, values),
     }
     return Environment.model_validate(described)
+
+
+def _target(described: dict[str, Any]) -> dict[str, Any]:
+    """On this machine the agent is the one of this checkout, unless another is named."""
+    return (
+        described if described.get("type", "local") != "local" else {"agent_image": agent_image()} | described
+    )
 
 
 def _filled(section: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
