@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from deployments.adopt_commands import adopt
 from deployments.data_commands import collect
 from deployments.github_commands import github_app
 from deployments.model_commands import model_app
@@ -37,6 +38,7 @@ app.add_typer(github_app, name="github")
 app.add_typer(model_app, name="model")
 app.command()(collect)
 app.command()(provision)
+app.command()(adopt)
 InEnvironment = Annotated[str, typer.Option("--environment", "-e", help="Which environment.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 OfService = Annotated[str, typer.Argument(help="Service; this folder's if not given.")]
