@@ -1,5 +1,6 @@
 """The edge: HAProxy in a container of its own. It owns the public ports and is switched at runtime."""
 
+import csv
 import socket
 import threading
 import time
@@ -11,6 +12,7 @@ from docker.errors import APIError, NotFound
 from agent import haproxy
 from agent.engine import PREFIX, Engine
 from agent.haproxy import Service
+from releases.status import Counters
 from releases.swap import Slot
 
 FOLDER = Path(haproxy.FOLDER)
@@ -25,11 +27,12 @@ class EdgeError(Exception):
 class Edge:
     """Brings the running HAProxy to what the services say, from files that outlive it."""
 
-    def __init__(self, engine: Engine, image: str, ports: list[int], folder: Path = FOLDER) -> None:
+    def __init__(self, engine: Engine, image: str, ports: list[int], listen: str) -> None:
         self.engine = engine
         self.image = image
         self.ports = ports
-        self.folder = folder
+        self.listen = listen
+        self.folder = FOLDER
         self.services: dict[str, Service] = {}
         self.lock = threading.Lock()
         self.name = f"{engine.node}-edge"
@@ -40,6 +43,7 @@ class Edge:
         with self.lock:
             if not (self.folder / "haproxy.cfg").exists():
                 self._write()
+            self._remove_if_published_elsewhere()
             self._ensure_container()
 
     def remember(self, service: Service) -> None:
@@ -62,12 +66,21 @@ class Edge:
 
     def sessions(self, service: str) -> dict[Slot, int]:
         """Requests in flight, by slot."""
-        found = dict.fromkeys(Slot, 0)
-        for line in self.send(["show stat"]).splitlines():
-            fields = line.split(",")
-            if fields[0] == f"service_{service}" and fields[1] in set(Slot):
-                found[Slot(fields[1])] = int(fields[4] or 0)
-        return found
+        return {slot: int(fields["scur"] or 0) for slot, fields in self._statistics(service).items()}
+
+    def counters(self, service: str) -> dict[Slot, Counters]:
+        """What was answered, by slot, since `count_anew`."""
+        return {slot: haproxy.counters(fields) for slot, fields in self._statistics(service).items()}
+
+    def count_anew(self) -> None:
+        """Set every counter to zero: HAProxy has no other way to forget a slot's former container."""
+        self.send(["clear counters all"])
+
+    def _statistics(self, service: str) -> dict[Slot, dict[str, str]]:
+        """HAProxy's fields of the service's slots, by name; empty before the edge knows the service."""
+        lines = self.send(["show stat"]).removeprefix("# ").splitlines()
+        ours = [one for one in csv.DictReader(lines) if one["pxname"] == f"service_{service}"]
+        return {Slot(one["svname"]): one for one in ours if one["svname"] in set(Slot)}
 
     def send(self, commands: list[str]) -> str:
         """Send runtime commands on one connection. Raises EdgeError at a refusal or no answer."""
@@ -100,7 +113,7 @@ class Edge:
             for name, text in haproxy.files(service).items():
                 self._write_file(name, text)
         agent = f"{self.subnet}.2:9180"
-        self._write_file("haproxy.cfg", haproxy.config(self._sorted(), self.ports[0], agent))
+        self._write_file("haproxy.cfg", haproxy.config(self._sorted(), self.ports, agent))
 
     def _write_file(self, name: str, text: str) -> None:
         fresh = self.folder / f"{name}.new"
@@ -113,6 +126,18 @@ class Edge:
             return (self.folder / "loaded").read_text(encoding="utf-8")
         except OSError:
             return ""
+
+    def _remove_if_published_elsewhere(self) -> None:
+        """Docker publishes ports at a container's start only; other ones cost a moment."""
+        try:
+            found = self.engine.client.containers.get(self.name)
+        except NotFound:
+            return
+        bound = found.attrs["HostConfig"]["PortBindings"] or {}
+        at = {(one["HostIp"], int(one["HostPort"])) for ways in bound.values() for one in ways}
+        if at != {(self.listen, port) for port in self.ports}:
+            found.remove(force=True)
+            self._write()
 
     def _ensure_container(self) -> None:
         try:
@@ -136,7 +161,7 @@ class Edge:
             ports=self.ports,
             host_config=api.create_host_config(
                 binds={f"{self.engine.node}-edge": {"bind": haproxy.FOLDER, "mode": "rw"}},
-                port_bindings={port: ("127.0.0.1", port) for port in self.ports},
+                port_bindings={port: (self.listen, port) for port in self.ports},
                 restart_policy={"Name": "always"},
                 log_config={"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}},
             ),

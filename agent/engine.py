@@ -2,14 +2,16 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import docker
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.types import LogConfig, Mount
 
 from agent.failure import StepFailed
+from agent.secrets import Secrets
 from releases.release import Release
+from releases.secret_reference import SecretReference
 from releases.status import Phase
 from releases.swap import Container, Running, Slot
 
@@ -22,6 +24,7 @@ TAIL_WIDTH = 300
 API_SECONDS = 60
 PULL_SECONDS = 900
 MODEL_DIR = "/model"  # in the service's container
+REFUSED = ("unauthorized", "denied", "Unauthenticated", "no basic auth credentials")
 
 
 @dataclass(frozen=True)
@@ -36,14 +39,22 @@ class Addresses:
         return self.a if slot is Slot.a else self.b
 
 
+class Login(Protocol):
+    """How a registry lets this node pull."""
+
+    def of(self, image: str, *, refused: bool = False) -> dict[str, str] | None:
+        """docker-py's auth_config, a fresh one if the last was refused. Raises OSError."""
+
+
 class Engine:
     """docker-py, with our labels on everything."""
 
-    def __init__(self, node: str, network: str, secrets: Path, models: Path) -> None:
+    def __init__(self, node: str, secrets: Secrets, models: Path, login: Login | None = None) -> None:
         self.node = node
-        self.network = network
+        self.network = node
         self.secrets = secrets
         self.models = models  # the host's path: what the engine mounts, it finds there
+        self.login = login
         self.client = docker.from_env(timeout=API_SECONDS)
         self.api: Any = self.client.api  # its stubs are stricter than it is
         self.puller = docker.from_env(timeout=PULL_SECONDS)
@@ -74,19 +85,33 @@ class Engine:
             return False
         return True
 
+    def ensure_image(self, image: str) -> None:
+        """Have the image on the node. Raises StepFailed."""
+        if not self.has_image(image):
+            self.pull(image)
+
     def pull(self, image: str) -> None:
         """Pull by digest. Raises StepFailed."""
-        puller: Any = self.puller.api
         try:
-            # `images.pull` would read over an error in the stream and complain of a missing image
-            for line in puller.pull(image, stream=True, decode=True):
-                _raise_error(line)
-        except DockerException as error:
+            try:
+                self._pull(image, refused=False)
+            except DockerException as error:
+                if self.login is None or not any(word in _words(error) for word in REFUSED):
+                    raise
+                self._pull(image, refused=True)
+        except (DockerException, OSError) as error:
             raise StepFailed(
                 Phase.pull,
                 f"the image cannot be pulled: {_words(error)}",
                 next_step=f"docker pull {image}",
             ) from error
+
+    def _pull(self, image: str, *, refused: bool) -> None:
+        puller: Any = self.puller.api
+        login = self.login.of(image, refused=refused) if self.login else None
+        # `images.pull` would read over an error in the stream and complain of a missing image
+        for line in puller.pull(image, stream=True, decode=True, auth_config=login):
+            _raise_error(line)
 
     def remove_image(self, image: str) -> bool:
         """Remove an image; False while a container has it. One that is gone is fine."""
@@ -177,15 +202,12 @@ class Engine:
         secrets = {variable: self._secret(name) for variable, name in release.run.secrets.items()}
         return {**{name: value for name, value in own.items() if value}, **release.run.env, **secrets}
 
-    def _secret(self, name: str) -> str:
-        try:
-            return (self.secrets / Path(name).name).read_text(encoding="utf-8").rstrip("\n")
-        except OSError as error:
-            raise StepFailed(
-                Phase.start,
-                f"the secret {name!r} is not on this node",
-                next_step=f"write it to secrets/{name}",
-            ) from error
+    def _secret(self, text: str) -> str:
+        reference = SecretReference.parse(text)
+        if reference is None:
+            expected = "NAME or NAME/versions/NUMBER"
+            raise StepFailed(Phase.start, f"{text!r} names no secret", next_step=f"run.secrets: {expected}")
+        return self.secrets.read(reference)
 
     def _labels(self, release: Release, slot: Slot, generation: int) -> dict[str, str]:
         values = {
@@ -247,7 +269,7 @@ def _exit_reason(state: dict[str, Any]) -> str | None:
     return str(state.get("Error") or f"exit code {state.get('ExitCode')}")
 
 
-def _words(error: DockerException) -> str:
+def _words(error: DockerException | OSError) -> str:
     return str(getattr(error, "explanation", None) or error)[:400]
 
 

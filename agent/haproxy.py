@@ -1,10 +1,11 @@
 """HAProxy's configuration and runtime commands, as pure text. Checked against HAProxy 2.6."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from releases.release import Release
-from releases.status import CANDIDATE_HEADER, RELEASE_HEADER, STATUS_PATH
+from releases.status import CANDIDATE_HEADER, RELEASE_HEADER, STATUS_PATH, Counters
 from releases.swap import WHOLE, Slot
 
 FOLDER = "/edge"
@@ -61,9 +62,14 @@ def limits_of(release: Release) -> tuple[float, str | None]:
     return release.run.limits.request_timeout, release.run.limits.max_body
 
 
-def config(services: list[Service], status_port: int, agent: str) -> str:
-    """The whole configuration; a restarted HAProxy serves what it says."""
-    structure = "\n".join([_HEAD, _status(status_port, agent), *(_frontend(one) for one in services)])
+def config(services: list[Service], ports: list[int], agent: str) -> str:
+    """The whole configuration; a restarted HAProxy serves what it says.
+
+    Every one of the edge's ports tells the node's status, with a service on it or not.
+    """
+    taken = {one.public_port for one in services}
+    idle = [port for port in ports if port not in taken]
+    structure = "\n".join([_HEAD, _node(idle, agent), *(_frontend(one) for one in services)])
     backends = "\n".join(_backend(one) for one in services)
     return f"# structure {structure_key(services)}\n{structure}\n{backends}\n"
 
@@ -99,6 +105,17 @@ def runtime_commands(service: Service) -> list[str]:
     return up + down
 
 
+def counters(fields: Mapping[str, str]) -> Counters:
+    """A server's line of `show stat`. HAProxy keeps no percentiles, only the mean of its last requests."""
+    answered = sum(int(fields[f"hrsp_{kind}"] or 0) for kind in ("1xx", "2xx", "3xx", "4xx", "5xx", "other"))
+    unanswered = int(fields["eresp"] or 0) + int(fields["econ"] or 0)
+    return Counters(
+        requests=answered + unanswered,
+        errors=int(fields["hrsp_5xx"] or 0) + unanswered,
+        milliseconds=float(fields["rtime"] or 0),
+    )
+
+
 _HEAD = f"""global
   master-worker
   stats socket {SOCKET} mode 600 level admin expose-fd listeners
@@ -118,13 +135,10 @@ defaults
   timeout tunnel 1h"""
 
 
-def _status(port: int, agent: str) -> str:
-    return f"""frontend node
-  bind :{port}
-  default_backend agent
-backend agent
-  timeout server 5s
-  server agent {agent}"""
+def _node(ports: list[int], agent: str) -> str:
+    frontend = ["frontend node", *(f"  bind :{port}" for port in ports), "  default_backend agent"]
+    backend = ["backend agent", "  timeout server 5s", f"  server agent {agent}"]
+    return "\n".join([*(frontend if ports else []), *backend])
 
 
 def _frontend(service: Service) -> str:

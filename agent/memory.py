@@ -15,11 +15,15 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 FIRST_ADDRESS = 10
 
 
-def clock() -> Clock:
+class BootClock:
     """Seconds since this boot, and which boot it is; both outlive a restart of the agent."""
-    return Clock(
-        now=time.clock_gettime(time.CLOCK_BOOTTIME), boot=BOOT_ID.read_text(encoding="ascii").strip()
-    )
+
+    def __init__(self, boot: str = "") -> None:
+        self.boot = boot or BOOT_ID.read_text(encoding="ascii").strip()
+
+    def __call__(self) -> Clock:
+        """Now."""
+        return Clock(now=time.clock_gettime(time.CLOCK_BOOTTIME), boot=self.boot)
 
 
 class Disk:
@@ -42,6 +46,15 @@ class Disk:
     def save(self, service: str, memory: Memory) -> None:
         """Remember."""
         write(self.folder / f"{service}.json", _MEMORY.dump_json(memory))
+
+    def document(self) -> bytes | None:
+        """The desired state that was understood last; None if none ever was."""
+        path = self.folder / "desired"
+        return path.read_bytes() if path.exists() else None
+
+    def save_document(self, document: bytes) -> None:
+        """Remember it."""
+        write(self.folder / "desired", document)
 
     def kept(self, what: str) -> dict[str, list[str]]:
         """The images, or models, that each service has used here, newest first."""

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Protocol
 
+from agent.google.storage import Bucket
 from releases.store import Moved, NotFound
 
 BLOCK = 1 << 20
@@ -40,3 +41,18 @@ class FolderFiles:
                     moved(len(block))
         except FileNotFoundError as error:
             raise NotFound(f"there is no {key}") from error
+
+
+class BucketFiles:
+    """The environment's bucket of models, read with the VM's own identity."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self.bucket = bucket
+
+    def read(self, key: str) -> bytes:
+        """A small object. Raises NotFound, GoogleError."""
+        return self.bucket.read(key)[0]
+
+    def download(self, key: str, file: Path, moved: Moved) -> None:
+        """To a file. Raises NotFound, GoogleError."""
+        self.bucket.download(key, file, moved)

@@ -14,15 +14,16 @@ from agent.edge import Edge, EdgeError
 from agent.engine import Addresses, Engine
 from agent.failure import Interrupted, StepFailed
 from agent.images import Images
-from agent.memory import Disk, clock
+from agent.memory import Disk
 from agent.models import Models
 from releases import swap
 from releases.desired import ServiceDesired
 from releases.release import Release
-from releases.status import Failure, Phase, ServiceStatus
-from releases.swap import Container, Memory, Running, Slot
+from releases.status import Counters, Failure, Phase, ServiceStatus, SideBySide
+from releases.swap import Clock, Container, Memory, Running, Slot
 
 LOOK_EVERY = 60.0
+COUNT_EVERY = 1.0
 LONGEST_BACKOFF = 60.0
 FIRST_BACKOFF = 1.0
 
@@ -50,6 +51,7 @@ class Node:
     disk: Disk
     images: Images
     models: Models
+    clock: Callable[[], Clock]
 
 
 class Swapper:
@@ -100,10 +102,10 @@ class Swapper:
         if wanted.generation != self.generation:
             self.generation, self.seconds, self.backoff = wanted.generation, {}, 0.0
         before = self.memory
-        self.memory = swap.settle(wanted, self.memory, seen, clock())
+        self.memory = swap.settle(wanted, self.memory, seen, self.node.clock())
         self._add_log_tail(before)
         release = swap.goal(wanted, self.memory)
-        step = swap.next_step(wanted, self.memory, seen, self._here(release), clock())
+        step = swap.next_step(wanted, self.memory, seen, self._here(release), self.node.clock())
         phase = step.phase if isinstance(step, swap.Rest) else PHASES[type(step)]
         self._report(phase)
         started = time.monotonic()
@@ -121,13 +123,18 @@ class Swapper:
         if not isinstance(step, swap.Rest):
             return 0.0
         self.backoff = 0.0
-        return min(LOOK_EVERY, LOOK_EVERY if step.seconds is None else step.seconds + 0.01)
+        longest = COUNT_EVERY if self._is_canary() else LOOK_EVERY
+        return min(longest, longest if step.seconds is None else step.seconds + 0.01)
+
+    def _is_canary(self) -> bool:
+        trial = self.memory.trial
+        return trial is not None and 0 < trial.traffic < swap.WHOLE
 
     def _look(self) -> tuple[Container, ...]:
         seen = self.node.engine.containers(self.service)
         if self.memory.draining:
             sessions = self.node.edge.sessions(self.service)
-            seen = tuple(replace(one, sessions=sessions[one.slot]) for one in seen)
+            seen = tuple(replace(one, sessions=sessions.get(one.slot, 0)) for one in seen)
         return seen
 
     def _here(self, release: Release | None) -> frozenset[str]:
@@ -139,7 +146,7 @@ class Swapper:
         return frozenset(image | ({model} if self.node.models.is_verified(self.service, model) else set()))
 
     def _carry_out(self, step: swap.Step, wanted: ServiceDesired) -> None:  # noqa: C901, PLR0912 - one case per kind
-        engine = self.node.engine
+        engine, clock = self.node.engine, self.node.clock
         match step:
             case swap.Pull(release):
                 self.node.images.pull(self.service, release.image)
@@ -155,6 +162,7 @@ class Swapper:
             case swap.Expose(container, release):
                 self._remember(swap.exposed(self.memory, wanted.generation, container, release, clock()))
                 self._converge(wanted)
+                self.node.edge.count_anew()
             case swap.Switch(slot, traffic):
                 self._remember(swap.switched(self.memory, slot, traffic, clock()))
                 self._converge(wanted)
@@ -265,7 +273,7 @@ class Swapper:
         seen = self.node.engine.containers(self.service)
         live = next((one.release for one in seen if one.slot is memory.live), None)
         window = wanted.candidate.confirm_window if wanted.candidate else None
-        left = window - (clock().now - trial.since) if trial and window else None
+        left = window - (self.node.clock().now - trial.since) if trial and window else None
         release = _candidate(wanted) or memory.confirmed
         status = ServiceStatus(
             generation=wanted.generation,
@@ -275,6 +283,7 @@ class Swapper:
             confirmed=memory.confirmed.number if memory.confirmed else None,
             confirmed_generation=memory.confirmed_generation,
             candidate=wanted.candidate.release.number if wanted.candidate else None,
+            counters=self._counters(),
             reverts_in=left,
             failure=failure or memory.reverted.get(wanted.generation - 1),  # of the last trial
             reverted=dict(memory.reverted),
@@ -283,6 +292,17 @@ class Swapper:
             seconds=dict(self.seconds),
         )
         self.report(self.service, status)
+
+    def _counters(self) -> SideBySide | None:
+        live = self.memory.live
+        if live is None or not self._is_canary():
+            return None
+        try:
+            counted = self.node.edge.counters(self.service)
+        except EdgeError:  # no news of it; the next look tells
+            return None
+        none = Counters()
+        return SideBySide(candidate=counted.get(live.other, none), live=counted.get(live, none))
 
 
 def _candidate(wanted: ServiceDesired) -> Release | None:

@@ -5,6 +5,7 @@ import re
 import shutil
 import tempfile
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from blocks.command import run
@@ -69,6 +70,14 @@ def commits_between(source: str, old: str, new: str, most: int = 20) -> list[str
         return []
     finished = git(Path(source), "log", "--oneline", "--no-decorate", f"-{most}", f"{old}..{new}")
     return finished.output.splitlines() if finished.code == 0 else []
+
+
+def committed_at(source: str, revision: str) -> datetime | None:
+    """When a release's revision was committed; None where its repository is not on this machine."""
+    if not revision or not Path(source).exists():
+        return None
+    finished = git(Path(source), "log", "-1", "--format=%cI", revision)
+    return datetime.fromisoformat(finished.output.strip()) if finished.code == 0 else None
 
 
 def _repository(source: str, into: Path) -> tuple[Path, bool]:

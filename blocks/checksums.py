@@ -2,8 +2,10 @@
 
 import base64
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import google_crc32c
 
@@ -21,16 +23,48 @@ class Checksums:
     sha256: str
 
 
+class Summed:
+    """A file that is summed up while somebody reads it; what is read again (a retry) counts once."""
+
+    def __init__(self, opened: BinaryIO, moved: Moved = nobody) -> None:
+        self._opened = opened
+        self._moved = moved
+        self._crc = 0
+        self._sha = hashlib.sha256()
+        self._upto = 0
+
+    def read(self, size: int = -1) -> bytes:
+        """As of a file."""
+        start = self._opened.tell()
+        block = self._opened.read(size)
+        new = block[self._upto - start :] if start < self._upto else block
+        if new:
+            self._crc = google_crc32c.extend(self._crc, new)
+            self._sha.update(new)
+            self._upto += len(new)
+            self._moved(len(new))
+        return block
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """As of a file."""
+        return self._opened.seek(offset, whence)
+
+    def tell(self) -> int:
+        """As of a file."""
+        return self._opened.tell()
+
+    def sums(self) -> Checksums:
+        """Of the whole file; what nobody has read is read now. Raises OSError."""
+        self._opened.seek(self._upto)
+        while self.read(BLOCK):
+            pass
+        return Checksums(self._upto, _written(self._crc), self._sha.hexdigest())
+
+
 def checksums_of(file: Path, moved: Moved = nobody) -> Checksums:
     """Read the file once. Raises OSError."""
-    size, crc, sha = 0, 0, hashlib.sha256()
     with file.open("rb") as opened:
-        while block := opened.read(BLOCK):
-            crc = google_crc32c.extend(crc, block)
-            sha.update(block)
-            size += len(block)
-            moved(len(block))
-    return Checksums(size, _written(crc), sha.hexdigest())
+        return Summed(opened, moved).sums()
 
 
 def crc32c_of(file: Path) -> str:

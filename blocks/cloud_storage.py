@@ -1,20 +1,28 @@
 """Cloud Storage as a store: create-only by precondition, retried without writing twice."""
 
+import os
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
-from blocks.checksums import checksums_of, crc32c_of_bytes
+from pydantic import Field
+
+from blocks.checksums import Summed, checksums_of, crc32c_of_bytes
 from blocks.google_api import GoogleApi, said_plainly
+from releases.problem import Failed
 from releases.store import AlreadyExists, Changed, Moved, NotFound, Stored, key_parts, nobody
 
 PIECE = 32 << 20  # of a resumable upload; in memory at once
 ANSWER_SECONDS = 60
 RETRY_SECONDS = 180
+KEPT = ("models/", "releases/")  # what never changes; a retention policy may hold it
 WRITE = "model-deploy-write"  # which write an object comes from: recognised when its answer was lost
+SLICE = 32 << 20  # of a download
+SLICES_AT_ONCE = 4
 
 
 class CloudStorage(GoogleApi):
@@ -29,6 +37,7 @@ class CloudStorage(GoogleApi):
 
     type: Literal["cloud-storage"] = "cloud-storage"
     bucket: str
+    data_bucket: str = Field("", description="For all but models and the ledger; the same one if empty.")
     prefix: str = ""
     project: str | None = None
 
@@ -38,19 +47,29 @@ class CloudStorage(GoogleApi):
         def send(blob: Any, given: dict[str, Any]) -> None:
             blob.upload_from_string(data, **given)
 
-        self._create(key, len(data), crc32c_of_bytes(data), send)
+        self._create(key, len(data), lambda: crc32c_of_bytes(data), send)
+
+    def stat(self, key: str) -> Stored:
+        """Size and checksum. Raises NotFound."""
+        with self._said("read", key):
+            blob = self._blob(key)
+            there = blob.bucket.get_blob(blob.name, retry=_retry(), timeout=ANSWER_SECONDS)
+        if there is None:
+            raise NotFound(f"there is no {key}", self._where)
+        return Stored(int(there.size), str(there.crc32c))
 
     def upload(self, key: str, file: Path, moved: Moved = nobody) -> str:
         """Create-only from a file; returns its SHA-256. Raises AlreadyExists."""
-        known = checksums_of(file)
+        size = file.stat().st_size
+        with file.open("rb") as opened:
+            source = Summed(opened, moved)
 
-        def send(blob: Any, given: dict[str, Any]) -> None:
-            blob.chunk_size = PIECE
-            with file.open("rb") as opened:
-                blob.upload_from_file(_Watched(opened, moved), size=known.size, **given)
+            def send(blob: Any, given: dict[str, Any]) -> None:
+                blob.chunk_size = PIECE
+                blob.upload_from_file(source, size=size, **given)
 
-        self._create(key, known.size, known.crc32c, send)
-        return known.sha256
+            self._create(key, size, lambda: source.sums().crc32c, send)
+            return source.sums().sha256
 
     def replace(self, key: str, data: bytes, if_generation: int) -> int:
         """Write if the generation is still this one. Raises Changed."""
@@ -63,7 +82,7 @@ class CloudStorage(GoogleApi):
             try:
                 blob.upload_from_string(data, if_generation_match=if_generation, **_patient())
             except PreconditionFailed as error:
-                there = self._bucket.get_blob(blob.name, retry=_retry(), timeout=ANSWER_SECONDS)
+                there = blob.bucket.get_blob(blob.name, retry=_retry(), timeout=ANSWER_SECONDS)
                 if there is None or (there.metadata or {}).get(WRITE) != mine:
                     now = there.generation if there else 0
                     raise Changed(
@@ -83,7 +102,7 @@ class CloudStorage(GoogleApi):
         """Keys that start with the prefix, sorted."""
         with self._said("list", prefix):
             found = self._client.list_blobs(
-                self.bucket,
+                self._bucket_of(prefix),
                 prefix=self.prefix + prefix,
                 fields="items(name),nextPageToken",
                 retry=_retry(),
@@ -92,26 +111,55 @@ class CloudStorage(GoogleApi):
             for blob in found:
                 yield blob.name.removeprefix(self.prefix)
 
-    def stat(self, key: str) -> Stored:
-        """Size and checksum. Raises NotFound."""
-        with self._said("read", key):
-            blob = self._bucket.get_blob(self._blob(key).name, retry=_retry(), timeout=ANSWER_SECONDS)
-        if blob is None:
-            raise NotFound(f"there is no {key}", self._where)
-        return Stored(int(blob.size), str(blob.crc32c))
-
     def download(self, key: str, file: Path, moved: Moved = nobody) -> str:
-        """To a file, whole or not at all; returns its SHA-256. Raises NotFound."""
+        """To a file, whole or not at all; returns its SHA-256. Raises NotFound, Failed."""
         fresh = file.with_name(f".{file.name}.part")
         try:
-            with self._said("read", key), self._found(key), fresh.open("wb") as opened:
-                self._blob(key).download_to_file(
-                    _Watched(opened, moved), checksum="crc32c", retry=_retry(), timeout=ANSWER_SECONDS
+            with self._said("read", key), self._found(key):
+                blob = self._blob(key)
+                blob.reload(retry=_retry(), timeout=ANSWER_SECONDS)
+                self._download_slices(blob, fresh, moved)
+            sums = checksums_of(fresh)
+            if sums.crc32c != blob.crc32c:
+                raise Failed(
+                    f"{key} did not arrive as it is",
+                    self._where,
+                    f"CRC32C {blob.crc32c}",
+                    f"CRC32C {sums.crc32c}",
                 )
             fresh.replace(file)
         finally:
             fresh.unlink(missing_ok=True)
-        return checksums_of(file).sha256
+        return sums.sha256
+
+    def _download_slices(self, blob: Any, fresh: Path, moved: Moved) -> None:
+        """Slices of one generation, several at a time."""
+        with fresh.open("wb") as opened, ThreadPoolExecutor(SLICES_AT_ONCE) as pool:
+            opened.truncate(blob.size)
+
+            def fetch(start: int) -> None:
+                data = blob.download_as_bytes(
+                    start=start,
+                    end=min(start + SLICE, blob.size) - 1,
+                    if_generation_match=blob.generation,
+                    checksum=None,  # Cloud Storage knows the whole object's; it is checked at the end
+                    retry=_retry(),
+                    timeout=ANSWER_SECONDS,
+                )
+                os.pwrite(opened.fileno(), data, start)
+                moved(len(data))
+
+            slices = [pool.submit(fetch, start) for start in range(0, blob.size, SLICE)]
+            try:
+                for each in slices:
+                    each.result()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+
+    def address(self, key: str) -> str:
+        """Where a person who may read the bucket finds it."""
+        return f"https://storage.cloud.google.com/{self.bucket}/{self.prefix}{key}"
 
     def remove(self, key: str) -> None:
         """Take away; what is gone already is fine."""
@@ -123,7 +171,9 @@ class CloudStorage(GoogleApi):
             except NoSuchObject:
                 return
 
-    def _create(self, key: str, size: int, crc32c: str, send: Callable[[Any, dict[str, Any]], None]) -> None:
+    def _create(
+        self, key: str, size: int, crc32c: Callable[[], str], send: Callable[[Any, dict[str, Any]], None]
+    ) -> None:
         from google.api_core.exceptions import PreconditionFailed  # noqa: PLC0415
 
         with self._said("write", key):
@@ -131,8 +181,8 @@ class CloudStorage(GoogleApi):
             try:
                 send(blob, {"if_generation_match": 0, **_patient()})
             except PreconditionFailed as error:
-                there = self._bucket.get_blob(blob.name, retry=_retry(), timeout=ANSWER_SECONDS)
-                if there is None or (there.size, there.crc32c) != (size, crc32c):
+                there = blob.bucket.get_blob(blob.name, retry=_retry(), timeout=ANSWER_SECONDS)
+                if there is None or (there.size, there.crc32c) != (size, crc32c()):
                     raise AlreadyExists(f"{key} is there already, with other content", self._where) from error
 
     @cached_property
@@ -145,16 +195,15 @@ class CloudStorage(GoogleApi):
             client_options=self.client_options,
         )
 
-    @cached_property
-    def _bucket(self) -> Any:
-        return self._client.bucket(self.bucket)
+    def _bucket_of(self, key: str) -> str:
+        return self.bucket if key.startswith(KEPT) or not self.data_bucket else self.data_bucket
 
     @property
     def _where(self) -> str:
         return f"gs://{self.bucket}/{self.prefix}"
 
     def _blob(self, key: str) -> Any:
-        return self._bucket.blob(self.prefix + "/".join(key_parts(key)))
+        return self._client.bucket(self._bucket_of(key)).blob(self.prefix + "/".join(key_parts(key)))
 
     @contextmanager
     def _said(self, doing: str, key: str) -> Iterator[None]:
@@ -185,21 +234,3 @@ def _retry() -> Any:
 def _patient() -> dict[str, Any]:
     """For every upload: checked on the way, sent again within a limit."""
     return {"checksum": "crc32c", "retry": _retry(), "timeout": ANSWER_SECONDS}
-
-
-class _Watched:
-    """A file whose reads and writes are counted; a piece that is sent again counts again."""
-
-    def __init__(self, file: BinaryIO, moved: Moved) -> None:
-        self._file = file
-        self._moved = moved
-        self.seek, self.tell = file.seek, file.tell
-
-    def read(self, size: int = -1) -> bytes:
-        block = self._file.read(size)
-        self._moved(len(block))
-        return block
-
-    def write(self, block: bytes) -> int:
-        self._moved(len(block))
-        return self._file.write(block)

@@ -25,6 +25,7 @@ DATASET = "data"
 SETTINGS = {
     "RUNTIME__DLTHUB_TELEMETRY": "false",
     "RUNTIME__LOG_LEVEL": "ERROR",
+    "DATA_WRITER__DISABLE_COMPRESSION": "true",  # of what lies in the scratch folder for a moment
 }
 MOST_DATES = 20_000
 

@@ -60,6 +60,7 @@ def _rest(source: Source, rest: RestApi, window: Window | None) -> "DltResource"
     address = urlsplit(rest.url)
     client = Client(
         request_timeout=HTTP_SECONDS,
+        raise_for_status=False,  # dlt's REST client does it
         request_max_attempts=rest.attempts,
         request_max_retry_delay=rest.longest_wait,
     )

@@ -16,6 +16,7 @@ from blocks.targets.local import LocalTarget
 from blocks.targets.managed_group import ManagedInstanceGroup
 from releases.ledger import Ledger
 from releases.problem import BadInput
+from releases.rules import Rules
 from releases.trigger import WatchedServices
 
 
@@ -49,6 +50,7 @@ class Environment(Block):
     name: str
     branch: str | None = Field(None, description="Pushes to this branch are released here.")
     services: WatchedServices = Field(default_factory=list, description="What is released by a push.")
+    rules: Rules = Field(default_factory=Rules, description="What a release must pass; who is told.")
     builder: ImageBuilder
     registry: ImageRegistry
     target: AnyTarget

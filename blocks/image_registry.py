@@ -18,6 +18,7 @@ PUSH_SECONDS = 900
 PUSH_ATTEMPTS = 4
 FIRST_PAUSE = 0.5
 TOKEN_USER = "oauth2accesstoken"  # noqa: S105 - what Google's registries call every token's user
+CLEANS_UP = ".pkg.dev/"  # Artifact Registry, by the policies in releases/provisioning/resources.py
 DENIED = ("unauthorized", "denied", "authentication required", "401", "403")
 
 
@@ -64,6 +65,29 @@ class ImageRegistry(Block):
             with suppress(APIError):  # gone already
                 api.remove_image(f"{repository}:{tag}", noprune=True)
         return f"{repository}@{digest}"
+
+    def keep(self, image: str, tag: str) -> None:
+        """Tag what is released, where a clean-up would take it in the end. Raises Failed, Unreachable."""
+        if CLEANS_UP in image:
+            self.pull(image)
+            self.push(image, image.partition("@")[0], [tag])
+
+    def bring(self, image: str, source: "ImageRegistry", repository: str, tags: list[str]) -> str:
+        """Have the other registry's image here, pinned to the same digest. Raises Failed, Unreachable."""
+        digest = image.rpartition("@")[2]
+        if image.startswith(f"{self.prefix}/"):
+            return image
+        source.pull(image)
+        copied = self.push(image, repository, tags)
+        if copied.rpartition("@")[2] != digest:
+            raise Failed(
+                "the image has another digest in the other registry",
+                where=self.prefix,
+                expected=digest,
+                got=copied,
+                next_step=f"docker buildx imagetools create -t {repository}:{tags[0]} {image}",
+            )
+        return copied
 
     def _push(self, repository: str, tag: str) -> str:
         pause, got = FIRST_PAUSE, ""

@@ -86,6 +86,10 @@ class DirectoryStore(Block):
         fresh.replace(file)
         return digest
 
+    def address(self, key: str) -> str:
+        """Where a person finds it."""
+        return self._path(key).absolute().as_uri()
+
     def remove(self, key: str) -> None:
         """Take away; what is gone already is fine."""
         self._path(key).unlink(missing_ok=True)

@@ -35,8 +35,9 @@ def adopt(
     """Show what becomes of all that a VM's container declaration says, and move the VM on --yes."""
     from blocks.targets import adopting  # noqa: PLC0415 - imports Prefect
     from blocks.targets.compute_engine import ComputeEngineInstances  # noqa: PLC0415
+    from deployments.apply import ENVIRONMENTS  # noqa: PLC0415
     from deployments.cli import connected, load  # noqa: PLC0415
-    from deployments.provision_commands import described  # noqa: PLC0415
+    from deployments.google_cloud import described  # noqa: PLC0415
     from releases.provisioning.resources import user_data  # noqa: PLC0415
 
     with connected(quiet=True):
@@ -53,7 +54,7 @@ def adopt(
             mark = "LOST" if one.loses else ""
             typer.echo(f"{mark:<5}{one.name:<22}{one.was}  ->  {one.becomes}")
         adoption.check(choices, accept or [])
-        boot = user_data(described(environment, file).described)
+        boot = user_data(described(environment, file or ENVIRONMENTS).described)
         typer.echo(PLAN)
         if not yes:
             typer.echo("nothing was changed; --yes does it")

@@ -6,13 +6,17 @@ from string import Template
 from typing import Any
 
 import yaml
+from prefect.blocks.core import Block
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from blocks.environment import Environment
 from blocks.image_builder import ImageBuilder
-from deployments.machine.home import Chosen, Home
+from deployments.approvals import ensure_expiry
+from deployments.google_cloud import described, in_google_cloud
+from deployments.machine.home import Home
 from deployments.machine.images import agent_image
 from releases.problem import BadInput
+from releases.rules import Rules
 from releases.trigger import WatchedServices
 
 ENVIRONMENTS = Path(__file__).parent / "environments.yaml"
@@ -22,10 +26,11 @@ class _Described(BaseModel):
     model_config = ConfigDict(extra="forbid")
     branch: str | None = None
     services: WatchedServices = Field(default_factory=list)
+    rules: Rules = Field(default_factory=Rules)
     registry: dict[str, Any]
     target: dict[str, Any]
     store: dict[str, Any]
-    cloud: dict[str, Any] | None = None  # what provision_commands.py reads
+    cloud: dict[str, Any] | None = None  # google_cloud.py reads it
 
 
 class _File(BaseModel):
@@ -43,25 +48,33 @@ class Change:
 
 def apply(home: Home, file: Path = ENVIRONMENTS) -> list[Change]:
     """Save every environment that is new or different. Raises BadInput."""
-    changes = []
-    for name, wanted in read(home, file).items():
-        try:
-            now: Any = Environment.load(name)
-        except ValueError:
-            now = None
-        same = now is not None and _fields(now) == _fields(wanted)
-        if not same:
-            wanted.save(name, overwrite=True)
-        changes.append(Change(name, "unchanged" if same else "updated" if now else "created"))
-    return changes
+    environments = read(home, file)
+    clouds = {name: described(name, file) for name in in_google_cloud(file)}
+    if any(wanted.rules.approval for wanted in environments.values()):
+        ensure_expiry()
+    changes = [Change(name, _saved(name, wanted)) for name, wanted in environments.items()]
+    return changes + [Change(f"{name} in Google Cloud", _saved(name, one)) for name, one in clouds.items()]
+
+
+def _saved(name: str, wanted: Block) -> str:
+    """What was done."""
+    try:
+        now: Any = type(wanted).load(name)
+    except ValueError:
+        now = None
+    same = now is not None and _fields(now) == _fields(wanted)
+    if not same:
+        wanted.save(name, overwrite=True)
+    return "unchanged" if same else "updated" if now else "created"
 
 
 def read(home: Home, file: Path) -> dict[str, Environment]:
     """The environments that the file describes. Raises BadInput that names the field."""
     try:
         described = _File.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
-        values = _values(home, home.chosen())
-        return {name: _environment(name, one, values) for name, one in described.environments.items()}
+        return {
+            name: _environment(name, one, _values(home, name)) for name, one in described.environments.items()
+        }
     except (OSError, yaml.YAMLError) as error:
         raise BadInput("the environments cannot be read", where=str(file), got=str(error)) from error
     except ValidationError as error:
@@ -70,17 +83,18 @@ def read(home: Home, file: Path) -> dict[str, Environment]:
         raise BadInput(f"`{field}` is not right", where=str(file), expected=first["msg"]) from error
 
 
-def _fields(environment: Environment) -> dict[str, Any]:
+def _fields(environment: Block) -> dict[str, Any]:
     """What was described, without what Prefect adds to a block that it has stored."""
     return {name: value for name, value in environment.model_dump().items() if not name.startswith("_")}
 
 
-def _values(home: Home, chosen: Chosen) -> dict[str, Any]:
+def _values(home: Home, environment: str) -> dict[str, Any]:
+    share = home.share(environment)
     return {
-        "home": str(home.path),
-        "node": chosen.node,
-        "registry": f"localhost:{chosen.registry_port}",
-        "ports": chosen.edge_ports,
+        "home": str(share.path),
+        "node": share.node,
+        "registry": f"localhost:{home.chosen().registry_port}",
+        "ports": share.ports,
         "agent": agent_image(),
     }
 
@@ -91,6 +105,7 @@ def _environment(name: str, one: _Described, values: dict[str, Any]) -> Environm
         "name": name,
         "branch": one.branch,
         "services": one.services,
+        "rules": one.rules,
         "builder": ImageBuilder(),
         "registry": _filled(one.registry, values),
         "target": _filled(one.target, values),

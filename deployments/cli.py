@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deployments.adopt_commands import adopt
-from deployments.data_commands import collect
+from deployments.approval_commands import approve, pending, promote, reject
+from deployments.data_commands import collect, report
 from deployments.github_commands import github_app
 from deployments.model_commands import model_app
 from deployments.provision_commands import provision, show_protections
@@ -36,9 +37,8 @@ app = typer.Typer(
 )
 app.add_typer(github_app, name="github")
 app.add_typer(model_app, name="model")
-app.command()(collect)
-app.command()(provision)
-app.command()(adopt)
+for command in (collect, report, provision, adopt, promote, pending, approve, reject):
+    app.command()(command)
 InEnvironment = Annotated[str, typer.Option("--environment", "-e", help="Which environment.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 OfService = Annotated[str, typer.Argument(help="Service; this folder's if not given.")]
@@ -71,6 +71,7 @@ def release(
     model: Annotated[
         str, typer.Option(help="NAME=VERSION of a published model; the spec's if not given.")
     ] = "",
+    override_freeze: Annotated[str, typer.Option(help="Why it may go out in a freeze window.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Test, build, push, deploy, smoke-test, confirm."""
@@ -80,7 +81,13 @@ def release(
         from flows.release import release as flow  # noqa: PLC0415 - imports Prefect
 
         result = flow(
-            source=source, ref=ref, path=path, environment=environment, rebuild=rebuild, model=model
+            source=source,
+            ref=ref,
+            path=path,
+            environment=environment,
+            rebuild=rebuild,
+            model=model,
+            override_freeze=override_freeze,
         )
     show_result(result, as_json=as_json)
 

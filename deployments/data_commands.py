@@ -1,4 +1,4 @@
-"""`model-deploy collect`: take in what is new at a source, or fill up earlier days."""
+"""`model-deploy collect` takes in what is new at a source; `model-deploy report` says how all is going."""
 
 from datetime import date
 from pathlib import Path
@@ -30,6 +30,21 @@ def collect(
             kept = f", {done.quarantined} in quarantine" if done.quarantined else ""
             upto = f", up to {done.newest}" if done.newest else ""
             typer.echo(f"{done.source}: {done.rows} rows{kept}{upto}")
+
+
+def report(
+    service: Annotated[str, typer.Argument(help="Service; all of them if not given.")] = "",
+    days: Annotated[int, typer.Option(min=1, help="How many days back.")] = 7,
+    environment: Annotated[str, typer.Option("--environment", "-e", help="Whose services.")] = "local",
+) -> None:
+    """How releasing goes and how the services do: a page, and a digest for chat."""
+    from deployments.cli import connected  # noqa: PLC0415 - it imports this module
+
+    with connected(quiet=True):
+        from flows.report import report as flow  # noqa: PLC0415 - imports Prefect
+
+        made = flow(environment=environment, service=service, days=days)
+    typer.echo(f"{made.digest}\n\n{made.url}")
 
 
 def day(text: str) -> date | None:

@@ -39,6 +39,7 @@ class Request:
     body: bytes = b""
     headers: tuple[tuple[str, str], ...] = ()
     timeout: float = 10.0
+    host: str = "127.0.0.1"
 
 
 @contextmanager
@@ -78,7 +79,7 @@ def _one(
     started = time.monotonic()
     try:
         connection = connection or http.client.HTTPConnection(
-            "127.0.0.1", request.port, timeout=request.timeout
+            request.host, request.port, timeout=request.timeout
         )
         connection.request(request.method, request.path, request.body or None, dict(request.headers))
         answer = connection.getresponse()

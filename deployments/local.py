@@ -9,7 +9,7 @@ from blocks.command import run
 from blocks.docker_client import find_docker
 from deployments import stack
 from deployments.github_commands import HOOK_PATH
-from deployments.machine.home import Home
+from deployments.machine.home import Home, Share
 from deployments.machine.images import ensure_flows
 from deployments.machine.prepare import prepare
 from deployments.pick_lists import offer
@@ -60,27 +60,35 @@ SAID: dict[Process, Callable[[Home], str]] = {
 
 
 def take_down(*, data: bool) -> list[str]:
-    """Everything that carries the node's label, and our processes; returns what was done."""
+    """Everything that carries the label of one of our nodes, and our processes; returns what was done."""
     home = Home()
     if not (home.path / "machine.json").exists():
         return ["nothing is up"]
-    chosen = home.chosen()
     done = [f"stopped Prefect's {name}" for name in stack.stop(home)]
     docker = find_docker().path
-    mine = ["--filter", f"label=model-deploy.node={chosen.node}"]
-    agent = ["--filter", f"name=^{chosen.node}-agent$"]  # first, or it brings the others back
+    for share in home.shares():
+        removed = _take_down_node(docker, share)
+        done += [f"removed {removed} containers of {share.node}"] if removed else []
+    if data:
+        run([docker, "volume", "rm", "--force", f"{home.chosen().node}-registry"], timeout=120)
+        shutil.rmtree(home.path, ignore_errors=True)
+        done.append(f"deleted {home.path}")
+    return done
+
+
+def _take_down_node(docker: str, share: Share) -> int:
+    """Its containers, volumes, network and what was desired of it; how many containers there were."""
+    mine = ["--filter", f"label=model-deploy.node={share.node}"]
+    agent = ["--filter", f"name=^{share.node}-agent$"]  # first, or it brings the others back
+    removed = 0
     for filters in (agent, mine):
         found = run([docker, "ps", "-aq", *filters], timeout=60).output.split()
         if found:
             run([docker, "rm", "--force", "--volumes", *found], timeout=120)
-            done.append(f"removed {len(found)} containers")
+            removed += len(found)
     volumes = run([docker, "volume", "ls", "-q", *mine], timeout=60).output.split()
-    volumes += [f"{chosen.node}-registry"] if data else []
     if volumes:
         run([docker, "volume", "rm", "--force", *volumes], timeout=120)
-    run([docker, "network", "rm", chosen.node], timeout=60)
-    shutil.rmtree(home.node_folder, ignore_errors=True)
-    if data:
-        shutil.rmtree(home.path, ignore_errors=True)
-        done.append(f"deleted {home.path}")
-    return done
+    run([docker, "network", "rm", share.node], timeout=60)
+    shutil.rmtree(share.path / "node", ignore_errors=True)
+    return removed

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from blocks.environment import Environment
 
-ENVIRONMENTS = {"environment", "source_environment"}
+ENVIRONMENTS = {"environment", "from_environment", "to_environment"}
 SERVICES = {"service"}
 TAG = "model-deploy"
 

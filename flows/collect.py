@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Annotated
 
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
@@ -14,7 +13,7 @@ from prefect.client.orchestration import get_client
 from prefect.concurrency.sync import concurrency
 from prefect.logging import get_run_logger
 from prefect.task_runners import ThreadPoolTaskRunner
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from blocks.collection import Collection, Gathered
 from blocks.data_load import DataLoad
@@ -51,13 +50,22 @@ class Collected(BaseModel):
     task_runner=ThreadPoolTaskRunner(max_workers=AT_ONCE),  # type: ignore[arg-type]
 )
 def collect_data(
-    source: Annotated[str, Field(description="One source; all that are declared if empty.")] = "",
-    environment: Annotated[str, Field(description="Whose bucket.")] = "local",
-    since: Annotated[date | None, Field(description="Fill up from this day on.")] = None,
-    to: Annotated[date | None, Field(description="Fill up to this day, included.")] = None,
-    file: Annotated[Path, Field(description="Where the sources are declared.")] = SOURCES,
+    source: str = "",
+    environment: str = "local",
+    since: date | None = None,
+    to: date | None = None,
+    file: Path = SOURCES,
 ) -> list[Collected]:
-    """Take in what is new, or fill up days before that; check, and show what there is."""
+    """Take in what is new, or fill up days before that; check, and show what there is.
+
+    Args:
+        source: One source; all that are declared if empty.
+        environment: Whose bucket.
+        since: Fill up from this day on.
+        to: Fill up to this day, included.
+        file: Where the sources are declared.
+
+    """
     declared = read_sources(file)
     wanted = {source: named(declared, source)} if source else declared
     place = Place(load_environment(environment).store, environment)

@@ -13,17 +13,19 @@ from prefect.cache_policies import NO_CACHE
 
 from blocks.environment import Environment
 from blocks.smoke import CheckResult, run_checks_on_each
-from blocks.targets.target import Target
+from flows.canary import canary
 from flows.stopwatch import Stopwatch
+from flows.trial import NODE_SLACK, Trial, await_node
 from flows.turn import stop_if_cancelled
 from releases.problem import Problem
+from releases.provisioning.resources import RELEASED
 from releases.release import Outcome, Release, Verdict
+from releases.rollout import WHOLE
 from releases.spec import SmokeCheck
 from releases.status import Phase, ServiceStatus
 
-STEPS = ["deploy", "start", "smoke test", "switch", "smoke test after", "bake", "confirm"]
+STEPS = ["deploy", "start", "smoke test", "canary", "switch", "smoke test after", "bake", "confirm"]
 SHARE_OF_WINDOW = 0.8  # a bake as long as the window would be reverted by the node
-NODE_SLACK = 30.0
 PULL_LIMIT = 900.0
 FETCH_LIMIT = 900.0
 
@@ -38,15 +40,6 @@ class Deployed:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Trial:
-    """A release that stands as a candidate on some of the nodes."""
-
-    target: Target
-    release: Release
-    generation: int
-
-
 def deploy(
     environment: Environment, release: Release, checks: list[SmokeCheck], bake: float, watch: Stopwatch
 ) -> Deployed:
@@ -56,10 +49,11 @@ def deploy(
     former = target.desired(release.service).confirmed
     first, *others = target.waves()
     with _recorded(environment, release, watch), watch.step("deploy"):
+        environment.registry.keep(release.image, f"{RELEASED}{release.environment}-{release.number}")
         generation = first.propose(release, key_sha256)
     trial = Trial(first, release, generation)
     with _recorded(environment, release, watch), _reverting(environment, release, generation, former):
-        results = try_out(trial, checks, token, bake, watch)
+        results = try_out(trial, checks, token, bake, watch, canary_for=environment if former else None)
         for wave in others:
             with watch.step("deploy"):
                 wave.propose(release, key_sha256)
@@ -70,13 +64,22 @@ def deploy(
 
 
 def try_out(
-    trial: Trial, checks: list[SmokeCheck], token: str, bake: float, watch: Stopwatch
+    trial: Trial,
+    checks: list[SmokeCheck],
+    token: str,
+    bake: float,
+    watch: Stopwatch,
+    *,
+    canary_for: Environment | None = None,
 ) -> list[CheckResult]:
     """Start it beside the old one, test it, give it the traffic, test it again, watch it. Raises Problem."""
     with watch.step("start"):
         start(trial)
     with watch.step("smoke test"):
         results = smoke_test(trial, checks, token)
+    if canary_for is not None and trial.release.rollout is not None:
+        with watch.step("canary"):
+            canary(trial, trial.release.rollout, canary_for.rules.notify)
     with watch.step("switch"):
         switch(trial)
     with watch.step("smoke test after"):
@@ -113,7 +116,7 @@ def settle_open_claims(environment: Environment, service: str) -> None:
 def start(trial: Trial) -> None:
     """Wait until the nodes have image and model, the candidate is ready, and marked requests reach it."""
     fetch = FETCH_LIMIT if trial.release.model_sha256 else 0
-    _await(trial, _is(Phase.verify), PULL_LIMIT + fetch + trial.release.run.health.timeout)
+    await_node(trial, _is(Phase.verify), PULL_LIMIT + fetch + trial.release.run.health.timeout)
 
 
 @task(task_run_name="smoke test", cache_policy=NO_CACHE)
@@ -126,34 +129,23 @@ def smoke_test(trial: Trial, checks: list[SmokeCheck], token: str | None) -> lis
 @task(task_run_name="switch", cache_policy=NO_CACHE)
 def switch(trial: Trial) -> None:
     """Give the candidate all traffic; the old one stays warm."""
-    trial.target.shift(trial.release.service, trial.generation, 100)
-    _await(trial, _is(Phase.bake), NODE_SLACK)
+    trial.target.shift(trial.release.service, trial.generation, WHOLE)
+    # after a canary the phase alone says nothing
+    await_node(trial, lambda status: status.phase is Phase.bake and status.traffic == WHOLE, NODE_SLACK)
 
 
 @task(task_run_name="bake", cache_policy=NO_CACHE)
 def watch_it(trial: Trial, seconds: float) -> None:
     """Watch the node for as long as asked, but leave time to confirm within the window."""
     ends = time.monotonic() + min(seconds, SHARE_OF_WINDOW * trial.release.confirm_window)
-    _await(trial, lambda _: time.monotonic() >= ends, seconds + NODE_SLACK)
+    await_node(trial, lambda _: time.monotonic() >= ends, seconds + NODE_SLACK)
 
 
 @task(task_run_name="confirm", cache_policy=NO_CACHE)
 def confirm(trial: Trial) -> None:
     """Make it the release that the node keeps, and wait until the node says so."""
     trial.target.confirm(trial.release.service, trial.generation)
-    _await(trial, lambda status: status.confirmed_generation == trial.generation, NODE_SLACK)
-
-
-def _await(trial: Trial, arrived: Callable[[ServiceStatus], bool], seconds: float) -> None:
-    looked = 0.0
-
-    def check() -> None:
-        nonlocal looked
-        if time.monotonic() - looked > 1:  # the server is asked once a second, the node much more often
-            looked = time.monotonic()
-            stop_if_cancelled()
-
-    trial.target.wait_for(trial.release.service, trial.generation, arrived, seconds, check)
+    await_node(trial, lambda status: status.confirmed_generation == trial.generation, NODE_SLACK)
 
 
 def _is(phase: Phase) -> Callable[[ServiceStatus], bool]:
@@ -209,7 +201,7 @@ def _recorded(environment: Environment, release: Release, watch: Stopwatch) -> I
     try:
         yield
     except BaseException as error:
-        switched = "switch" in watch.seconds
+        switched = bool({"canary", "switch"} & set(watch.seconds))
         verdict = Verdict.reverted if switched else Verdict.failed
         live = environment.target.status(release.service).live
         _record(environment, release, verdict, str(error) or type(error).__name__, live, watch.seconds)

@@ -1,7 +1,5 @@
 """An environment's resources in Google Cloud: what is there, what is missing, and, approved, what is done."""
 
-from typing import Annotated
-
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
@@ -26,13 +24,14 @@ class Provisioned(BaseModel):
 
 
 @flow(name="provision", flow_run_name="provision {environment}")
-def provision(
-    environment: Annotated[str, Field(description="Which environment.")],
-    approve: Annotated[
-        str, Field(description="The plan's name, as a run without it shows it. Empty: nothing is changed.")
-    ] = "",
-) -> Provisioned:
-    """Compare what is there with what is wanted; apply it if this very plan is approved."""
+def provision(environment: str, approve: str = "") -> Provisioned:
+    """Compare what is there with what is wanted; apply it if this very plan is approved.
+
+    Args:
+        environment: Which environment.
+        approve: The plan's name, as a run without it shows it. Empty: nothing is changed.
+
+    """
     provisioner = load_google_cloud(environment).provisioner()
     found = look(provisioner)
     show(environment, found)

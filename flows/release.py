@@ -12,15 +12,17 @@ from prefect.futures import wait
 from prefect.runtime import flow_run
 from pydantic import BaseModel, Field
 
-from blocks.checkout import Checkout, check_out
+from blocks.checkout import Checkout, check_out, commits_between
 from blocks.environment import Environment, load_environment
 from blocks.image_builder import TestsFailed
-from flows import deploying, pages
-from flows.deploying import deploy, settle_open_claims
+from flows import deploying, earlier, pages
+from flows.admission import Admission, admitted, findings, hooks_around, telling
+from flows.deploying import deploy
 from flows.stopwatch import Stopwatch
-from flows.turn import name_the_end, stop_if_cancelled, turn
+from flows.turn import name_the_end, stop_if_cancelled
+from releases.approval import Proposal
 from releases.model_version import is_version
-from releases.problem import BadInput, Unreachable
+from releases.problem import BadInput, Refused, Unreachable
 from releases.release import Release, ReleasedModel
 from releases.smoke import checks_of
 from releases.source_key import source_key
@@ -79,27 +81,30 @@ def release(
         str,
         Field(description="NAME=VERSION or NAME=ALIAS of a published model; the spec's model if empty."),
     ] = "",
+    override_freeze: Annotated[
+        str, Field(description="Why it may go out in a freeze window; recorded in the release.")
+    ] = "",
 ) -> ReleaseResult:
     """Test, build, push, deploy, smoke-test and confirm a model service."""
     where, bar = load_environment(environment), pages.Progress(STEPS, f"release to {environment}")
-    watch = Stopwatch(bar.at)
-    with tempfile.TemporaryDirectory(prefix="model-deploy-") as folder:
+    watch, title = Stopwatch(bar.at), f"release to {environment}"
+    with telling(where, title), tempfile.TemporaryDirectory(prefix="model-deploy-") as folder:
         with watch.step("check out"):
             sources = read_sources(where, source, ref, path, Path(folder))
             weights = find_model(where, sources.spec, model)
         with watch.step("reach the node"):
             where.target.ensure_node()
-        with turn(
-            sources.service, environment, f"{sources.service} {sources.checkout.short} to {environment}"
-        ):
-            settle_open_claims(where, sources.service)
+        with admitted(
+            where, sources.service, lambda: propose(where, sources, weights), override_freeze
+        ) as admission:
             stop_if_cancelled()
             image, reused = find_or_make_image(where, sources, watch, rebuild=rebuild)
             stop_if_cancelled()
-            made = claim(where, sources, image, weights)
             before = where.ledger(sources.service).live()
             checks = checks_of(sources.spec.smoke, sources.spec.run.health.path)
-            deployed = deploy(where, made, checks, sources.spec.confirm.bake, watch)
+            with hooks_around(where, admission.proposal):
+                made = claim(where, sources, image, weights, admission)
+                deployed = deploy(where, made, checks, sources.spec.confirm.bake, watch)
         pages.publish(deployed, before, source)
     bar.done()
     return ReleaseResult(
@@ -144,6 +149,34 @@ def _service_name(source: str, path: str) -> str:
     return plain[:40]
 
 
+def propose(where: Environment, sources: Sources, weights: ReleasedModel | None) -> Proposal:
+    """What would change, as it is now."""
+    checkout, entry = sources.checkout, where.ledger(sources.service).live()
+    live = entry.release if entry else None
+    asked = where.rules.approval is not None  # else nobody reads it
+    if asked and checkout.dirty:
+        raise Refused(
+            "uncommitted changes cannot be approved: they may change before they are built",
+            where=checkout.source,
+            next_step="commit them",
+        )
+    built = earlier.built(where, sources.service, f"src-{sources.key}") if asked else None
+    commits = commits_between(checkout.source, live.revision, checkout.revision) if asked and live else []
+    return Proposal(
+        service=sources.service,
+        environment=where.name,
+        version=checkout.short,
+        revision=checkout.revision,
+        image=built.image if built else "",
+        content=checkout.revision,
+        model=weights,
+        live=live,
+        commits=tuple(commits),
+        proof=earlier.proof(where, sources.service, built.image, weights) if built else None,
+        findings=findings(where, where.models(), weights, live),
+    )
+
+
 def find_or_make_image(
     where: Environment, sources: Sources, watch: Stopwatch, *, rebuild: bool
 ) -> tuple[str, bool]:
@@ -153,12 +186,10 @@ def find_or_make_image(
         log.warning("the working tree has uncommitted changes: this build is marked dirty and never reused")
     elif not rebuild:
         with watch.step("look for the image"):
-            found = where.registry.find(repository, f"src-{sources.key}")
+            found = earlier.built(where, sources.service, f"src-{sources.key}")
         if found:
-            log.info(
-                "these sources were tested and built before: %s is used, tests and build are skipped", found
-            )
-            return found, True
+            log.info("these sources were tested and built before, which is skipped: %s is used", found.image)
+            return where.registry.bring(found.image, found.registry, repository, [f"src-{sources.key}"]), True
     builds = f"model-deploy-build/{where.name}-{sources.service}"  # ours alone, for as long as our turn is
     local = f"{builds}:{sources.checkout.short}"
     try:
@@ -225,7 +256,9 @@ def find_model(where: Environment, spec: ServiceSpec, asked: str) -> ReleasedMod
     return found
 
 
-def claim(where: Environment, sources: Sources, image: str, weights: ReleasedModel | None) -> Release:
+def claim(
+    where: Environment, sources: Sources, image: str, weights: ReleasedModel | None, admission: Admission
+) -> Release:
     """Write the release into the ledger under the next number."""
     spec, checkout = sources.spec, sources.checkout
     port = spec.run.port or _only_port(where, image)
@@ -247,7 +280,12 @@ def claim(where: Environment, sources: Sources, image: str, weights: ReleasedMod
             public_port=public_port,
             run=spec.run,
             smoke=tuple(spec.smoke),
-            confirm_window=spec.confirm.window,
+            confirm_window=spec.confirm_window,
+            rollout=spec.rollout,
+            bake=spec.confirm.bake,
+            promoted=earlier.proof(where, sources.service, image, weights),
+            approval=admission.approval,
+            freeze_override=admission.freeze_override,
             created=datetime.now(UTC),
             created_by=str(flow_run.id or ""),
         )

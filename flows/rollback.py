@@ -9,6 +9,7 @@ from pydantic import Field
 
 from blocks.environment import load_environment
 from flows import deploying, pages
+from flows.admission import telling
 from flows.deploying import deploy, settle_open_claims
 from flows.release import ReleaseResult
 from flows.stopwatch import Stopwatch
@@ -28,28 +29,36 @@ STEPS = ["reach the node", "pull", *deploying.STEPS]
     on_crashed=[name_the_end],
 )
 def rollback(
-    service: Annotated[str, Field(description="The service's name.")],
-    to: Annotated[str, Field(description="Release number or version; the last good one if empty.")] = "",
-    environment: Annotated[str, Field(description="Where to roll back.")] = "local",
-    bake: Annotated[float, Field(description="Seconds to watch it before it is confirmed.", ge=0)] = 0,
+    service: str, to: str = "", environment: str = "local", bake: Annotated[float, Field(ge=0)] = 0
 ) -> ReleaseResult:
-    """Bring back an earlier release: same image digest, model version and settings, under a new number."""
+    """Bring back an earlier release: same image digest, model version and settings, under a new number.
+
+    Args:
+        service: The service's name.
+        to: Release number or version; the last good one if empty.
+        environment: Where to roll back.
+        bake: Seconds to watch it before it is confirmed.
+
+    """
     where, bar = load_environment(environment), pages.Progress(STEPS, f"rollback in {environment}")
     watch = Stopwatch(bar.at)
-    with watch.step("reach the node"):
-        where.target.ensure_node()
-    with turn(service, environment, f"{service} back in {environment}"):
-        settle_open_claims(where, service)
-        ledger = where.ledger(service)
-        live = ledger.live()
-        if live is None:
-            raise BadInput(f"{service} has no release in {environment} yet", next_step="model-deploy release")
-        old = ledger.named(to) if to else ledger.before(live.release)
-        with watch.step("pull"):
-            where.registry.pull(old.image)  # pruned meanwhile? known before anything is touched
-            where.models().check(old.model)
-        made = ledger.claim(lambda number: again(old, number))
-        deployed = deploy(where, made, smoke_checks(old), bake, watch)
+    with telling(where, f"rollback of {service} in {environment}"):
+        with watch.step("reach the node"):
+            where.target.ensure_node()
+        with turn(service, environment, f"{service} back in {environment}"):
+            settle_open_claims(where, service)
+            ledger = where.ledger(service)
+            live = ledger.live()
+            if live is None:
+                raise BadInput(
+                    f"{service} has no release in {environment} yet", next_step="model-deploy release"
+                )
+            old = ledger.named(to) if to else ledger.before(live.release)
+            with watch.step("pull"):
+                where.registry.pull(old.image)  # pruned meanwhile? known before anything is touched
+                where.models().check(old.model)
+            made = ledger.claim(lambda number: again(old, number))
+            deployed = deploy(where, made, smoke_checks(old), bake, watch)
     pages.publish(deployed, live, old.source)
     bar.done()
     return ReleaseResult(
@@ -70,6 +79,10 @@ def again(old: Release, number: int) -> Release:
     changes = {
         "number": number,
         "restores": old.content_number,
+        "rollout": None,  # it was good before
+        "promoted": None,
+        "approval": None,  # the way back waits for nobody; nor do freeze windows and hooks stop it
+        "freeze_override": "",
         "created": datetime.now(UTC),
         "created_by": str(flow_run.id or ""),
     }

@@ -22,6 +22,7 @@ from prefect.concurrency.sync import concurrency
 from prefect.context import FlowRunContext
 from prefect.states import Cancelled as CancelledState
 
+from releases.approval import Expired, Rejected
 from releases.problem import Cancelled, Superseded, Unreachable
 
 # Prefect logs every look at a place that is taken as an error.
@@ -31,6 +32,7 @@ LEASE_SECONDS = 60.0  # a run that was killed frees its place this much later
 LOOK_SECONDS = 1.0
 LONGEST_WAIT = 3600.0
 GOING = [StateType.RUNNING, StateType.PENDING]
+NEVER_RESUMED = "and never resumed."
 ENDING = (StateType.CANCELLING, StateType.CANCELLED)
 
 
@@ -86,13 +88,15 @@ def stop_if_cancelled() -> None:
 
 
 def name_the_end(flow: Any, flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001 - Prefect's names
-    """A flow's hook: superseded and cancelled runs are neither failed nor crashed."""
+    """A flow's hook: superseded, rejected, expired and cancelled runs are neither failed nor crashed."""
     try:
         ended_by: object = state.result(raise_on_failure=False)
     except BaseException as error:  # noqa: BLE001 - a crash is raised whatever was asked for
         ended_by = error
-    if isinstance(ended_by, Superseded):
-        end: State[Any] = CancelledState(name="Superseded", message=str(ended_by))
+    if isinstance(ended_by, Superseded | Rejected | Expired):
+        end: State[Any] = CancelledState(name=type(ended_by).__name__, message=str(ended_by))
+    elif (state.message or "").endswith(NEVER_RESUMED):  # the server's own verdict replaced ours
+        end = CancelledState(name=Expired.__name__, message="Nobody answered in time.")
     elif isinstance(ended_by, Cancelled):
         end = CancelledState(message="Cancelled by a person; what was live before is live.")
     else:

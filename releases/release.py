@@ -6,7 +6,14 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from releases.evidence import Approval, Proof
+from releases.rollout import Rollout
 from releases.spec import Run, SmokeCheck
+
+
+def _is_unsaid(value: object) -> bool:
+    """For fields that are younger than the record: left out, they change no fingerprint from before them."""
+    return not value
 
 
 class ReleasedModel(BaseModel):
@@ -45,7 +52,16 @@ class Release(BaseModel):
     run: Run
     smoke: tuple[SmokeCheck, ...] = Field((), description="Checked again when this release is brought back.")
     confirm_window: float = Field(gt=0, description="Seconds; see releases.swap.")
+    rollout: Rollout | None = Field(None, exclude_if=_is_unsaid)
+    bake: float = Field(
+        0, ge=0, exclude_if=_is_unsaid, description="Seconds it is watched before it is confirmed."
+    )
     restores: int | None = Field(None, description="The release that this one brings back.")
+    promoted: Proof | None = Field(None, exclude_if=_is_unsaid, description="Where it was proven before.")
+    approval: Approval | None = Field(None, exclude_if=_is_unsaid)
+    freeze_override: str = Field(
+        "", exclude_if=_is_unsaid, description="Why it was released in a freeze window."
+    )
     created: datetime
     created_by: str = ""
 

@@ -2,10 +2,11 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from releases.model_version import is_alias, is_version
 from releases.problem import BadInput
+from releases.rollout import Rollout
 
 Name = Annotated[
     str,
@@ -181,6 +182,23 @@ class ServiceSpec(_Section):
     smoke: list[SmokeCheck] = Field(default_factory=list)
     model: Model | None = None
     confirm: Confirm = Field(default_factory=Confirm)
+    rollout: Rollout | None = Field(None, description="Canary: none means all traffic at once.")
+
+    @property
+    def confirm_window(self) -> float:
+        """Seconds that the node waits for a confirmation, or a change of traffic.
+
+        A canary's step is held once, and once more where that says too little; a person has the rest.
+        """
+        return self.confirm.window + (2 * self.rollout.hold if self.rollout else 0)
+
+    @field_validator("rollout", mode="after")
+    @classmethod
+    def _side_by_side(cls, rollout: Rollout | None, info: ValidationInfo) -> Rollout | None:
+        run = info.data.get("run")
+        if rollout is not None and isinstance(run, Run) and run.swap == "replace":
+            raise ValueError("a canary needs the old and the new side by side: not with run.swap: replace")
+        return rollout
 
     @field_validator("smoke", mode="after")
     @classmethod

@@ -41,6 +41,30 @@ class Failure(BaseModel):
     next_step: str = ""
 
 
+class Counters(BaseModel):
+    """What the edge has counted of one container's answers, since the candidate became ready."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    requests: int = 0
+    errors: int = Field(0, description="5xx, cut answers, connections that failed.")
+    milliseconds: float = Field(0, description="Mean response time of the last few hundred.")
+
+    @property
+    def share(self) -> float:
+        """Of the requests, how many failed."""
+        return self.errors / self.requests if self.requests else 0.0
+
+
+class SideBySide(BaseModel):
+    """A candidate that has a part of the traffic, and the release that has the rest."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    candidate: Counters = Counters()
+    live: Counters = Counters()
+
+
 class ServiceStatus(BaseModel):
     """One service on one node."""
 
@@ -53,6 +77,7 @@ class ServiceStatus(BaseModel):
     confirmed: int | None = Field(None, description="Number of the last confirmed release.")
     confirmed_generation: int | None = None
     candidate: int | None = None
+    counters: SideBySide | None = Field(None, description="While a candidate has a part of the traffic.")
     reverts_in: float | None = Field(None, description="Seconds left to confirm in.")
     failure: Failure | None = None
     reverted: dict[int, Failure] = Field(default_factory=dict, description="Generation → why, newest few.")

@@ -67,5 +67,8 @@ class Store(Protocol):
     def download(self, key: str, file: Path, moved: Moved = nobody) -> str:
         """To a file, whole or not at all; returns its SHA-256 in hex. Raises NotFound."""
 
+    def address(self, key: str) -> str:
+        """Where a person finds it, for links."""
+
     def remove(self, key: str) -> None:
         """Take away; what is gone already is fine. Only for what another object has replaced."""

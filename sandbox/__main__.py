@@ -6,7 +6,11 @@ import dataclasses
 import json
 import signal
 import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from sandbox.boot import ContainerMachine, gateway
+from sandbox.boot.engine import EngineError
 from sandbox.server import Addresses, serve
 from sandbox.world import Settings, World
 
@@ -21,10 +25,22 @@ def main() -> int:
         "--metadata-port", type=int, default=0, help="of the VMs' metadata servers, the same on all"
     )
     parser.add_argument("--project", default=Settings.project, help="the project that is there at the start")
+    parser.add_argument(
+        "--machines", action="store_true", help="VMs boot what their user-data says, on the container engine"
+    )
     given = parser.parse_args()
-    world = World(Settings(project=given.project, metadata_port=given.metadata_port))
+    settings = Settings(project=given.project, metadata_port=given.metadata_port)
     try:
-        asyncio.run(_run(world, given.port))
+        if given.machines:
+            with TemporaryDirectory(prefix="sandbox-") as folder:
+                settings = dataclasses.replace(settings, inside=gateway())
+                asyncio.run(_run(World(settings, ContainerMachine(Path(folder))), given.port))
+        else:
+            asyncio.run(_run(World(settings), given.port))
+    except EngineError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        print("  next: docker info", file=sys.stderr)  # noqa: T201
+        return 1
     except OSError as error:
         print(f"error: the sandbox cannot listen: {error.strerror or error}", file=sys.stderr)  # noqa: T201
         print("  next: leave --port out, or give one that is free", file=sys.stderr)  # noqa: T201

@@ -3,7 +3,7 @@
 from fastapi import Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sandbox import control, faults
 from sandbox.compute import firewalls, groups, instances, operations, places, rights, subnetworks, templates
@@ -49,6 +49,13 @@ def cloud(world: World) -> ASGIApp:
     return EncodedPath(app)
 
 
-def metadata(world: World) -> ASGIApp:
-    """The VMs' metadata servers."""
-    return faults.Faulty(metadata_app(world), world)
+def metadata(world: World, apis: ASGIApp) -> ASGIApp:
+    """The VMs' metadata servers; at the addresses that containers reach, the APIs as well."""
+    server = metadata_app(world)
+
+    async def either(scope: Scope, receive: Receive, send: Send) -> None:
+        inside = scope["server"][0] == world.network.inside and scope["path"] != "/"
+        app = apis if inside and not scope["path"].startswith("/computeMetadata/") else server
+        await app(scope, receive, send)
+
+    return faults.Faulty(either, world)

@@ -108,7 +108,7 @@ class Faulty:
             await JSONResponse(error.body(), code, headers)(scope, receive, send)
 
     def _next(self, scope: Scope) -> Fault | None:
-        vm = self.world.network.vms.get(scope["server"][0])
+        vm = self.world.network.vms.get(scope["server"])
         with self.world.lock:
             for fault in self.world.faults:
                 if fault.concerns(scope["method"], scope["path"], vm.name if vm else ""):

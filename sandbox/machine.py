@@ -18,6 +18,9 @@ class Machine(Protocol):
     def power_off(self, vm: "Instance") -> None:
         """Shut down. Stop, reset and delete wait for it."""
 
+    def discard(self, vm: "Instance") -> None:
+        """Forget its disks; it is off, and deleted."""
+
 
 class NoMachine:
     """VMs that are only in the books."""
@@ -27,3 +30,6 @@ class NoMachine:
 
     def power_off(self, vm: "Instance") -> None:
         """Stop nothing."""
+
+    def discard(self, vm: "Instance") -> None:
+        """Forget nothing."""

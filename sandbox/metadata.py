@@ -49,7 +49,7 @@ def _text(text: str, code: int = 200, mark: str = "") -> Response:
 
 
 async def _answer(world: World, request: Request, path: str) -> Response:
-    vm = world.network.vms.get(request.scope["server"][0])
+    vm = world.network.vms.get(request.scope["server"])
     if vm is None:
         raise Refusal(503, "no VM is on at this address")
     if path == "/" and request.method == "GET":
@@ -79,7 +79,7 @@ async def _value(vm: Instance, request: Request, path: str) -> Response:
     if isinstance(value, dict) and not path.endswith("/") and path:
         return RedirectResponse(f"{ROOT}/{path}/?{request.url.query}".rstrip("?"), 301, HEADERS)
     if query.get("wait_for_change") == "true":
-        value = await _changed(vm, path, value, query.get("last_etag"), _seconds(query.get("timeout_sec")))
+        value = await _changed(vm, request, path, value, _seconds(query.get("timeout_sec")))
     mark = etag(value)
     recursive = query.get("recursive") == "true"
     alt = query.get("alt") or ("json" if recursive and isinstance(value, dict) else "text")
@@ -101,8 +101,9 @@ def _seconds(given: str | None) -> float | None:
         raise Refusal(400, "timeout_sec is no number") from None
 
 
-async def _changed(vm: Instance, path: str, value: Any, last_etag: str | None, seconds: float | None) -> Any:
+async def _changed(vm: Instance, request: Request, path: str, value: Any, seconds: float | None) -> Any:
     """The value once it is another than the caller knows, or whatever it is at the end of the time."""
+    last_etag = request.query_params.get("last_etag")
     known = last_etag if last_etag is not None else etag(value)
     if last_etag == "0":
         return value
@@ -110,8 +111,8 @@ async def _changed(vm: Instance, path: str, value: Any, last_etag: str | None, s
         async with asyncio.timeout(seconds):
             while etag(value) == known:
                 await vm.changed.wait()
-                if vm.deleted:
-                    raise Refusal(503, "the VM is gone")
+                if vm.deleted or await request.is_disconnected():
+                    raise Refusal(503, "the VM is gone or off")
                 value = look(tree(vm), path)
     except TimeoutError:
         pass

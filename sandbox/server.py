@@ -10,11 +10,13 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from sandbox import api
+from sandbox.compute.instance import throw_away
 from sandbox.faults import Faulty
 from sandbox.network import listen
 from sandbox.world import World
 
 START_SECONDS = 15.0
+END_SECONDS = 120.0  # machines are switched off and thrown away
 CLOSING_SECONDS = 2
 IDLE_SECONDS = 75  # uvicorn's 5 close connections that busy clients are about to use again
 HOST = "127.0.0.1"
@@ -63,13 +65,15 @@ async def serve(
 ) -> None:
     """Serve until told to stop. `wrap` lets a test look at what goes in and out of the APIs."""
     listener = listen(HOST, port)
-    cloud = _server(Faulty(wrap(api.cloud(world)), world))
-    metadata = _server(api.metadata(world))
+    apis = wrap(api.cloud(world))
+    cloud = _server(Faulty(apis, world))
+    metadata = _server(api.metadata(world, apis))
     # Never told to serve: it lends its protocol and its state to the listeners of the VMs.
     metadata.lifespan = metadata.config.lifespan_class(metadata.config)
     metadata.servers = []
     world.network.server = metadata
     world.network.port = world.settings.metadata_port
+    world.network.inside = world.settings.inside
     token = world.identities.issue(world.settings.owner, float("inf"))
     serving = asyncio.create_task(cloud.serve([listener]))
     address = f"http://{HOST}:{listener.getsockname()[1]}"
@@ -77,9 +81,10 @@ async def serve(
     ready(Addresses(world.settings.project, address, token))
     await stop.wait()
     cloud.should_exit = True
-    for vm in list(world.instances.values()):
-        vm.tell()
+    vms = list(world.instances.values())
+    for vm in vms:
         await world.network.unplug(vm)
+    await asyncio.gather(*(throw_away(world, vm) for vm in vms))
     await serving
 
 
@@ -113,4 +118,4 @@ def running(
         yield found[0]
     finally:
         loop.call_soon_threadsafe(stop.set)
-        thread.join(START_SECONDS)
+        thread.join(END_SECONDS)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 from serving.access_log import hide_probes
 from serving.flower import Flower
 from serving.model import Model
+from serving.prediction_log import log_predictions
 from serving.settings import Settings
 
 Flowers = Annotated[list[Flower], Field(min_length=1, max_length=1000)]
@@ -76,6 +77,7 @@ def create_app(settings: Settings) -> FastAPI:
             )
             for scores in model.probabilities([flower.measures() for flower in batch])
         ]
+        log_predictions(batch, [prediction.label for prediction in predictions])
         return predictions if isinstance(flowers, list) else predictions[0]
 
     @app.get("/healthz", dependencies=[Depends(loaded_model)])

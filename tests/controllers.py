@@ -15,6 +15,7 @@ from itertools import count
 from pathlib import Path
 
 START_SECONDS = 90.0
+EXECUTE = "execute"  # instead of a command: the flow run with this id, as a worker does
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,7 @@ def serve() -> None:
     from deployments.cli import connected
 
     with connected(quiet=True):
+        import flows.promote
         import flows.release
         import flows.rollback  # noqa: F401 - this is what the forking is for
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the waiters are nobody's business
@@ -137,7 +139,7 @@ def _run(order: dict, base: Path) -> None:
     try:
         from deployments.cli import main
 
-        main()
+        _execute(sys.argv[2]) if sys.argv[1] == EXECUTE else main()
     except SystemExit as ended:
         code = int(ended.code or 0)
     except BaseException:  # noqa: BLE001 - what python itself would do: a traceback, and 1
@@ -148,6 +150,17 @@ def _run(order: dict, base: Path) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def _execute(run: str) -> None:
+    from prefect.client.orchestration import get_client
+    from prefect.flow_engine import run_flow
+
+    from flows.promote import promote
+
+    with get_client(sync_client=True) as client:
+        found = client.read_flow_run(run)
+    run_flow(promote, flow_run=found, parameters=found.parameters, return_type="state")
 
 
 def _write(path: Path, text: str) -> None:

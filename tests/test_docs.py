@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from releases.source_file import parse_sources
 from releases.spec_file import parse_spec
 
 ROOT = Path(__file__).parent.parent
@@ -20,6 +21,9 @@ EXAMPLES = [
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_every_documented_spec_is_valid(example: str) -> None:
+    if example.startswith("sources:"):
+        parse_sources(example)
+        return
     parse_spec(example)
 
 

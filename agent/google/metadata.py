@@ -50,12 +50,10 @@ class MetadataServer:
             query |= {"wait_for_change": "true", "last_etag": last_etag, "timeout_sec": str(round(wait))}
         answer = self._ask("instance/attributes/", query, ANSWER_SECONDS + (wait if last_etag else 0.0))
         try:
-            values = answer.json()
-        except ValueError as error:
-            raise GoogleError(f"the metadata server's answer is no JSON: {answer.text[:100]}") from error
-        return Attributes(
-            {name: str(value) for name, value in values.items()}, answer.headers.get("ETag", "")
-        )
+            found = {name: str(value) for name, value in answer.json().items()}
+            return Attributes(found, answer.headers["ETag"])
+        except (ValueError, KeyError, AttributeError) as error:
+            raise GoogleError(f"the metadata server's answer is none: {answer.text[:100]}") from error
 
     def token(self, not_this: str = "") -> str:
         """An access token of the VM's service account, another one than `not_this`. Raises GoogleError."""

@@ -17,7 +17,7 @@ import requests
 
 from agent.google.api import Api
 from agent.google.errors import NOT_FOUND, PRECONDITION_FAILED, GoogleError
-from releases.store import AlreadyExists, NotFound
+from releases.store import AlreadyExists, Moved, NotFound, nobody
 
 PIECE = 1 << 20
 BROKEN_OFF = 20  # times that a download may break before it has failed; each goes on where the last ended
@@ -45,7 +45,7 @@ class Bucket:
                 return
             query["pageToken"] = page["nextPageToken"]
 
-    def download(self, key: str, file: Path) -> str:
+    def download(self, key: str, file: Path, moved: Moved = nobody) -> str:
         """To a file, whole or not at all; its SHA-256 in hex. Raises NotFound, GoogleError.
 
         A connection that breaks is taken up where it broke, on the same generation.
@@ -58,6 +58,7 @@ class Bucket:
                 for piece in self._from(key, generation, out.tell()):
                     out.write(piece)
                     digest.update(piece)
+                    moved(len(piece))
                 if out.tell() >= size:
                     break
             out.flush()

@@ -3,13 +3,15 @@
 import json
 import os
 import socket
+from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from releases.problem import BadInput
 
 EDGE_PORTS = 8
+LOCAL = "local"  # the environment that a machine always has
 RECEIVER_PORT = 4280  # what a TLS proxy in front is told, so the same everywhere where it is free
 
 
@@ -22,7 +24,19 @@ class Chosen(BaseModel):
     registry_port: int
     prefect_port: int
     receiver_port: int = RECEIVER_PORT
-    edge_ports: list[int]
+    edge_ports: list[int] = Field(description="Of the environment `local`.")
+    more_edge_ports: dict[str, list[int]] = Field(
+        default_factory=dict, description="Of every other environment on this machine."
+    )
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one environment has of this machine: a folder, a node and its ports."""
+
+    path: Path
+    node: str
+    ports: list[int]
 
 
 class Home:
@@ -65,7 +79,6 @@ class Home:
                     got=str(error).splitlines()[0],
                     next_step=f"mend or delete {file}",
                 ) from error
-        self.prepare()
         ports = free_ports(EDGE_PORTS + 3)
         chosen = Chosen(
             node=os.environ.get("MODEL_DEPLOY_NODE", "model-deploy"),
@@ -74,10 +87,34 @@ class Home:
             receiver_port=RECEIVER_PORT if is_free(RECEIVER_PORT) else ports[2],
             edge_ports=sorted(ports[3:]),
         )
+        self._remember(chosen)
+        return chosen
+
+    def share(self, environment: str) -> Share:
+        """The environment's part of this machine, choosing its ports now if they were not."""
+        chosen = self.chosen()
+        if environment == LOCAL:
+            return Share(self.path, chosen.node, chosen.edge_ports)
+        ports = chosen.more_edge_ports.get(environment)
+        if ports is None:
+            taken = {chosen.registry_port, chosen.prefect_port, chosen.receiver_port, *chosen.edge_ports}
+            taken.update(port for others in chosen.more_edge_ports.values() for port in others)
+            found = [port for port in free_ports(EDGE_PORTS + len(taken)) if port not in taken]
+            ports = sorted(found[:EDGE_PORTS])
+            more = {**chosen.more_edge_ports, environment: ports}
+            self._remember(chosen.model_copy(update={"more_edge_ports": more}))
+        return Share(self.path / "environments" / environment, f"{chosen.node}-{environment}", ports)
+
+    def shares(self) -> list[Share]:
+        """Of every environment that was ever described here."""
+        return [self.share(name) for name in (LOCAL, *self.chosen().more_edge_ports)]
+
+    def _remember(self, chosen: Chosen) -> None:
+        self.prepare()
+        file = self.path / "machine.json"
         fresh = file.with_suffix(".new")
         fresh.write_text(chosen.model_dump_json(indent=2), encoding="utf-8")
         fresh.rename(file)
-        return chosen
 
     def prepare(self) -> None:
         """Make the folders."""

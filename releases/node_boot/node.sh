@@ -39,6 +39,7 @@ containers=$(docker info --format '{{.DockerRootDir}}')/containers
 for volume in "$node-state" "$node-edge"; do
   docker volume create --label "model-deploy.node=$node" "$volume" >/dev/null
 done
+mkdir --parents "$STATE_DIRECTORY/models"
 docker rm --force "$node-agent" >/dev/null 2>&1 || true
 
 # shellcheck disable=SC2086 # AGENT_ARGUMENTS are several words
@@ -47,5 +48,8 @@ exec docker run --rm --init --name "$node-agent" --label "model-deploy.node=$nod
   --volume /var/run/docker.sock:/var/run/docker.sock \
   --volume "$containers:/containers:ro" \
   --volume "$node-state:/state" --volume "$node-edge:/edge" \
+  --volume "$STATE_DIRECTORY/models:/models" \
   "$image" --node "$node" --ports "$EDGE_PORTS" --edge-image "$EDGE_IMAGE" \
-  --metadata "http://$metadata" --image "$image" --boot "$BOOT" --bucket "$BUCKET" ${AGENT_ARGUMENTS:-}
+  --listen 0.0.0.0 --boot "$BOOT" --metadata "http://$metadata" --registry "$REGISTRY" \
+  --bucket "$BUCKET" --models-bucket "$MODELS_BUCKET" --models "$STATE_DIRECTORY/models" \
+  --image "$image" ${AGENT_ARGUMENTS:-}

@@ -26,6 +26,7 @@ class NodeBoot:
     registry: str  # Artifact Registry's host, such as europe-west1-docker.pkg.dev
     ports: tuple[int, ...]  # the edge's; each answers /_model-deploy/status, with a service on it or not
     bucket: str = ""  # for finished log segments; empty: they stay on the node, bounded
+    models_bucket: str = ""  # where models are fetched from; empty: only those in images are served
     gpu: bool = False  # install the driver at boot
 
 
@@ -56,6 +57,7 @@ def _environment(boot: NodeBoot) -> str:
         "REGISTRY": boot.registry,
         "EDGE_PORTS": ",".join(str(port) for port in boot.ports),
         "BUCKET": boot.bucket,
+        "MODELS_BUCKET": boot.models_bucket,
     }
     return "".join(f"{name}={value}\n" for name, value in values.items())
 
@@ -78,8 +80,9 @@ def _check(boot: NodeBoot) -> None:
             ("edge_image", boot.edge_image, _IMAGE),
             ("registry", boot.registry, _HOST),
             ("bucket", boot.bucket, _BUCKET),
+            ("models_bucket", boot.models_bucket, _BUCKET),
         )
-        if not pattern.fullmatch(value) and (value or name != "bucket")
+        if not pattern.fullmatch(value) and (value or pattern is not _BUCKET)
     ]
     if not boot.ports or not all(0 < port < 1 << 16 for port in boot.ports):
         wrong.append(f"ports={boot.ports!r}")

@@ -185,6 +185,7 @@ def user_data(cloud: CloudEnvironment) -> str:
         cloud.registry,
         tuple(sorted(set(cloud.ports))),
         cloud.data_bucket,
+        cloud.models_bucket,
     )
     return node_user_data(boot)
 

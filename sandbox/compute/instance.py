@@ -45,6 +45,7 @@ class Instance:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     power: asyncio.Lock = field(default_factory=asyncio.Lock)
     token: tuple[str, float] = ("", 0.0)  # of its service account, and when it expires
+    inside: str = ""  # HOST:PORT at which its containers find the metadata server and the APIs
     deleted: bool = False
 
     @property
@@ -250,6 +251,13 @@ async def switch_off(world: World, vm: Instance) -> None:
     """Shut the VM down, after whatever its power is busy with."""
     async with vm.power:
         await asyncio.to_thread(world.machine.power_off, vm)
+
+
+async def throw_away(world: World, vm: Instance) -> None:
+    """Shut the VM down, and its disks go too."""
+    async with vm.power:
+        await asyncio.to_thread(world.machine.power_off, vm)
+        await asyncio.to_thread(world.machine.discard, vm)
 
 
 def run(world: World, vm: Instance) -> None:

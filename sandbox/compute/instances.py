@@ -11,6 +11,7 @@ from sandbox.compute.instance import (
     remove,
     run,
     switch_off,
+    throw_away,
 )
 from sandbox.compute.listing import Asked
 from sandbox.compute.names import check_name, check_zone, fingerprint, last, link
@@ -132,8 +133,14 @@ def destroy(request: Request, vm: Instance) -> Json:
         vm.id,
         effect=lambda: remove(world, vm),
         undo=lambda: vm.resource.update(status=before),
-        work=lambda: _down(world, vm),
+        work=lambda: _gone(world, vm),
     )
+
+
+async def _gone(world: World, vm: Instance) -> None:
+    """Off the network, off, and away."""
+    await world.network.unplug(vm)
+    await throw_away(world, vm)
 
 
 async def _down(world: World, vm: Instance) -> None:

@@ -23,6 +23,13 @@ FIELDS = frozenset(
         *("softDeletePolicy", "iamConfiguration", "defaultEventBasedHold"),
     }
 )
+# What the server says of it: gcloud sends it back, it is not looked at.
+OUTPUT = frozenset(
+    {
+        *("kind", "id", "selfLink", "projectNumber", "metageneration", "etag", "timeCreated", "updated"),
+        *("locationType", "generation"),
+    }
+)
 MULTI_REGIONS = {"US", "EU", "ASIA"}
 WEEK = 7 * 24 * 3600
 
@@ -42,9 +49,9 @@ def demand(world: World, caller: str, permission: str, bucket: Bucket, name: str
 
 
 def _checked(world: World, body: Json) -> Json:
-    if unknown := set(body) - FIELDS:
+    if unknown := set(body) - FIELDS - OUTPUT:
         raise not_implemented(f"the field {min(unknown)} of a bucket")
-    body = dict(body)
+    body = {name: value for name, value in body.items() if name in FIELDS}
     retention = body.get("retentionPolicy")
     if retention:
         if int(retention.get("retentionPeriod", 0)) <= 0:

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from agent.failure import Interrupted, StepFailed
+from agent.google.storage import Bucket
 from agent.kept import KEEP, Kept
 from agent.memory import Disk
-from agent.model_files import FolderFiles
+from agent.model_files import BucketFiles, FolderFiles
 from agent.models import Models, remove
 from blocks.model_folder import sources_in
 from blocks.model_store import ModelStore
@@ -17,6 +18,9 @@ from releases.release import ReleasedModel
 from releases.spec import Model
 from releases.status import Phase
 from releases.store import Moved
+from tests.agent.test_google_storage import bucket as bucket  # noqa: PLC0414 - fixtures
+from tests.agent.test_google_storage import cloud as cloud  # noqa: PLC0414
+from tests.agent.test_google_storage import metadata as metadata  # noqa: PLC0414
 from tests.blocks.test_model_store import Silent, contents, model_folder
 from tests.blocks.test_model_store import small_disk as small_disk  # noqa: PLC0414 - a fixture
 
@@ -72,6 +76,19 @@ def test_a_fetched_model_is_the_published_one_and_readable_by_any_user(bench: Be
     assert bench.models.is_verified("sample", model.sha256)
     modes = {oct(path.stat().st_mode & 0o777) for path in bench.fetched(model).rglob("*")}
     assert modes == {"0o755", "0o644"}
+
+
+def test_from_a_bucket_too_and_a_spoilt_object_is_refused(bench: Bench, bucket: Bucket) -> None:
+    good, spoilt = bench.publish("v1", 1000), bench.publish("v2")
+    bench.published(spoilt).write_text("spoilt")
+    for file in (bench.folder / "store").rglob("*"):
+        if file.is_file():
+            bucket.upload(file.relative_to(bench.folder / "store").as_posix(), file)
+    bench.models.files = BucketFiles(bucket)
+    bench.fetch(good)
+    bench.assert_whole(good)
+    with pytest.raises(StepFailed, match=r"weights.bin of iris v2 is not what was published"):
+        bench.fetch(spoilt)
 
 
 def test_every_start_needs_another_look(bench: Bench) -> None:

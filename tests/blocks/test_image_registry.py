@@ -12,8 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from blocks.docker_client import DockerClient
 from blocks.google_api import GoogleApi
 from blocks.image_registry import ImageRegistry
+from deployments.machine.home import free_ports
+from deployments.machine.registry import ensure_registry
 from releases.problem import Failed, Unreachable
 
 pytestmark = pytest.mark.containers
@@ -115,6 +118,24 @@ def test_a_refused_login_is_not_tried_again(monkeypatch: pytest.MonkeyPatch, loc
     assert len(asked) == 1
 
 
+def test_an_image_goes_from_one_registry_to_another_under_the_same_digest(
+    registry: str, local_image: str, docker_client: DockerClient
+) -> None:
+    node = f"md-test-{secrets.token_hex(3)}"
+    first = ImageRegistry(prefix=registry)
+    image = first.push(local_image, f"{registry}/sample", ["1"])
+    try:
+        second = ImageRegistry(prefix=ensure_registry(docker_client, node, free_ports(1)[0]))
+        brought = second.bring(image, first, second.repository("sample"), ["1"])
+        assert brought == f"{second.prefix}/sample@{image.rpartition('@')[2]}"
+        assert second.find(second.repository("sample"), "1") == brought
+        assert second.bring(brought, second, second.repository("sample"), ["1"]) == brought
+    finally:
+        for words in (["rm", "-fv", f"{node}-registry"], ["volume", "rm", f"{node}-registry"]):
+            subprocess.run([docker_client.path, *words], capture_output=True, check=False)
+        subprocess.run([docker_client.path, "image", "rm", image], capture_output=True, check=False)
+
+
 def test_artifact_registry_gets_a_new_token_for_each_push(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -132,3 +153,17 @@ def test_artifact_registry_gets_a_new_token_for_each_push(
     monkeypatch.setattr("blocks.image_registry.FIRST_PAUSE", 0)
     here._push("localhost:1/x", "one")
     assert sent == [{"username": "oauth2accesstoken", "password": f"token {number}"} for number in (1, 2)]
+
+
+def test_what_is_released_gets_a_tag_that_a_clean_up_leaves_alone(
+    registry: str, local_image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = ImageRegistry(prefix=registry)
+    repository = there.repository(secrets.token_hex(4))
+    image = there.push(local_image, repository, ["one"])
+    there.keep(image, "release-staging-1")
+    assert there.find(repository, "release-staging-1") is None  # nothing is cleaned up here
+    monkeypatch.setattr("blocks.image_registry.CLEANS_UP", "localhost")
+    there.keep(image, "release-staging-1")
+    there.keep(image, "release-staging-1")
+    assert there.find(repository, "release-staging-1") == image

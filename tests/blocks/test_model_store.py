@@ -20,6 +20,10 @@ from releases.model_manifest import manifest_key
 from releases.problem import BadInput, Failed, Problem, Refused, Unreachable
 from releases.spec import Model
 from releases.store import Moved, nobody
+from sandbox.server import running
+from sandbox.world import World
+from tests.blocks.buckets import cloud_store
+from tests.sandbox.conftest import Cloud
 
 KILLS = 50
 V1 = Model(name="iris", version="v1")
@@ -62,6 +66,15 @@ def store(tmp_path: Path) -> ModelStore:
     return models(tmp_path / "store")
 
 
+@pytest.fixture
+def bucket(tmp_path: Path) -> Iterator[ModelStore]:
+    """The same on Cloud Storage."""
+    world = World()
+    with running(world) as at:
+        made = cloud_store(Cloud(world, at), tmp_path)
+        yield ModelStore(made, made)
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     return {
         path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
@@ -81,6 +94,21 @@ def test_what_was_published_is_what_is_fetched(store: ModelStore, folder: Path, 
     )
     store.download(found, tmp_path / "got", Silent())
     assert contents(tmp_path / "got") == contents(folder)
+
+
+def test_in_a_bucket_too_it_is_what_was_published_and_never_changes(
+    bucket: ModelStore, folder: Path, tmp_path: Path
+) -> None:
+    made = publish(bucket, folder)
+    bucket.download(made, tmp_path / "got", Silent())
+    assert contents(tmp_path / "got") == contents(folder)
+    assert publish(bucket, folder) == made
+    (folder / "weights.bin").write_text("other")
+    with pytest.raises(Refused) as caught:
+        publish(bucket, folder)
+    assert made.sha256 in caught.value.got
+    assert bucket.point("iris", "production", "v1") is None
+    assert bucket.get("iris", "production") == made
 
 
 def test_publishing_the_same_again_changes_nothing(store: ModelStore, folder: Path) -> None:

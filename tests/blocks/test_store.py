@@ -1,5 +1,6 @@
 """What every store must hold, and the ledger on top of it; a directory and a bucket alike."""
 
+import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -52,14 +53,19 @@ def test_a_key_never_leaves_the_store(store: Store, key: str) -> None:
         store.create(key, b"")
 
 
-def test_files_go_up_and_down_whole(store: Store, tmp_path: Path) -> None:
-    (tmp_path / "f").write_bytes(b"weights")
+def test_files_go_up_and_down_whole(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("blocks.cloud_storage.SLICE", 1 << 20)
+    data = b"weights" * 500_000
+    (tmp_path / "f").write_bytes(data)
     moved: list[int] = []
     up = store.upload("models/m/v1/f", tmp_path / "f", moved.append)
-    assert sum(moved) == 7
-    assert store.stat("models/m/v1/f") == Stored(7, crc32c_of(tmp_path / "f"))
+    assert up == hashlib.sha256(data).hexdigest()
+    assert store.stat("models/m/v1/f") == Stored(len(data), crc32c_of(tmp_path / "f"))
     assert store.download("models/m/v1/f", tmp_path / "g", moved.append) == up
-    assert sum(moved) == 14
+    assert (tmp_path / "g").read_bytes() == data
+    assert sum(moved) == 2 * len(data)
+    with pytest.raises(NotFound):
+        store.stat("models/m/v2/f")
     assert list(store.list("models/")) == ["models/m/v1/f"]
     with pytest.raises(NotFound):
         store.download("models/m/v2/f", tmp_path / "h")

@@ -1,26 +1,37 @@
 """`model-deploy provision` and `doctor --environment` against the sandbox."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import yaml
 from typer.testing import CliRunner
 
+from deployments import stack
 from deployments.cli import app
 from releases.problem import BadInput
+from releases.provisioning.described import CloudEnvironment
 from sandbox.world import Settings
 from tests.deployments.conftest import PrefectServer
 from tests.provisioned import DESCRIBED, SECTION, Provisioned
 from tests.sandbox.conftest import start
 
-if TYPE_CHECKING:
-    import subprocess
-
 MODELS = DESCRIBED.models_bucket
+VM = ("sandbox", DESCRIBED.zone, DESCRIBED.vms[0])
+STARTED_IN_THE_UI = """
+from flows.provision import provision
+from releases.problem import Refused
+print(provision(environment="staging").waiting, "waits")
+try:
+    provision(environment="staging", approve="stale")
+except Refused as refused:
+    print(refused.got)
+"""
 
 
 @dataclass
@@ -114,6 +125,13 @@ def test_doctor_says_what_is_off_and_what_to_type(described: Described) -> None:
     assert "next: gcloud storage buckets update" in said
 
 
+def test_the_documented_description_is_one() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "provision.md").read_text(encoding="utf-8")
+    example = yaml.safe_load(text.partition("```yml\n")[2].partition("```")[0])["environments"]
+    cloud = CloudEnvironment.model_validate({"name": "staging", **example["staging"]["cloud"]})
+    assert cloud.vms == ("staging-node-1", "staging-node-2")
+
+
 @pytest.mark.parametrize(
     ("section", "says"),
     [
@@ -148,3 +166,16 @@ def test_applied_on_yes_and_then_a_no_op(described: Described, prefect_server: P
     assert json.loads(again.stdout)["done"] == []
     runs = prefect_server.runs()
     assert [one["name"] for one in runs if one["name"].startswith("provision")] == ["provision staging"]
+
+    described.there.cloud.world.instances[VM].resource["status"] = "TERMINATED"
+    done = subprocess.run(
+        [sys.executable, "-c", STARTED_IN_THE_UI],
+        env={**prefect_server.environment, **stack.environment(prefect_server.home)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert "1 waits" in done.stdout, done.stderr
+    assert "approval of stale" in done.stdout
+    assert described.there.todo() == [f"vm {VM[2]}"]

@@ -2,10 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 import pytest
 
+from blocks.cloud_storage import CloudStorage
+from releases.problem import Problem
+from releases.store import AlreadyExists
 from sandbox.world import Settings
 from tests.provisioned import DESCRIBED, Provisioned
 from tests.sandbox.conftest import start
@@ -178,3 +182,27 @@ def test_not_even_the_owner_deletes_a_model_too_early(there: Provisioned) -> Non
     there.cloud.pass_time(DESCRIBED.keep.models * 24 * 3600 + 1)
     late = delete(MODELS, MODEL)
     assert late.by(there, DESCRIBED.deployer).status_code == 403
+
+
+def test_the_flows_own_store_works_with_the_deployers_rights(there: Provisioned, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(there.as_(DESCRIBED.deployer)["Authorization"].partition(" ")[2])
+    store = CloudStorage(
+        bucket=MODELS,
+        data_bucket=DATA,
+        access_token_file=tmp_path / "token",
+        endpoint=there.cloud.at.api,
+    )
+    claim, alias = "releases/iris/staging/000009.json", "aliases/models/iris/candidate"
+    store.create(claim, b"1")
+    store.create(claim, b"1")
+    with pytest.raises(AlreadyExists):
+        store.create(claim, b"2")
+    with pytest.raises(Problem, match=r"storage\.objects\.delete"):
+        store.remove(claim)
+    generation = store.replace(alias, b"v1", 0)
+    store.replace(alias, b"v2", generation)
+    assert store.read(alias)[0] == b"v2"
+    assert list(store.list("releases/iris/staging/000009")) == [claim]
+    assert list(store.list("aliases/models/")) == [alias]
+    assert claim in there.cloud.world.buckets[MODELS].objects
+    assert alias in there.cloud.world.buckets[DATA].objects

@@ -27,6 +27,8 @@ class Handler(BaseHTTPRequestHandler):
             BEHAVIOUR == "wrong at first" and self.path == "/" and next(ASKED) < 3
         )
         word = "wrong" if wrong else "right"
+        if BEHAVIOUR == "fails soon" and self.path == "/" and next(ASKED) > 20:
+            sick = True
         told = {name: os.environ.get(name, "") for name in ("RELEASE", "MODEL_VERSION", "MODEL_SHA256")}
         body = json.dumps({"answer": word, "weights": WEIGHTS, "release": told["RELEASE"], **told}).encode()
         self.send_response(503 if sick else 200)

@@ -26,6 +26,9 @@ class Recorder:
     def power_off(self, vm: Instance) -> None:
         self.told.append(f"off {vm.name}")
 
+    def discard(self, vm: Instance) -> None:
+        self.told.append(f"gone {vm.name}")
+
 
 def test_a_machine_is_switched_with_its_vm_and_never_both_ways_at_once() -> None:
     machine = Recorder()
@@ -48,4 +51,4 @@ def test_a_machine_is_switched_with_its_vm_and_never_both_ways_at_once() -> None
         cloud.done(instances.reset_unary(**which))
         eventually(lambda: machine.told == [on, "off a", on, "off a", on])
         cloud.done(instances.delete_unary(**which))
-        assert machine.told[-1] == "off a"
+        assert machine.told[-2:] == ["off a", "gone a"]

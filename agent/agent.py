@@ -1,0 +1,162 @@
+"""The agent: watches what is desired, runs one swapper per service, reports."""
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from docker.errors import DockerException
+from pydantic import ValidationError
+
+from agent.edge import Edge
+from agent.engine import PREFIX, Engine
+from agent.images import Images
+from agent.kept import Kept
+from agent.memory import Disk
+from agent.models import Models, remove
+from agent.sources import Unreadable
+from agent.surroundings import Surroundings
+from agent.swapper import Node, Swapper
+from releases.desired import FORMAT, Desired, ServiceDesired
+from releases.release import Release
+from releases.status import NodeStatus, ServiceStatus
+from releases.swap import Clock
+
+RETRY_SECONDS = 2.0
+MODELS = Path("/models")  # mounted from the host's --models
+
+
+class Agent:
+    """Its surroundings are told the node's status whenever it has changed."""
+
+    def __init__(
+        self,
+        node: str,
+        around: Surroundings,
+        engine: Engine,
+        edge: Edge,
+        disk: Disk,
+        clock: Callable[[], Clock],
+    ) -> None:
+        self.source = around.source(engine)
+        self.tell = around.tell
+        images = Kept(disk, "images", self.needed_images, engine.remove_image)
+        kept = Kept(disk, "models", self.needed_models, partial(remove, MODELS))
+
+        def make_room() -> int:
+            return kept.free() + images.free()
+
+        models = Models(MODELS, around.models, kept, make_room)
+        self.shared = Node(engine, edge, disk, Images(engine, images, make_room), models, clock)
+        self.document: bytes | None = None
+        self.desired = Desired()
+        self.status = NodeStatus(node=node, agent="1", at=datetime.now(UTC))
+        self.swappers: dict[str, Swapper] = {}
+        self.lock = threading.Lock()
+
+    def begin(self) -> None:
+        """Know what is desired; where it cannot be had now, what was desired last."""
+        self.look()
+        if self.document is None:
+            kept = self.shared.disk.document()
+            if kept is not None:
+                self._take(kept, understood(kept))
+
+    def watch(self) -> None:
+        """For ever."""
+        while True:
+            self.look()
+
+    def look(self) -> None:
+        """Take the document if it is another; what cannot be read or understood changes nothing."""
+        try:
+            document = self.source.next()
+            if document is None:
+                return
+            desired = self.desired if document == self.document else understood(document)
+        except Unreadable as error:
+            self._problem(str(error))
+            return
+        self._problem("")
+        if document != self.document:
+            self.shared.disk.save_document(document)
+            self._take(document, desired)
+
+    def _take(self, document: bytes, desired: Desired) -> None:
+        self.document, self.desired = document, desired
+        for service in set(desired.services) | self.shared.disk.services():
+            self._swapper(service).wake.set()
+
+    def _swapper(self, service: str) -> Swapper:
+        if service not in self.swappers:
+            swapper = Swapper(service, self.shared, lambda: self.wanted(service), self.report)
+            if swapper.memory.confirmed is not None or swapper.memory.trial is not None:
+                self.shared.edge.remember(swapper.at_the_edge(self.wanted(service)))
+            self.swappers[service] = swapper
+            threading.Thread(target=swapper.run, name=service, daemon=True).start()
+        return self.swappers[service]
+
+    def wanted(self, service: str) -> ServiceDesired:
+        """What the document says now."""
+        return self.desired.of(service)
+
+    def needed_images(self) -> set[str]:
+        """The images that are live, confirmed or on trial; the engine keeps those that a container has."""
+        return {release.image for release in self._needed()}
+
+    def needed_models(self) -> set[str]:
+        """The models that are live, confirmed, on trial, or mounted into any container."""
+        return {release.model_sha256 for release in self._needed()} | self.shared.engine.models_in_use()
+
+    def _needed(self) -> list[Release]:
+        wanted = list(self.desired.services.values())
+        releases = [one.confirmed for one in wanted] + [
+            swapper.memory.confirmed for swapper in self.swappers.values()
+        ]
+        releases += [one.candidate.release for one in wanted if one.candidate]
+        return [release for release in releases if release is not None]
+
+    def report(self, service: str, status: ServiceStatus) -> None:
+        """Take a service's status and publish the whole, if anything is new."""
+        with self.lock:
+            if self.status.services.get(service) == status:
+                return
+            services = {**self.status.services, service: status}
+            self._publish(self.status.model_copy(update={"services": services}))
+
+    def _problem(self, text: str) -> None:
+        with self.lock:
+            if self.status.problem != text:
+                self._publish(self.status.model_copy(update={"problem": text}))
+
+    def _publish(self, status: NodeStatus) -> None:
+        self.status = status.model_copy(update={"at": datetime.now(UTC)})
+        self.tell(self.status)
+
+    def listen(self) -> None:
+        """Wake a service when one of its containers comes or goes."""
+        while True:
+            try:
+                filters = {"type": "container", "event": ["die", "start"], "label": f"{PREFIX}.service"}
+                for event in self.shared.engine.client.events(decode=True, filters=filters):
+                    service = event["Actor"]["Attributes"].get(f"{PREFIX}.service")
+                    if service in self.swappers:
+                        self.swappers[service].wake.set()
+            except (DockerException, OSError):
+                pass
+            time.sleep(RETRY_SECONDS)
+
+
+def understood(document: bytes) -> Desired:
+    """The document read. Raises Unreadable: said of a newer format first, whose shape may be any."""
+    try:
+        raw = json.loads(document)
+        known = raw.get("format", FORMAT) if isinstance(raw, dict) else FORMAT
+        if isinstance(known, int) and known > FORMAT:
+            raise Unreadable(f"the desired state has format {known}; this agent knows {FORMAT}")
+        return Desired.model_validate(raw)
+    except (ValueError, ValidationError) as error:
+        raise Unreadable(f"the desired state cannot be read: {str(error)[:300]}") from error

@@ -1,0 +1,19 @@
+"""Telling people through Prefect's notification blocks: Slack, e-mail, or any block that can notify."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from prefect import get_run_logger
+from prefect.blocks.core import Block
+
+
+def tell(blocks: Sequence[str], subject: str, body: str) -> None:
+    """Send it through every block (TYPE/NAME). One that fails is warned of, and fails nothing else."""
+    for name in blocks:
+        try:
+            import prefect.blocks.notifications  # noqa: F401, PLC0415 - Prefect's own kinds, to be loadable
+
+            block: Any = Block.load(name)
+            block.notify(body, subject)
+        except Exception as error:  # noqa: BLE001 - whatever a block does wrong, a release goes on
+            get_run_logger().warning("%s could not be told: %s", name, str(error)[:300])

@@ -1,0 +1,125 @@
+"""What a report says of a service, gathered from the ledger, the exported logs and the collected data."""
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from blocks.checkout import committed_at
+from blocks.log_reader import LogHistory
+from releases.access_line import Traffic, count
+from releases.collection import DATA
+from releases.data_source import Source
+from releases.dora import Dora, measure
+from releases.drift import stability_index
+from releases.ledger import Entry, Ledger
+from releases.store import Store
+
+RELEASES = "releases/"
+TRAINING = "{service}-training"  # the source with the rows that the service's model was trained on
+
+
+@dataclass(frozen=True)
+class Drift:
+    """One feature. `index` None: too few values."""
+
+    feature: str
+    index: float | None
+    values: int
+
+
+@dataclass(frozen=True)
+class ServiceFacts:
+    """One service in one environment, from start to end."""
+
+    service: str
+    entries: list[Entry]
+    dora: Dora
+    traffic: dict[int, Traffic]
+    drift: list[Drift] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+
+
+def services(store: Store, environment: str) -> list[str]:
+    """Every service that was released here."""
+    parts = (key.removeprefix(RELEASES).split("/") for key in store.list(RELEASES))
+    return sorted({part[0] for part in parts if len(part) > 1 and part[1] == environment})
+
+
+def gather(
+    store: Store, service: str, environment: str, start: datetime, end: datetime, sources: dict[str, Source]
+) -> ServiceFacts:
+    """Everything there is; what is not there is named in `missing`."""
+    entries = Ledger(store, service, environment).entries()
+    ended = [one for one in entries if one.outcome and start <= one.outcome.at < end]
+    committed = {
+        one.release.revision: at
+        for one in ended
+        if (at := committed_at(one.release.source, one.release.revision)) is not None
+    }
+    dora = measure(entries, committed, start, end)
+    missing = ["latency: the edge keeps no history of it yet"]
+    unknown = dora.deployments - dora.failed - dora.lead_times
+    if unknown > 0:
+        missing.append(f"lead time of {unknown} deployments: their repository is not on this machine")
+    traffic = _traffic(store, service, environment, start, end)
+    if not traffic:
+        missing.append("requests: no access lines in the exported logs")
+    drift = _drift(store, service, start, sources)
+    if not drift:
+        missing.append(
+            f"drift: needs the inputs the service logs (a `log` source) and a source {TRAINING}".format(
+                service=service
+            )
+        )
+    return ServiceFacts(service, ended, dora, traffic, drift, missing)
+
+
+def _traffic(
+    store: Store, service: str, environment: str, start: datetime, end: datetime
+) -> dict[int, Traffic]:
+    last = f"{end:%Y-%m-%dT%H:%M:%S}"
+    with tempfile.TemporaryDirectory(prefix="model-deploy-report-") as scratch:
+        history = LogHistory(store, service, environment, Path(scratch))
+        history.look(start)
+        lines = (line for line in history.lines(start) if line.time < last)
+        return count((line.release, line.time, line.text) for line in lines)
+
+
+def _drift(store: Store, service: str, start: datetime, sources: dict[str, Source]) -> list[Drift]:
+    logged = [(name, one.log) for name, one in sources.items() if one.log and one.log.service == service]
+    training = _columns(store, TRAINING.format(service=service), "")
+    found = []
+    for name, log in logged:
+        prefix = f"{log.field}__"
+        seen = _columns(store, name, f"{start:%Y-%m-%d}")
+        for column in sorted(set(seen) & {f"{prefix}{feature}" for feature in training}):
+            feature = column.removeprefix(prefix)
+            index = stability_index(training[feature], seen[column])
+            found.append(Drift(feature, index, len(seen[column])))
+    return found
+
+
+def _columns(store: Store, source: str, first_day: str) -> dict[str, list[float]]:
+    """The numbers of a source's rows from a day on, by column."""
+    columns: dict[str, list[float]] = {}
+    for name, values in _batches(store, source, first_day):
+        columns.setdefault(name, []).extend(values)
+    return columns
+
+
+def _batches(store: Store, source: str, first_day: str) -> Iterator[tuple[str, list[float]]]:
+    from pyarrow import parquet, types  # noqa: PLC0415
+
+    prefix = f"{DATA}{source}/date="
+    with tempfile.TemporaryDirectory(prefix="model-deploy-report-") as scratch:
+        file = Path(scratch) / "rows.parquet"
+        for key in list(store.list(prefix)):
+            if key.removeprefix(prefix).partition("/")[0] < first_day:
+                continue
+            store.download(key, file)
+            table = parquet.read_table(file)
+            for column in table.schema:
+                if types.is_floating(column.type) or types.is_integer(column.type):
+                    yield column.name, table.column(column.name).drop_null().to_pylist()

@@ -1,0 +1,149 @@
+"""What stands between a release and its environment: freeze windows, gates, approval, hooks."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+from prefect import get_run_logger
+
+from blocks import hooks
+from blocks.environment import Environment
+from blocks.model_store import ModelStore
+from blocks.notifications import tell
+from flows.approval import approved, waits_no_more
+from flows.deploying import settle_open_claims
+from flows.turn import turn
+from releases.approval import Expired, Proposal, Rejected
+from releases.evidence import Approval
+from releases.freeze import frozen, thaws
+from releases.gate import Finding, judge
+from releases.problem import Problem, Refused, Superseded
+from releases.release import Release, ReleasedModel
+
+
+@dataclass(frozen=True)
+class Admission:
+    """A release that may go on, and what its record keeps of why."""
+
+    proposal: Proposal
+    approval: Approval | None = None
+    freeze_override: str = ""
+
+
+@contextmanager
+def admitted(
+    where: Environment, service: str, propose: Callable[[], Proposal], override_freeze: str
+) -> Iterator[Admission]:
+    """Hold the service's turn with what was proposed admitted. Raises Refused, Rejected, Expired, Superseded.
+
+    An approval is void when another release went live before our turn: the person is asked again.
+    """
+    while True:
+        admission = admit(where, propose(), override_freeze)
+        with turn(service, where.name, admission.proposal.title):
+            settle_open_claims(where, service)
+            live, assumed = where.ledger(service).live(), admission.proposal.live
+            if admission.approval is None or (live.release if live else None) == assumed:
+                yield admission
+                return
+        get_run_logger().warning("the approval is void: another release went live meanwhile; asking again")
+
+
+def admit(where: Environment, proposal: Proposal, override_freeze: str) -> Admission:
+    """Freeze windows and gates, then a person where the environment asks for one."""
+    check_freeze(where, override_freeze)
+    for finding in proposal.findings:
+        get_run_logger().info("gate %s: %s", finding.gate, finding.said)
+        if not finding.holds:
+            raise Refused(f"{proposal.title} does not pass a gate", expected=finding.gate, got=finding.said)
+    approval = approved(where, where.rules.approval, proposal) if where.rules.approval else None
+    return Admission(proposal, approval, check_freeze(where, override_freeze))
+
+
+def check_freeze(where: Environment, override: str) -> str:
+    """The reason that was given, where it was needed. Raises Refused in a freeze window."""
+    now = datetime.now(UTC)
+    window = frozen(where.rules.freeze, now)
+    if window is None:
+        return ""
+    if override:
+        get_run_logger().warning("%s is frozen (%s); overridden: %s", where.name, window, override)
+        return override
+    thaw = thaws(where.rules.freeze, now)
+    until = f"until {thaw.astimezone(ZoneInfo(window.zone)):%a %Y-%m-%d %H:%M %Z}" if thaw else "for good"
+    raise Refused(
+        f"{where.name} is frozen {until}",
+        expected="no release in the freeze windows of the environment",
+        got=str(window),
+        next_step="wait, or say why not: --override-freeze REASON",
+    )
+
+
+def findings(
+    where: Environment, models: ModelStore, model: ReleasedModel | None, live: Release | None
+) -> tuple[Finding, ...]:
+    """What the environment's gates say of the model, which is one of `models`."""
+    if not where.rules.gates:
+        return ()
+    if model is None:
+        get_run_logger().warning("GATES ARE NOT APPLIED: the service names no model, so there are no metrics")
+        return ()
+    metrics = metrics_of(models, model)
+    now = metrics_of(where.models(), live.model) if live and live.model else None
+    return tuple(judge(gate, metrics, now) for gate in where.rules.gates)
+
+
+def metrics_of(models: ModelStore, model: ReleasedModel) -> dict[str, float]:
+    """The numbers in its manifest; none where it was never published, and the image carries it."""
+    if not model.sha256:
+        return {}
+    known = models.get(model.name, model.version).manifest.metrics
+    return {
+        name: float(value)
+        for name, value in known.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+
+
+@contextmanager
+def hooks_around(where: Environment, proposal: Proposal) -> Iterator[None]:
+    """Call the environment's hooks before and after the block. Raises Refused when one before it fails."""
+    event = {
+        "service": proposal.service,
+        "environment": proposal.environment,
+        "version": proposal.version,
+        "revision": proposal.revision,
+        "model": str(proposal.model or ""),
+    }
+    for hook in where.rules.hooks.before:
+        try:
+            hooks.call(hook, {"event": "before", **event})
+        except Problem as problem:
+            problem.next_step = "nothing was touched; mend the hook and try again"
+            raise Refused(problem.what, "", problem.expected, problem.got, problem.next_step) from problem
+    outcome = "failed"
+    try:
+        yield
+        outcome = "confirmed"
+    finally:
+        for hook in where.rules.hooks.after:
+            try:
+                hooks.call(hook, {"event": "after", "outcome": outcome, **event})
+            except Problem as problem:
+                get_run_logger().warning("%s", problem)
+
+
+@contextmanager
+def telling(where: Environment, title: str) -> Iterator[None]:
+    """Tell the environment's people when the block fails, unless a person or a newer release ended it."""
+    waits_no_more()
+    try:
+        yield
+    except (Superseded, Rejected, Expired):
+        raise
+    except Problem as problem:
+        what = problem.what.splitlines()[0]
+        tell(where.rules.notify, f"Failed: {title}: {what}", str(problem))
+        raise
