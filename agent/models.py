@@ -86,9 +86,10 @@ class Models:
         if not self.folder.is_dir():
             return
         known = {thing for things in self.kept.disk.kept(self.kept.name).values() for thing in things}
-        for path in self.folder.iterdir():
-            if path.name.split(".")[0] not in known | self.kept.needed():
-                remove(self.folder, path.name.split(".")[0])
+        unknown = {path.name.split(".")[0] for path in self.folder.iterdir()} - known
+        if unknown:
+            for sha256 in unknown - self.kept.needed():
+                remove(self.folder, sha256)
 
     def _fetch(self, model: ReleasedModel, moved: Moved) -> None:
         manifest = self._manifest(model)

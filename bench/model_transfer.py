@@ -112,7 +112,7 @@ def measure(place: Place, model: Path, rounds: int, scratch: Path) -> dict[str, 
         do()
         taken.setdefault(who, []).append(time.perf_counter() - started)
 
-    models = ModelStore(place.store, place.store)
+    models = ModelStore(place.store)
     for number in range(rounds):
         name, wanted = f"{model.name}-{number}", Model(name=model.name, version=f"v{number + 1}")
         timed("ours up", partial(models.publish, wanted, sources_in(model), Nobody()))

@@ -65,10 +65,9 @@ class Progress(Protocol):
 
 @dataclass(frozen=True)
 class ModelStore:
-    """The models of an environment. Aliases move, so they lie where nothing is held fast."""
+    """The models of an environment."""
 
     store: Store
-    aliases_store: Store
 
     def publish(
         self,
@@ -198,7 +197,7 @@ class ModelStore:
             wanted = Aliases(aliases={**now.aliases, alias: mine})
             try:
                 data = wanted.model_dump_json(indent=2).encode()
-                self.aliases_store.replace(aliases_key(name), data, generation)
+                self.store.replace(aliases_key(name), data, generation)
             except Changed:
                 continue  # somebody else has moved one of them meanwhile
             return before.version if before else None
@@ -294,7 +293,7 @@ class ModelStore:
     def _aliases(self, name: str) -> tuple[Aliases, int]:
         key = aliases_key(name)
         try:
-            data, generation = self.aliases_store.read(key)
+            data, generation = self.store.read(key)
             return Aliases.model_validate_json(data), generation
         except NotFound:
             return Aliases(), 0

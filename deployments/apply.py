@@ -16,8 +16,10 @@ from deployments.google_cloud import described, in_google_cloud
 from deployments.machine.home import Home
 from deployments.machine.images import agent_image
 from releases.problem import BadInput
+from releases.reconcile import Drifted
 from releases.rules import Rules
 from releases.trigger import WatchedServices
+from releases.version import Releasing
 
 ENVIRONMENTS = Path(__file__).parent / "environments.yaml"
 
@@ -25,7 +27,10 @@ ENVIRONMENTS = Path(__file__).parent / "environments.yaml"
 class _Described(BaseModel):
     model_config = ConfigDict(extra="forbid")
     branch: str | None = None
+    tags: str = ""
     services: WatchedServices = Field(default_factory=list)
+    release: Releasing = "by hand"
+    reconcile: Drifted = "report"
     rules: Rules = Field(default_factory=Rules)
     registry: dict[str, Any]
     target: dict[str, Any]
@@ -95,7 +100,6 @@ def _values(home: Home, environment: str) -> dict[str, Any]:
         "node": share.node,
         "registry": f"localhost:{home.chosen().registry_port}",
         "ports": share.ports,
-        "agent": agent_image(),
     }
 
 
@@ -104,14 +108,24 @@ def _environment(name: str, one: _Described, values: dict[str, Any]) -> Environm
     described = {
         "name": name,
         "branch": one.branch,
+        "tags": one.tags,
         "services": one.services,
+        "release": one.release,
+        "reconcile": one.reconcile,
         "rules": one.rules,
         "builder": ImageBuilder(),
         "registry": _filled(one.registry, values),
-        "target": _filled(one.target, values),
+        "target": _target(_filled(one.target, values)),
         "store": _filled(one.store, values),
     }
     return Environment.model_validate(described)
+
+
+def _target(described: dict[str, Any]) -> dict[str, Any]:
+    """On this machine the agent is the one of this checkout, unless another is named."""
+    return (
+        described if described.get("type", "local") != "local" else {"agent_image": agent_image()} | described
+    )
 
 
 def _filled(section: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:

@@ -168,6 +168,20 @@ def get(
     return bucket.resource
 
 
+@router.get("/b/{name}/storageLayout")
+def get_storage_layout(world: Here, caller: Caller, name: str) -> Json:
+    """What gcloud asks before it copies: are folders real here? They are not."""
+    bucket = find(world, name)
+    demand(world, caller, "storage.objects.list", bucket)
+    told = {field: bucket.resource[field] for field in ("location", "locationType")}
+    return {
+        "kind": "storage#storageLayout",
+        "bucket": name,
+        **told,
+        "hierarchicalNamespace": {"enabled": False},
+    }
+
+
 @router.patch("/b/{name}")
 def patch(
     world: Here,

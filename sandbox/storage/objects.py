@@ -96,6 +96,7 @@ def list_(
     end: Annotated[str, Query(alias="endOffset")] = "",
     most: Annotated[int, Query(alias="maxResults", ge=1)] = MOST,
     page_token: Annotated[str, Query(alias="pageToken")] = "",
+    folders: Annotated[bool, Query(alias="includeFoldersAsPrefixes")] = False,  # there are none
 ) -> Json:
     """By name; with a delimiter, what lies deeper is summed up as prefixes."""
     kept = find_bucket(world, bucket)

@@ -159,20 +159,21 @@ def _parts(body: bytes, content_type: str) -> tuple[Json, str, bytes]:
     """What is said of the object, its type and its data, out of a multipart/related body."""
     header = Message()
     header["content-type"] = content_type
-    boundary = header.get_param("boundary")
-    mark = b"--" + str(boundary).encode()
+    boundary = str(header.get_param("boundary", "")).strip("'")  # gcloud puts it between single quotes
+    mark = b"--" + boundary.encode()
     parts = body.split(mark)
     if not boundary or len(parts) != 4 or parts[3].strip() != b"--":  # noqa: PLR2004 - before, two parts, end
         raise invalid("Malformed multipart body.")
-    about, media = (part.removeprefix(b"\r\n").removesuffix(b"\r\n") for part in parts[1:3])
-    _, said = _headers(about)
-    kind, data = _headers(media)
+    end = b"\r\n" if parts[1].startswith(b"\r\n") else b"\n"  # gcloud's lines end in the latter
+    about, media = (part.removeprefix(end).removesuffix(end) for part in parts[1:3])
+    _, said = _headers(about, end)
+    kind, data = _headers(media, end)
     return _json(said), kind, data
 
 
-def _headers(part: bytes) -> tuple[str, bytes]:
-    above, _, below = part.partition(b"\r\n\r\n")
-    for line in above.decode("latin-1").split("\r\n"):
+def _headers(part: bytes, end: bytes) -> tuple[str, bytes]:
+    above, _, below = part.partition(end + end)
+    for line in above.decode("latin-1").splitlines():
         name, _, value = line.partition(":")
         if name.strip().lower() == "content-type":
             return value.strip(), below

@@ -31,7 +31,7 @@ class Bench:
     def __init__(self, folder: Path, cache: Path) -> None:
         store = DirectoryStore(path=folder / "store")
         self.folder, self.cache = folder, cache
-        self.store = ModelStore(store, store)
+        self.store = ModelStore(store)
         self.needed: set[str] = set()
         cache.mkdir(parents=True, exist_ok=True)
         (folder / "state").mkdir(exist_ok=True)

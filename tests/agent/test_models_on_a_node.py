@@ -30,7 +30,7 @@ def publish(node: LocalNode, version: str, folder: Path) -> ReleasedModel:
     store = DirectoryStore(path=node.target.home / "store")
     folder.mkdir(exist_ok=True)
     (folder / "weights.txt").write_text(version)
-    models, wanted = ModelStore(store, store), Model(name="sample", version=version)
+    models, wanted = ModelStore(store), Model(name="sample", version=version)
     models.publish(wanted, sources_in(folder), Silent())
     return models.released(wanted)
 

@@ -42,7 +42,7 @@ class Silent:
 
 def models(folder: Path) -> ModelStore:
     store = DirectoryStore(path=folder)
-    return ModelStore(store, store)
+    return ModelStore(store)
 
 
 def publish(store: ModelStore, folder: Path, wanted: Model = V1, **told: Any) -> Published:
@@ -72,7 +72,7 @@ def bucket(tmp_path: Path) -> Iterator[ModelStore]:
     world = World()
     with running(world) as at:
         made = cloud_store(Cloud(world, at), tmp_path)
-        yield ModelStore(made, made)
+        yield ModelStore(made)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -209,7 +209,7 @@ class Flaky(DirectoryStore):
 
 
 def test_a_store_that_fails_and_loses_answers_gets_the_version_once(folder: Path, tmp_path: Path) -> None:
-    flaky = ModelStore(Flaky(path=tmp_path / "store"), DirectoryStore(path=tmp_path / "store"))
+    flaky = ModelStore(Flaky(path=tmp_path / "store"))
     for _ in range(500):
         try:
             made = publish(flaky, folder)

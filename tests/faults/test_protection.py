@@ -8,9 +8,13 @@ import httpx
 import pytest
 
 from blocks.cloud_storage import CloudStorage
+from blocks.model_folder import sources_in
+from blocks.model_store import ModelStore
 from releases.problem import Problem
+from releases.spec import Model
 from releases.store import AlreadyExists
 from sandbox.world import Settings
+from tests.blocks.test_model_store import Silent
 from tests.provisioned import DESCRIBED, Provisioned
 from tests.sandbox.conftest import start
 
@@ -206,3 +210,26 @@ def test_the_flows_own_store_works_with_the_deployers_rights(there: Provisioned,
     assert list(store.list("aliases/models/")) == [alias]
     assert claim in there.cloud.world.buckets[MODELS].objects
     assert alias in there.cloud.world.buckets[DATA].objects
+
+
+def test_models_are_published_and_named_with_the_deployers_rights(there: Provisioned, tmp_path: Path) -> None:
+    """Killed before its manifest and run again included: nothing needs to be overwritten or deleted."""
+    (tmp_path / "token").write_text(there.as_(DESCRIBED.deployer)["Authorization"].partition(" ")[2])
+    store = CloudStorage(
+        bucket=MODELS,
+        data_bucket=DATA,
+        access_token_file=tmp_path / "token",
+        endpoint=there.cloud.at.api,
+    )
+    models, wanted = ModelStore(store), Model(name="churn", version="v1")
+    weights = tmp_path / "weights.bin"
+    weights.write_bytes(b"of a publish that was killed")
+    left = models.publish(wanted.model_copy(update={"version": "v9"}), sources_in(weights), Silent())
+    store.upload(f"models/churn/v1/{left.manifest.files[0].key_part}", weights)
+    weights.write_bytes(b"weights")
+    made = models.publish(wanted, sources_in(weights), Silent())
+    assert models.publish(wanted, sources_in(weights), Silent()) == made
+    models.point("churn", "production", "v9")
+    assert models.point("churn", "production", "v1") == "v9"
+    models.download_whole(models.get("churn", "production"), tmp_path / "got", Silent())
+    assert (tmp_path / "got" / "weights.bin").read_bytes() == b"weights"

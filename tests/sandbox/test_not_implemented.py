@@ -25,7 +25,7 @@ IMPLEMENTED = {
     "compute.zones": "get list",
     "compute.regions": "get list",
     "compute.projects": "get",
-    "storage.buckets": f"insert get list patch delete lockRetentionPolicy {POLICY} testIamPermissions",
+    "storage.buckets": f"getStorageLayout insert get list patch delete lockRetentionPolicy {POLICY} testIamPermissions",
     "storage.objects": "insert get list patch delete rewrite",
     "secretmanager.projects.secrets": f"create get list delete addVersion {POLICY}",
     "secretmanager.projects.secrets.versions": "get list access",

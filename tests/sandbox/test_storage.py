@@ -298,3 +298,16 @@ def test_a_copy(cloud: Cloud) -> None:
     assert copied.download_as_bytes() == b"1"
     with pytest.raises(exceptions.PreconditionFailed):
         copied.rewrite(blob, if_generation_match=0)
+
+
+def test_what_gcloud_sends_when_it_copies(cloud: Cloud) -> None:
+    bucket(cloud)
+    layout = cloud.call("GET", "/storage/v1/b/models/storageLayout").json()
+    assert (layout["bucket"], layout["hierarchicalNamespace"]) == ("models", {"enabled": False})
+    body = '--=1=\nContent-Type: application/json\n\n{"name": "a"}\n--=1=\nContent-Type: a/b\n\nweights\n\n--=1=--'
+    kind = {"Content-Type": "multipart/related; boundary='=1='"}
+    path = "/upload/storage/v1/b/models/o?uploadType=multipart"
+    cloud.call("POST", path, content=body.encode(), headers=kind).raise_for_status()
+    assert cloud.call("GET", "/storage/v1/b/models/o/a?alt=media").content == b"weights\n"
+    listed = cloud.call("GET", "/storage/v1/b/models/o?includeFoldersAsPrefixes=true&delimiter=/").json()
+    assert [one["name"] for one in listed["items"]] == ["a"]
