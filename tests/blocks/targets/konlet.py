@@ -36,6 +36,9 @@ class Boots:
             server.shutdown()
             server.server_close()
 
+    def discard(self, vm: Instance) -> None:
+        self.power_off(vm)
+
 
 def serve(address: str, port: int, said: Callable[[], str]) -> ThreadingHTTPServer:
     class Handler(BaseHTTPRequestHandler):
