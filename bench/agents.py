@@ -60,12 +60,17 @@ class Service:
                 self.phase, self.rest = step.phase, step.seconds
                 return
             self._carry_out(step)
+            if isinstance(step, swap.Probe) and step.release.fingerprint in self.memory.unfit:
+                self.phase, self.rest = Phase.probe, PAUSE  # a confirmed one is tried again, a bit later
+                return
 
     def _carry_out(self, step: swap.Step) -> None:  # noqa: C901 - one line for each step
         memory, generation = self.memory, self.wanted.generation
         match step:
             case swap.Pull(release):
                 self.images |= {release.image}
+            case swap.Fetch(release):
+                self.images |= {release.model_sha256}
             case swap.Start(release, slot):
                 self._start(release, slot)
             case swap.Restart(container, _):

@@ -13,6 +13,7 @@ from blocks.image_registry import ImageRegistry
 from blocks.model_store import ModelStore
 from blocks.store import DirectoryStore
 from blocks.targets.compute_engine import ComputeEngineInstances
+from blocks.targets.container_declaration import ContainerDeclaration
 from blocks.targets.local import LocalTarget
 from blocks.targets.managed_group import ManagedInstanceGroup
 from releases.ledger import Ledger
@@ -34,7 +35,8 @@ def _store_type(value: Any) -> str:
 AnyTarget = Annotated[
     Annotated[LocalTarget, Tag("local")]
     | Annotated[ComputeEngineInstances, Tag("compute-engine")]
-    | Annotated[ManagedInstanceGroup, Tag("managed-group")],
+    | Annotated[ManagedInstanceGroup, Tag("managed-group")]
+    | Annotated[ContainerDeclaration, Tag("container-declaration")],
     Discriminator(_target_type),
 ]
 AnyStore = Annotated[

@@ -35,6 +35,8 @@ def run_checks_on_each(
     between: Callable[[], None],
 ) -> list[CheckResult]:
     """Every check on every node; latencies of one check come together. Raises Failed that names the node."""
+    if not urls:
+        return []
     if len(urls) == 1:
         return run_checks(checks, urls[0], release, token, between)
     pool = ThreadPoolExecutor(NODES_AT_ONCE)

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Literal
 
@@ -13,10 +13,12 @@ from blocks.targets.fleet import Fleet, Node
 from releases import fleet
 from releases.desired import ServiceDesired
 from releases.problem import Refused, Unreachable
+from releases.status import NodeStatus
 
 KEY = "model-deploy"
 MOST_BYTES = 256 * 1024  # of one metadata value
 WRITE_SECONDS = 60.0
+OPERATION_SECONDS = 300.0  # a restart waits for the VM to shut down
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
 
 
@@ -109,6 +111,38 @@ class ComputeEngineInstances(Fleet):
                     self._where,
                     expected=f"done within {WRITE_SECONDS:.0f} s",
                     next_step="gcloud compute operations list --filter=operationType=setMetadata",
+                )
+            time.sleep(pause)
+            pause = min(LONGEST_PAUSE, 2 * pause)
+
+    def vm(self, name: str) -> Vm:
+        """One of the project's VMs in these zones, labels or not. Raises Refused."""
+        found = self._compute.vms(self.zones, f'name = "{name}"')
+        if not found:
+            raise Refused(f"VM {name} does not exist", self._where, next_step="gcloud compute instances list")
+        return found[0]
+
+    def set_metadata(self, vm: Vm, metadata: Mapping[str, str]) -> Vm:
+        """Replace it, and read what came of it. Raises Conflict."""
+        self.carried_out(self._compute.set_metadata(vm, metadata))
+        return self._compute.vm(vm.zone, vm.name)
+
+    def restart(self, vm: Vm) -> Sent:
+        """Pull the plug and put it back in."""
+        return self._compute.restart(vm)
+
+    def status_of(self, vm: Vm) -> NodeStatus | str:
+        """What its edge says, or why it says nothing."""
+        node = Node(vm.id, self._address(vm), "")
+        return self._known.edges.ask(self._status_urls({vm.id: node}))[vm.id]
+
+    def carried_out(self, sent: Sent) -> None:
+        """Wait until the operation is done. Raises Failed, Unreachable."""
+        pause, deadline = FIRST_PAUSE, time.monotonic() + OPERATION_SECONDS
+        while self._compute.still_going([sent]):
+            if time.monotonic() > deadline:
+                raise Unreachable(
+                    f"a change of {sent.vm} is not carried out", self._where, f"{OPERATION_SECONDS:.0f} s"
                 )
             time.sleep(pause)
             pause = min(LONGEST_PAUSE, 2 * pause)

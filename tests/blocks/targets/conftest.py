@@ -1,7 +1,8 @@
 """A sandbox whose VMs boot simulated agents, and a target that releases to them."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ class Vms:
     agents: Agents
     token: Path
     editor: httpx.Client
+    boots: Any  # what the VMs boot
     names: list[str] = field(default_factory=list)
 
     def add(self, *names: str, **items: str) -> None:
@@ -103,13 +105,20 @@ def is_in(phase: Phase) -> Any:
     return arrived
 
 
-@pytest.fixture
-def vms(tmp_path: Path) -> Iterator[Vms]:
+@contextmanager
+def running_vms(folder: Path, boots: Callable[[Agents], Any] = lambda agents: agents) -> Iterator[Vms]:
     with running_agents(free_ports(1)[0]) as agents:
-        world = World(Settings(pending_seconds=0.01, running_seconds=0.02), agents)
+        machine = boots(agents)
+        world = World(Settings(pending_seconds=0.01, running_seconds=0.02), machine)
         agents.metadata_port = lambda: world.network.port
         with running(world) as at:
-            (tmp_path / "token").write_text(at.token)
+            (folder / "token").write_text(at.token)
             headers = {"Authorization": f"Bearer {at.token}"}
             with httpx.Client(base_url=at.api, headers=headers) as editor:
-                yield Vms(Cloud(world, at), agents, tmp_path / "token", editor)
+                yield Vms(Cloud(world, at), agents, folder / "token", editor, machine)
+
+
+@pytest.fixture
+def vms(tmp_path: Path) -> Iterator[Vms]:
+    with running_vms(tmp_path) as made:
+        yield made

@@ -1,0 +1,219 @@
+"""VMs that still run Google's container startup agent: what `gcloud … update-container` did to them."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Literal
+
+import httpx
+from pydantic import Field
+
+from blocks.targets.compute_api import Conflict, Vm
+from blocks.targets.compute_engine import ComputeEngineInstances
+from blocks.targets.fleet import Node
+from blocks.targets.target import no_check
+from releases import container_declaration as declaration
+from releases import fleet
+from releases.desired import ServiceDesired
+from releases.problem import Failed, Refused, Unreachable
+from releases.release import Release
+from releases.status import NodeStatus, Phase, ServiceStatus
+
+ATTEMPTS = 10
+POLL_SECONDS = 0.2
+ANSWER_SECONDS = 3.0
+BEFORE = "model-deploy-declaration-before"  # the declaration that a trial has replaced
+
+log = logging.getLogger("model_deploy.steps")
+
+
+class ContainerDeclaration(ComputeEngineInstances):
+    """VMs that are not adopted yet: each release rewrites the declaration and restarts the VM.
+
+    There is no edge and no agent, so nobody meets the new release before users do, no smoke check can tell
+    which release answers, and nothing is taken back when the controller dies. What is desired is kept in
+    the same metadata document as elsewhere, for the day the VM is adopted.
+    """
+
+    _block_type_name = "Container Declaration"
+    _block_type_slug = "container-declaration"
+
+    type: Literal["container-declaration"] = "container-declaration"  # type: ignore[assignment]
+    start_seconds: float = Field(300, gt=0, description="A VM's restart, its pull and the service's start.")
+
+    def urls(self, port: int) -> Sequence[str]:  # noqa: ARG002 - the protocol's
+        """None: without an edge no check can know who answers it."""
+        return []
+
+    def url(self, port: int) -> str:
+        """The first VM's own address."""
+        return self.service_url or f"http://{self._mine()[0].address}:{port}"
+
+    def ensure_node(self) -> None:
+        """See that the VMs run and have a declaration; say what this way costs. Raises Refused."""
+        log.warning(declaration.WARNING)
+        if not self._read():
+            raise self._nobody()
+        for vm in self._vms.values():
+            declaration.parse(self._declared(vm))
+
+    def shift(self, service: str, generation: int, traffic: int) -> None:
+        """All or nothing: the VMs restart with the release. Raises Refused, Superseded."""
+        if traffic not in {0, 100}:
+            raise Refused(
+                "a VM with a container declaration has no canary", next_step="model-deploy adopt VM"
+            )
+        super().shift(service, generation, traffic)
+        for node in self._mine():
+            candidate = node.desired.of(service).candidate
+            if candidate is not None:
+                self._restart_with(node, candidate.release)
+
+    def revert(self, service: str, generation: int) -> int:
+        """As before, by another restart where the release has replaced the old one. Raises Superseded."""
+        switched = [
+            name
+            for name, part in self._on(service, generation).items()
+            if part.candidate is None or part.candidate.traffic
+        ]
+        back = super().revert(service, generation)
+        for name in switched:
+            self._restart_as_before(self._known.nodes[name])
+        return back
+
+    def put_back(self, service: str, generation: int, former: Release | None) -> int:
+        """As before, by another restart. Raises Superseded."""
+        names = list(self._on(service, generation))
+        back = super().put_back(service, generation, former)
+        for name in names:
+            self._restart_as_before(self._known.nodes[name])
+        return back
+
+    def status(self, service: str) -> ServiceStatus:
+        """What is desired; whether it answers is only known while a release is going on."""
+        self._read()
+        return fleet.whole({node.id: _status(node.desired.of(service)) for node in self._mine()})
+
+    def nodes(self) -> Sequence[NodeStatus]:
+        """What is desired of each."""
+        self._read()
+        return [
+            NodeStatus(
+                node=node.id,
+                at=datetime.now(UTC),
+                services={name: _status(part) for name, part in node.desired.services.items()},
+            )
+            for node in self._mine()
+        ]
+
+    def wait_for(
+        self,
+        service: str,
+        generation: int,
+        arrived: Callable[[ServiceStatus], bool],
+        seconds: float,
+        check: Callable[[], None] = no_check,
+    ) -> ServiceStatus:
+        """Wait until the VMs' ports answer as the health check wants. Raises Failed, Unreachable."""
+        deadline = time.monotonic() + max(seconds, self.start_seconds)
+        while True:
+            parts = self._on(service, generation, again=False)
+            silent = self._silent(parts)
+            if not silent and all(arrived(_status(part)) for part in parts.values()):
+                return fleet.whole({name: _status(part) for name, part in parts.items()})
+            if time.monotonic() > deadline:
+                name = min(silent or parts)
+                raise Unreachable(
+                    f"{service} does not answer on {name} after its restart",
+                    expected=f"within {self.start_seconds:.0f} s",
+                    got=silent.get(name, "another state"),
+                    next_step=f"gcloud compute instances get-serial-port-output {name.rpartition('/')[2]}",
+                )
+            check()
+            time.sleep(POLL_SECONDS)
+
+    def _silent(self, parts: Mapping[str, ServiceDesired]) -> dict[str, str]:
+        """The VMs that are to serve a release and do not answer, and why."""
+        found = {}
+        for name, part in parts.items():
+            release = _serving(part)
+            if release is not None:
+                why = _answer(self._known.nodes[name], release)
+                found.update({name: why} if why else {})
+        return found
+
+    def _restart_with(self, node: Node, release: Release) -> None:
+        env = {**release.run.env, "RELEASE": str(release.number), "ENVIRONMENT": release.environment}
+
+        def make(vm: Vm) -> dict[str, str]:
+            text = self._declared(vm)
+            wanted = declaration.with_image(text, release.image, env)
+            return {**vm.metadata, declaration.KEY: wanted, BEFORE: vm.metadata.get(BEFORE, text)}
+
+        self._rewrite(node, make)
+
+    def _restart_as_before(self, node: Node) -> None:
+        def make(vm: Vm) -> dict[str, str]:
+            kept = {key: value for key, value in vm.metadata.items() if key != BEFORE}
+            return {**kept, declaration.KEY: vm.metadata.get(BEFORE, self._declared(vm))}
+
+        self._rewrite(node, make)
+
+    def _rewrite(self, node: Node, make: Callable[[Vm], dict[str, str]]) -> None:
+        """Change the declaration, whatever others change meanwhile, and restart. Raises Failed."""
+        vm = self._vms[node.id]
+        for _ in range(ATTEMPTS):
+            vm = self._as_it_is(vm)
+            try:
+                sent = self._compute.set_metadata(vm, make(vm))
+            except Conflict:
+                continue
+            self._sent[sent.vm] = (sent, vm.fingerprint)
+            self._as_it_is(vm)
+            self.carried_out(self._compute.restart(vm))
+            self._known.read_at = float("-inf")
+            return
+        raise Failed(f"the metadata of {node.id} is being changed all the time")
+
+    def _declared(self, vm: Vm) -> str:
+        if declaration.KEY not in vm.metadata:
+            raise Refused(
+                f"VM {vm.id} has no container declaration",
+                expected=f"the metadata key {declaration.KEY}",
+                next_step="choose type: compute-engine for VMs that have the agent",
+            )
+        return vm.metadata[declaration.KEY]
+
+
+def _serving(part: ServiceDesired) -> Release | None:
+    candidate = part.candidate
+    return candidate.release if candidate and candidate.traffic else part.confirmed
+
+
+def _status(part: ServiceDesired) -> ServiceStatus:
+    """What an agent would say, had it done all that is desired."""
+    candidate, live = part.candidate, _serving(part)
+    phase = Phase.idle if live is None else Phase.live
+    if candidate is not None:
+        phase = Phase.bake if candidate.traffic else Phase.verify
+    return ServiceStatus(
+        generation=part.generation,
+        phase=phase,
+        traffic=candidate.traffic if candidate else 0,
+        live=live.number if live else None,
+        confirmed=part.confirmed.number if part.confirmed else None,
+        confirmed_generation=None if candidate else part.generation,
+        candidate=candidate.release.number if candidate else None,
+        public_port=live.public_port if live else None,
+    )
+
+
+def _answer(node: Node, release: Release) -> str:
+    """Why the service does not answer as its health check wants; empty if it does."""
+    path = release.run.health.path
+    try:
+        answer = httpx.get(f"http://{node.address}:{release.port}{path or '/'}", timeout=ANSWER_SECONDS)
+    except httpx.HTTPError as error:
+        return f"{type(error).__name__}: {error}"
+    return "" if answer.is_success or path is None else f"status {answer.status_code} at {path}"

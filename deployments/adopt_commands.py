@@ -1,0 +1,123 @@
+"""`model-deploy adopt VM`: from Google's deprecated container startup agent to ours."""
+
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from releases import adoption, container_declaration
+from releases.problem import BadInput, Refused
+
+if TYPE_CHECKING:
+    from blocks.environment import Environment
+    from releases.container_declaration import Declaration
+    from releases.release import Release
+
+
+PLAN = """then: user-data and model-deploy are added to the metadata, gce-container-declaration is removed
+last, and the VM restarts: it serves nothing meanwhile. If the service is not live then, all goes back."""
+
+
+def adopt(
+    vm: Annotated[str, typer.Argument(help="The VM's name.")],
+    environment: Annotated[str, typer.Option("--environment", "-e", help="Which environment takes it.")],
+    service: Annotated[str, typer.Option(help="What the service is called from now on.")],
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The port that the container listens on.")],
+    public_port: Annotated[int, typer.Option(help="The edge's port; the first of the target's if 0.")] = 0,
+    accept: Annotated[
+        list[str] | None, typer.Option(help="What may get lost, by name; again for each.")
+    ] = None,
+    file: Annotated[Path | None, typer.Option(help="The environments' file.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it: the VM restarts.")] = False,
+) -> None:
+    """Show what becomes of all that a VM's container declaration says, and move the VM on --yes."""
+    from blocks.targets import adopting  # noqa: PLC0415 - imports Prefect
+    from blocks.targets.compute_engine import ComputeEngineInstances  # noqa: PLC0415
+    from deployments.apply import ENVIRONMENTS  # noqa: PLC0415
+    from deployments.cli import connected, load  # noqa: PLC0415
+    from deployments.google_cloud import described  # noqa: PLC0415
+    from releases.provisioning.resources import user_data  # noqa: PLC0415
+
+    with connected(quiet=True):
+        where = load(environment)
+        target = where.target
+        if not isinstance(target, ComputeEngineInstances):
+            raise BadInput(f"{environment} has no VMs", expected="type: compute-engine", got=target.type)
+        found = adopting.find(target, vm)
+        declared = container_declaration.parse(found.metadata[container_declaration.KEY])
+        image = pinned(where, declared.spec.container.image)
+        public = public_port or target.ports[0]
+        choices = adoption.choices(declared, image, port, public)
+        for one in choices:
+            mark = "LOST" if one.loses else ""
+            typer.echo(f"{mark:<5}{one.name:<22}{one.was}  ->  {one.becomes}")
+        adoption.check(choices, accept or [])
+        boot = user_data(described(environment, file or ENVIRONMENTS).described)
+        typer.echo(PLAN)
+        if not yes:
+            typer.echo("nothing was changed; --yes does it")
+            return
+        release = claim(where, declared, service=service, image=image, port=port, public_port=public)
+        adopting.adopt(target, found, release, boot)
+        record(where, release)
+    typer.echo(f"{vm} is adopted: {service} release {release.number} is live; model-deploy release is next")
+
+
+def pinned(where: "Environment", image: str) -> str:
+    """The image by digest. Raises Refused where the registry does not have it."""
+    if "@sha256:" in image:
+        return image
+    repository, _, tag = image.rpartition(":") if ":" in image.rpartition("/")[2] else (image, "", "latest")
+    found = None
+    with suppress(BadInput):
+        found = where.registry.find(repository, tag)
+    if found is None:
+        raise Refused(
+            f"{image} is not in the registry",
+            where=where.registry.prefix,
+            expected="an image that the node can pull by its digest",
+            next_step="push it there, or name it by digest in the declaration",
+        )
+    return found
+
+
+def claim(
+    where: "Environment", declared: "Declaration", *, service: str, image: str, port: int, public_port: int
+) -> "Release":
+    """Number it: from here on it can be rolled back to."""
+    from releases.release import Release  # noqa: PLC0415
+    from releases.spec import Run  # noqa: PLC0415
+
+    env = {one.name: one.value for one in declared.spec.container.env}
+
+    def make(number: int) -> Release:
+        return Release(
+            service=service,
+            environment=where.name,
+            number=number,
+            image=image,
+            version="adopted",
+            port=port,
+            public_port=public_port,
+            run=Run(port=port, public_port=public_port, env=env),
+            confirm_window=120,
+            created=datetime.now(UTC),
+        )
+
+    return where.ledger(service).claim(make)
+
+
+def record(where: "Environment", release: "Release") -> None:
+    """It is live."""
+    from releases.release import Outcome, Verdict  # noqa: PLC0415
+
+    outcome = Outcome(
+        number=release.number,
+        verdict=Verdict.confirmed,
+        reason="adopted from a container declaration",
+        live=release.number,
+        at=datetime.now(UTC),
+    )
+    where.ledger(release.service).settle(outcome)

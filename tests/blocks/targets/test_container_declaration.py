@@ -1,0 +1,138 @@
+"""VMs with Google's container startup agent: released to by a restart, as update-container did."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+
+from blocks.targets import adopting
+from blocks.targets.container_declaration import ContainerDeclaration
+from releases.problem import Refused, Unreachable
+from releases.status import Phase
+from tests.blocks.targets.conftest import KEY, SECONDS, Vms, is_in, running_vms
+from tests.blocks.targets.konlet import Boots
+from tests.sandbox.conftest import ZONE, eventually
+
+DECLARED = """
+spec:
+  containers:
+  - name: iris
+    image: gcr.io/acme/iris:1
+    env: [{name: MODE, value: fast}]
+    volumeMounts: [{name: data, mountPath: /data}]
+  volumes: [{name: data, hostPath: {path: /mnt/data}}]
+  restartPolicy: Always
+"""
+
+
+@pytest.fixture
+def vms(tmp_path: Path) -> Iterator[Vms]:
+    with running_vms(tmp_path, Boots) as made:
+        yield made
+
+
+def old_vm(vms: Vms, name: str) -> None:
+    vms.cloud.vm(name, labels={"service": "iris"}, metadata=declared())
+    vms.names.append(name)
+    eventually(lambda: name in vms.boots.old)
+
+
+def declared() -> object:
+    from google.cloud import compute_v1 as compute
+
+    return compute.Metadata(items=[compute.Items(key="gce-container-declaration", value=DECLARED)])
+
+
+def target(vms: Vms) -> ContainerDeclaration:
+    found = vms.target()
+    given = {**found.model_dump(exclude={"type", "block_type_slug"}), "start_seconds": SECONDS}
+    return ContainerDeclaration.model_validate(given)
+
+
+def answering(vms: Vms, name: str) -> str:
+    return httpx.get(f"http://{address(vms, name)}:{vms.agents.port}/").text
+
+
+def address(vms: Vms, name: str) -> str:
+    return vms.cloud.world.instances["sandbox", ZONE, name].address
+
+
+def on_trial(vms: Vms, where: ContainerDeclaration, number: int) -> int:
+    release = vms.release(number, env={"MODE": "new"}).model_copy(update={"port": vms.agents.port})
+    generation = where.propose(release, KEY)
+    where.wait_for("iris", generation, is_in(Phase.verify), SECONDS)
+    where.shift("iris", generation, 100)
+    return generation
+
+
+def test_a_release_restarts_the_vm_with_the_new_image_and_back(
+    vms: Vms, caplog: pytest.LogCaptureFixture
+) -> None:
+    old_vm(vms, "a")
+    where = target(vms)
+    with caplog.at_level(logging.WARNING, "model_deploy.steps"):
+        where.ensure_node()
+    assert "2026-07-31" in caplog.text
+    assert "2027-07-31" in caplog.text
+    generation = on_trial(vms, where, 1)
+    where.wait_for("iris", generation, is_in(Phase.bake), SECONDS)
+    assert answering(vms, "a") == vms.release(1).image
+    metadata = vms.cloud.world.instances["sandbox", ZONE, "a"].metadata()
+    container = yaml.safe_load(metadata["gce-container-declaration"])["spec"]["containers"][0]
+    assert {"name": "MODE", "value": "new"} in container["env"]
+    assert container["volumeMounts"] == [{"name": "data", "mountPath": "/data"}]
+    back = where.revert("iris", generation)
+    where.wait_for("iris", back, is_in(Phase.idle), SECONDS)
+    assert answering(vms, "a") == "gcr.io/acme/iris:1"
+    assert vms.boots.boots == ["a", "a", "a"]
+
+
+def test_an_image_that_does_not_start_is_said_at_the_deadline(vms: Vms) -> None:
+    old_vm(vms, "a")
+    vms.boots.broken.add(vms.release(1).image)
+    where = target(vms)
+    generation = on_trial(vms, where, 1)
+    where.start_seconds = 0.5
+    with pytest.raises(Unreachable, match="does not answer on europe-west1-b/a after its restart"):
+        where.wait_for("iris", generation, is_in(Phase.bake), 0.5)
+
+
+def test_a_vm_without_a_declaration_is_not_touched(vms: Vms) -> None:
+    vms.cloud.vm("a", labels={"service": "iris"})
+    with pytest.raises(Refused, match="no container declaration") as refused:
+        target(vms).ensure_node()
+    assert "compute-engine" in refused.value.next_step
+
+
+USER_DATA = "#cloud-config\n"
+
+
+def test_an_adopted_vm_serves_by_the_agent_and_the_old_key_is_gone(vms: Vms) -> None:
+    old_vm(vms, "a")
+    where, release = vms.target(), vms.release(1)
+    found = adopting.find(where, "a")
+    adopting.adopt(where, found, release, USER_DATA)
+    assert vms.live() == {"a": "1"}
+    metadata = vms.metadata_of("a")
+    assert "gce-container-declaration" not in metadata
+    assert metadata["user-data"] == USER_DATA
+    with pytest.raises(Refused, match="nothing to adopt"):
+        adopting.find(where, "a")
+    vms.confirmed(where, 2)
+    assert vms.live() == {"a": "2"}
+
+
+def test_a_vm_that_does_not_come_up_runs_as_before(vms: Vms, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adopting, "UP_SECONDS", 1.0)
+    old_vm(vms, "a")
+    vms.agents.breaks("a", 1)
+    before = vms.cloud.world.instances["sandbox", ZONE, "a"].metadata()
+    where = vms.target()
+    with pytest.raises(Unreachable, match="the VM runs as before: iris is not live on a"):
+        adopting.adopt(where, adopting.find(where, "a"), vms.release(1), USER_DATA)
+    eventually(lambda: "a" in vms.boots.old)
+    assert answering(vms, "a") == "gcr.io/acme/iris:1"
+    assert vms.cloud.world.instances["sandbox", ZONE, "a"].metadata() == before
