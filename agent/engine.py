@@ -175,6 +175,24 @@ class Engine:
         except NotFound:
             return
 
+    def changed_by_hand(self, container: Container, release: Release) -> str:
+        """How the container differs from what we started; empty: not at all."""
+        try:
+            found = self.api.inspect_container(container.id)
+        except NotFound:
+            return ""
+        host, given = found["HostConfig"], set(found["Config"]["Env"] or [])
+        limits = self._limits(release)
+        differs = {
+            "image": found["Config"]["Image"] != release.image,
+            "environment": not {f"{name}={value}" for name, value in release.run.env.items()} <= given,
+            "memory": host["Memory"] != limits.get("Memory", 0),
+            "cpus": host["NanoCpus"] != limits.get("NanoCpus", 0),
+            "network": list(found["NetworkSettings"]["Networks"]) != [self.network],
+        }
+        what = ", ".join(name for name, differs_so in differs.items() if differs_so)
+        return f"somebody changed the container by hand: {what}" if what else ""
+
     def exit_reason(self, container_id: str) -> str | None:
         """Why it is not running; None while it is."""
         try:

@@ -76,6 +76,7 @@ class Swapper:
         self.seconds: dict[str, float] = {}
         self.generation = -1
         self.backoff = 0.0
+        self.changed = ""
         self.behind = True  # the edge may not have been told what is remembered
 
     def run(self) -> None:
@@ -257,9 +258,14 @@ class Swapper:
 
     def _tidy(self, wanted: ServiceDesired) -> None:
         """Confirmed and alone: the engine keeps it up, and the edge forgets the trial."""
+        before, self.changed = self.changed, ""
         for container in self.node.engine.containers(self.service):
             if container.state is Running.running:
                 self.node.engine.keep_up(container)
+                if wanted.confirmed is not None:
+                    self.changed = self.node.engine.changed_by_hand(container, wanted.confirmed)
+        if self.changed != before:
+            self._report(Phase.live)
         self._converge(wanted)
         if wanted.confirmed is not None:
             self.node.images.kept.used(self.service, wanted.confirmed.image)
@@ -289,6 +295,7 @@ class Swapper:
             reverted=dict(memory.reverted),
             public_port=release.public_port if release else None,
             message=self.message,
+            changed=self.changed,
             seconds=dict(self.seconds),
         )
         self.report(self.service, status)

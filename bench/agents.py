@@ -276,6 +276,9 @@ class Agents:
         if agent:
             self.do(agent.stop)
 
+    def discard(self, vm: Instance) -> None:
+        pass
+
     def do(self, work: Callable[[], object]) -> None:
         asyncio.run_coroutine_threadsafe(work(), self.loop).result(10)  # type: ignore[arg-type]
 

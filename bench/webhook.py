@@ -36,7 +36,7 @@ environments:
     branch: main
     services: [{name: iris, repository: acme/models}]
     registry: {prefix: "${registry}"}
-    target: {home: "${home}", node: "${node}", ports: "${ports}"}
+    target: {home: "${home}", node: "${node}", ports: "${ports}", agent_image: "${agent}"}
     store: {path: "${home}/store"}
 """
 
@@ -172,8 +172,8 @@ def receiver(folder: Path) -> Iterator[tuple[int, int]]:
     process = None
     try:
         stack.ensure_server(home)
-        stack.register_flows(home, in_containers=False)
         os.environ.update(stack.environment(home))
+        stack.register_flows(home, in_containers=False)
         from pydantic import SecretStr  # noqa: PLC0415
 
         from blocks.github import GitHub  # noqa: PLC0415 - imports Prefect, which must know its server first

@@ -24,6 +24,7 @@ class Checkout:
     source: str
     dirty: bool
     tree: str  # git's hash of the service's folder; empty when dirty
+    tags: tuple[str, ...] = ()  # that name the commit
 
     @property
     def short(self) -> str:
@@ -41,12 +42,15 @@ class Checkout:
             )
 
 
-def check_out(source: str, ref: str, path: str, into: Path) -> Checkout:
+def check_out(source: str, ref: str, path: str, into: Path, also: str = "") -> Checkout:
     """Export `path` of the repository at `ref`. Raises BadInput, Unreachable.
 
+    `also`: a ref to fetch that a clone leaves out, such as a pull request's.
     A local repository at HEAD with uncommitted changes is exported as it lies there, and said to be dirty.
     """
     repository, local = _repository(source, into / "repository")
+    if also and not local:
+        git(repository, "fetch", "--quiet", "origin", also)  # what is missing then is named by _resolve
     revision = _resolve(repository, ref, source)
     folder = into / "context"
     folder.mkdir(parents=True)
@@ -61,7 +65,8 @@ def check_out(source: str, ref: str, path: str, into: Path) -> Checkout:
         raise BadInput(f"there is no folder {path}", where=f"{masked(source)} at {ref}")
     _export(repository, revision, prefix, folder)
     _check_lfs(folder)
-    return Checkout(folder, revision, masked(source), dirty=False, tree=tree.output.strip())
+    tags = git(repository, "tag", "--points-at", revision).output.split()
+    return Checkout(folder, revision, masked(source), dirty=False, tree=tree.output.strip(), tags=tuple(tags))
 
 
 def commits_between(source: str, old: str, new: str, most: int = 20) -> list[str]:

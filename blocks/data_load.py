@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from blocks.collection import Gathered
-from blocks.data_sources import ROWS, Place, Window, resource
+from blocks.data_sources import ROWS, Place, Window, masked, resource
 from blocks.row_contract import RowContract
 from releases.collection import Checkpoint
 from releases.data_source import Source
@@ -71,12 +71,10 @@ class DataLoad:
             while not isinstance(cause, Problem) and cause.__cause__ is not None:
                 cause = cause.__cause__
             if isinstance(cause, Problem):
-                raise cause from error
-            raise Failed(
-                f"{self.name} cannot be collected",
-                where=f"dlt, {error.step}",
-                got=f"{type(cause).__name__}: {cause}"[:500],
-            ) from error
+                raise cause from None
+            got = masked(f"{type(cause).__name__}: {cause}", self.source)[:500]
+            # Not chained: a traceback would show addresses, and those may hold secrets.
+            raise Failed(f"{self.name} cannot be collected", where=f"dlt, {error.step}", got=got) from None
 
     def _pipeline(self) -> "Pipeline":
         import dlt  # noqa: PLC0415

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, quote_plus, urlsplit
 
 from releases import data_source as declared
 from releases.data_source import RestApi, Source, SqlTable
@@ -159,6 +159,16 @@ def secret(name: str) -> str:
             expected="a Secret block of that name in Prefect",
             next_step="Prefect UI → Blocks → Secret",
         ) from error
+
+
+def masked(text: str, source: Source) -> str:
+    """The text without the source's secrets: an address in an error may hold a key or a password."""
+    auths = [part.auth for part in (source.rest, source.file) if part and part.auth]
+    names = [*(auth.secret for auth in auths), source.sql.secret if source.sql else ""]
+    for value in [secret(name) for name in names if name]:
+        for shown in (value, quote(value, safe=""), quote_plus(value)):
+            text = text.replace(shown, "***")
+    return text
 
 
 def _hints(source: Source) -> Any:

@@ -3,6 +3,8 @@
 from typing import Annotated, Any, cast
 
 from prefect.blocks.core import Block
+from prefect.client.orchestration import get_client
+from prefect.exceptions import ObjectNotFound
 from pydantic import Discriminator, Field, Tag
 
 from blocks.cloud_storage import CloudStorage
@@ -15,8 +17,10 @@ from blocks.targets.local import LocalTarget
 from blocks.targets.managed_group import ManagedInstanceGroup
 from releases.ledger import Ledger
 from releases.problem import BadInput
+from releases.reconcile import Drifted
 from releases.rules import Rules
-from releases.trigger import WatchedServices
+from releases.trigger import Rule, Watched, WatchedServices
+from releases.version import Releasing
 
 
 def _target_type(value: Any) -> str:
@@ -47,7 +51,10 @@ class Environment(Block):
 
     name: str
     branch: str | None = Field(None, description="Pushes to this branch are released here.")
+    tags: str = Field("", description="Tags like this are released here, for example v*.")
     services: WatchedServices = Field(default_factory=list, description="What is released by a push.")
+    release: Releasing = Field("by hand", description="auto: what is live here gets the next version tag.")
+    reconcile: Drifted = Field("report", description="repair: also mend what was changed by hand.")
     rules: Rules = Field(default_factory=Rules, description="What a release must pass; who is told.")
     builder: ImageBuilder
     registry: ImageRegistry
@@ -58,9 +65,30 @@ class Environment(Block):
         """The record of the service's releases here."""
         return Ledger(self.store, service, self.name)
 
+    @property
+    def rule(self) -> Rule:
+        """What pushes start here."""
+        return Rule(self.name, self.branch or "", tuple(self.services), self.tags)
+
+    def watched(self, service: str) -> Watched | None:
+        """Where the service is pushed to, if it is released by pushes."""
+        return next((one for one in self.services if one.name == service), None)
+
     def models(self) -> ModelStore:
         """The model versions that can be released here."""
         return ModelStore(self.store)
+
+
+def environment_names() -> list[str]:
+    """Every environment that there is."""
+    with get_client(sync_client=True) as client:
+        try:
+            found = client.read_block_documents_by_type(
+                Environment.get_block_type_slug(), include_secrets=False
+            )
+        except ObjectNotFound:
+            return []
+    return sorted(document.name for document in found if document.name)
 
 
 def load_environment(name: str) -> Environment:

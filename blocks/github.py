@@ -49,11 +49,8 @@ class _Message(BaseModel):
     message: str
 
 
-class _Head(BaseModel):
+class _Commit(BaseModel):
     sha: str
-
-
-class _Commit(_Head):
     commit: _Message
 
 
@@ -144,26 +141,21 @@ class GitHub(Block):
         }
         return self.send("POST", f"/repos/{repository}/deployments/{deployment}/statuses", body).ok
 
-    def commits(self, repository: str, old: str, new: str) -> list[str] | None:
-        """The commits from one to the other, as `short subject`, newest first; None where unknown."""
+    def commits(self, repository: str, old: str, new: str) -> dict[str, str] | None:
+        """Commit → message from one to the other, newest first, at most 250; None where unknown."""
         sent = self.send("GET", f"/repos/{repository}/compare/{old}...{new}")
         compared = _read(_Comparison, sent)
-        if compared is None:
-            return None
-        return [
-            f"{one.sha[:8]} {one.commit.message.partition(chr(10))[0]}" for one in reversed(compared.commits)
-        ]
+        return {one.sha: one.commit.message for one in reversed(compared.commits)} if compared else None
 
-    def head(self, repository: str, branch: str) -> str | None:
-        """The branch's newest commit; None where unknown."""
-        sent = self.send("GET", f"/repos/{repository}/commits/heads/{branch}")
-        found = _read(_Head, sent)
-        return found.sha if found else None
+    def publish(self, repository: str, tag: str, commit: str, notes: str) -> Sent:
+        """Write a release, and the tag that it needs."""
+        body = {"tag_name": tag, "target_commitish": commit, "name": tag, "body": notes}
+        return self.send("POST", f"/repos/{repository}/releases", body)
 
     def save_hook(self, repository: str, url: str, secret: str) -> Sent:
-        """Have a webhook for pushes with this secret; one that is there for the address is changed."""
+        """Have a webhook with this secret; one that is there for the address is changed."""
         config = {"url": url, "content_type": "json", "secret": secret, "insecure_ssl": "0"}
-        body = {"name": "web", "active": True, "events": ["push"], "config": config}
+        body = {"name": "web", "active": True, "events": ["push", "pull_request"], "config": config}
         listed = self.send("GET", f"/repos/{repository}/hooks?per_page=100")
         hooks = _read(_Hooks, listed)
         if hooks is None:

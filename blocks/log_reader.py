@@ -118,22 +118,14 @@ class LogHistory:
 
 def live_lines(container: Any, since: datetime, release: int) -> Iterator[Line]:
     """What the engine still has of a container's lines; pieces of a long line are joined."""
-    streams = [
-        _frames(
-            container,
-            container.logs(stream=True, timestamps=True, since=int(since.timestamp()), **only),
-            name,
-            release,
-        )
-        for name, only in (
-            ("stdout", {"stdout": True, "stderr": False}),
-            ("stderr", {"stdout": False, "stderr": True}),
-        )
-    ]
-    return in_order(streams)
+    return in_order([_one_stream(container, name, since, release) for name in ("stdout", "stderr")])
 
 
-def _frames(container: Any, frames: Iterator[bytes], stream: str, release: int) -> Iterator[Line]:
+def _one_stream(container: Any, stream: str, since: datetime, release: int) -> Iterator[Line]:
+    wanted = {name: name == stream for name in ("stdout", "stderr")}
+    frames = container.logs(
+        stream=True, follow=False, timestamps=True, since=int(since.timestamp()), **wanted
+    )
     time, text = "", ""
     for frame in frames:
         begun, _, piece = frame.decode(errors="replace").partition(" ")

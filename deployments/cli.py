@@ -13,8 +13,10 @@ import typer
 from deployments.approval_commands import approve, pending, promote, reject
 from deployments.data_commands import collect, report
 from deployments.github_commands import github_app
+from deployments.job_summary import job_summary
 from deployments.model_commands import model_app
 from deployments.provision_commands import provision, show_protections
+from deployments.reconcile_command import reconcile
 from releases import problem as problems
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(github_app, name="github")
+app.command()(reconcile)
 app.add_typer(model_app, name="model")
 for command in (collect, report, provision, promote, pending, approve, reject):
     app.command()(command)
@@ -76,7 +79,7 @@ def release(
     """Test, build, push, deploy, smoke-test, confirm."""
     if Path(source).exists():
         source = str(Path(source).absolute())
-    with connected(quiet=as_json):
+    with connected(quiet=as_json), job_summary() as summary:
         from flows.release import release as flow  # noqa: PLC0415 - imports Prefect
 
         result = flow(
@@ -88,6 +91,7 @@ def release(
             model=model,
             override_freeze=override_freeze,
         )
+        summary.released(result)
     show_result(result, as_json=as_json)
 
 

@@ -57,12 +57,21 @@ def main() -> int:
 
 def wrong_version(folder: Path) -> Path:
     """A clone of this repository in which two of the model's labels have changed places."""
+    labels = json.loads((ROOT / LABELS).read_text(encoding="utf-8"))
+    return _changed(folder, LABELS, json.dumps([*labels[1:], labels[0]]), "Labels in another order")
+
+
+def another_version(folder: Path) -> Path:
+    """A clone of this repository with one more commit, which does no harm."""
+    return _changed(folder, Path("serving/NOTES"), "Nothing to see here.\n", "A note")
+
+
+def _changed(folder: Path, file: Path, content: str, message: str) -> Path:
     identity = ["-c", "user.name=demo", "-c", "user.email=demo@localhost"]
     _git("clone", "--quiet", "--no-hardlinks", str(ROOT), str(folder))
-    file = folder / LABELS
-    labels = json.loads(file.read_text(encoding="utf-8"))
-    file.write_text(json.dumps([*labels[1:], labels[0]]), encoding="utf-8")
-    _git("-C", str(folder), *identity, "commit", "--quiet", "--all", "-m", "Labels in another order")
+    (folder / file).write_text(content, encoding="utf-8")
+    _git("-C", str(folder), "add", str(file))
+    _git("-C", str(folder), *identity, "commit", "--quiet", "-m", message)
     return folder
 
 

@@ -10,10 +10,14 @@ from deployments.machine.images import flows_image
 from deployments.processes import POOLS, Process
 
 
-def ensure_pools(home: Home, checkout: Path, *, in_containers: bool) -> None:
-    """Have both pools, with their settings as they are today; scheduled runs may get a container each."""
+def ensure_pools(home: Home, api: str, checkout: Path, *, in_containers: bool) -> None:
+    """Have both pools, with their settings as they are today; scheduled runs may get a container each.
+
+    `api`: the address of Prefect's.
+    """
     from prefect.client.orchestration import get_client  # noqa: PLC0415 - imports Prefect
     from prefect.client.schemas.actions import WorkPoolCreate  # noqa: PLC0415
+    from prefect.settings import PREFECT_API_URL, temporary_settings  # noqa: PLC0415
     from prefect.workers.process import ProcessWorker  # noqa: PLC0415
     from prefect_docker.worker import DockerWorker  # noqa: PLC0415
 
@@ -23,7 +27,7 @@ def ensure_pools(home: Home, checkout: Path, *, in_containers: bool) -> None:
         Process.worker: ("process", here),
         Process.scheduled: ("docker", apart) if in_containers else ("process", here),
     }
-    with get_client(sync_client=True) as client:
+    with temporary_settings({PREFECT_API_URL: api}), get_client(sync_client=True) as client:
         kinds = {pool.name: pool.type for pool in client.read_work_pools()}
         for process, (kind, template) in wanted.items():
             name = POOLS[process]

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from releases.problem import BadInput
-
 if TYPE_CHECKING:
     from blocks.provisioning.google_cloud import GoogleCloud
     from releases.provisioning.protection import Protection
@@ -26,7 +24,7 @@ def provision(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
 ) -> None:
     """Compare an environment in Google Cloud with its description, and bring it there on yes."""
-    google = described(environment, file)
+    google = _described(environment, file)
     found = google.provisioner().plan()
     if print_gcloud:
         from releases.provisioning.gcloud import script  # noqa: PLC0415
@@ -48,7 +46,7 @@ def protections(environment: str, file: Path | None) -> "list[Protection]":
     """What `doctor --environment` looks at. Raises Problem."""
     from releases.provisioning.protection import protections as judged  # noqa: PLC0415
 
-    google = described(environment, file)
+    google = _described(environment, file)
     provisioner, cloud = google.provisioner(), google.described
     found = provisioner.plan()
     buckets = (cloud.models_bucket, cloud.data_bucket)
@@ -70,36 +68,11 @@ def show_protections(environment: str, file: Path | None, *, as_json: bool) -> N
         raise typer.Exit(1)
 
 
-def described(environment: str, file: Path | None) -> "GoogleCloud":
-    """The environment as its `cloud` section in the environments' file says. Raises BadInput."""
-    import yaml  # noqa: PLC0415
-    from pydantic import ValidationError  # noqa: PLC0415
+def _described(environment: str, file: Path | None) -> "GoogleCloud":
+    from deployments.apply import ENVIRONMENTS  # noqa: PLC0415 - imports Prefect
+    from deployments.google_cloud import described  # noqa: PLC0415
 
-    from blocks.google_api import GoogleApi  # noqa: PLC0415 - imports Prefect
-    from blocks.provisioning.google_cloud import GoogleCloud  # noqa: PLC0415
-    from deployments.apply import ENVIRONMENTS  # noqa: PLC0415
-
-    path = file or ENVIRONMENTS
-    try:
-        environments: Any = yaml.safe_load(path.read_text(encoding="utf-8"))["environments"]
-        section = environments[environment]["cloud"]
-    except (OSError, yaml.YAMLError) as error:
-        raise BadInput("the environments cannot be read", where=str(path), got=str(error)) from error
-    except (KeyError, TypeError) as error:
-        raise BadInput(
-            f"{environment} is no environment in Google Cloud",
-            where=str(path),
-            expected=f"environments.{environment}.cloud with project, zone, ports and sources",
-        ) from error
-    ways = {name: section.pop(name) for name in GoogleApi.model_fields if name in section}
-    try:
-        return GoogleCloud.model_validate({**ways, "described": {"name": environment, **section}})
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"] if part != "described") or "cloud"
-        raise BadInput(
-            f"`{field}` is not right", where=f"{path}, {environment}.cloud", expected=first["msg"]
-        ) from error
+    return described(environment, file or ENVIRONMENTS)
 
 
 def _approved(*, yes: bool, quiet: bool) -> bool:

@@ -67,7 +67,7 @@ def ensure_running(home: Home, process: Process) -> None:
 
 def register_flows(home: Home, *, in_containers: bool) -> str:
     """Have the work pools, and every deployment of prefect.yaml; what was done. Raises Failed."""
-    ensure_pools(home, ROOT, in_containers=in_containers)
+    ensure_pools(home, api_url(home), ROOT, in_containers=in_containers)
     argv = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
     finished = run(argv, timeout=DEPLOY_SECONDS, cwd=ROOT, env=environment(home))
     if finished.code != 0:

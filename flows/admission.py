@@ -12,9 +12,9 @@ from blocks import hooks
 from blocks.environment import Environment
 from blocks.model_store import ModelStore
 from blocks.notifications import tell
-from flows.approval import approved
+from flows.approval import approved, waits_no_more
 from flows.deploying import settle_open_claims
-from flows.turn import turn
+from flows.turn import never, turn
 from releases.approval import Expired, Proposal, Rejected
 from releases.evidence import Approval
 from releases.freeze import frozen, thaws
@@ -34,7 +34,11 @@ class Admission:
 
 @contextmanager
 def admitted(
-    where: Environment, service: str, propose: Callable[[], Proposal], override_freeze: str
+    where: Environment,
+    service: str,
+    propose: Callable[[], Proposal],
+    override_freeze: str,
+    still_newest: Callable[[], bool] = never,
 ) -> Iterator[Admission]:
     """Hold the service's turn with what was proposed admitted. Raises Refused, Rejected, Expired, Superseded.
 
@@ -42,7 +46,7 @@ def admitted(
     """
     while True:
         admission = admit(where, propose(), override_freeze)
-        with turn(service, where.name, admission.proposal.title):
+        with turn(service, where.name, admission.proposal.title, still_newest):
             settle_open_claims(where, service)
             live, assumed = where.ledger(service).live(), admission.proposal.live
             if admission.approval is None or (live.release if live else None) == assumed:
@@ -138,6 +142,7 @@ def hooks_around(where: Environment, proposal: Proposal) -> Iterator[None]:
 @contextmanager
 def telling(where: Environment, title: str) -> Iterator[None]:
     """Tell the environment's people when the block fails, unless a person or a newer release ended it."""
+    waits_no_more()
     try:
         yield
     except (Superseded, Rejected, Expired):

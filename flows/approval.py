@@ -2,9 +2,9 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
-from uuid import UUID
 
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext
 from prefect.exceptions import FlowPauseTimeout
 from prefect.flow_runs import pause_flow_run, suspend_flow_run
@@ -58,10 +58,8 @@ def approved(where: Environment, rule: ApprovalRule, proposal: Proposal) -> Appr
 
 def ask(key: str, title: str, text: str, seconds: float, *, suspend: bool = True) -> Answer | None:
     """The person's answer; None where none came in time. `suspend` lets go of the process, where it can."""
-    context = FlowRunContext.get()
-    run: Any = context.flow_run if context else None
-    form = Answer.with_initial_data(description=text)
-    _tag(run.id, title, waits=True)
+    run, form = _run(), Answer.with_initial_data(description=text)
+    _tag(run, waits=True, name=title)
     if suspend and run.deployment_id is not None:
         answer = suspend_flow_run(wait_for_input=form, timeout=round(seconds), key=key)
     else:
@@ -72,26 +70,35 @@ def ask(key: str, title: str, text: str, seconds: float, *, suspend: bool = True
             )
         except FlowPauseTimeout:
             answer = None
-    _tag(run.id, title, waits=False)
+    _tag(run, waits=False)
     return answer
+
+
+def waits_no_more() -> None:
+    """At the start of a flow: a run that was suspended has its answer, and may fail for other reasons."""
+    run = _run()
+    if WAITS in run.tags:
+        _tag(run, waits=False)
 
 
 def hint() -> str:
     """What to type."""
-    context = FlowRunContext.get()
-    run: Any = context.flow_run if context else None
-    return f"model-deploy approve {str(run.id)[:13]} --reason … (or reject)"
+    return f"model-deploy approve {str(_run().id)[:13]} --reason … (or reject)"
 
 
 def _asked(key: str) -> bool:
     """Whether this run has asked this before: it is run again from the top after an answer."""
+    with get_client(sync_client=True) as client:
+        return key in (client.read_flow_run(_run().id).empirical_policy.pause_keys or set())
+
+
+def _run() -> Any:
+    """The flow run that we are in."""
     context = FlowRunContext.get()
-    run: Any = context.flow_run if context else None
-    with get_client(sync_client=True) as client:
-        return key in (client.read_flow_run(run.id).empirical_policy.pause_keys or set())
+    return context.flow_run if context else None
 
 
-def _tag(run: UUID, title: str, *, waits: bool) -> None:
+def _tag(run: FlowRun, *, waits: bool, name: str | None = None) -> None:
     with get_client(sync_client=True) as client:
-        tags = set(client.read_flow_run(run).tags)
-        client.update_flow_run(run, name=title, tags=tags | {WAITS} if waits else tags - {WAITS})
+        tags = set(client.read_flow_run(run.id).tags)
+        client.update_flow_run(run.id, name=name, tags=tags | {WAITS} if waits else tags - {WAITS})

@@ -1,7 +1,6 @@
 """Every hour: what the nodes have uploaded becomes a table of log lines in the bucket."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
 
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
@@ -35,14 +34,15 @@ class ExportResult(BaseModel):
 
 
 @flow(name="export-logs", flow_run_name="export logs of {environment}")
-def export_logs(
-    environment: Annotated[str, Field(description="Whose logs.")] = "local",
-    service: Annotated[str, Field(description="Only this service; all of them if empty.")] = "",
-    until: Annotated[
-        datetime | None, Field(description="Hours before this; the last whole hour if empty.")
-    ] = None,
-) -> ExportResult:
-    """Merge every whole hour's segments into parts, say what is missing, tidy up."""
+def export_logs(environment: str = "local", service: str = "", until: datetime | None = None) -> ExportResult:
+    """Merge every whole hour's segments into parts, say what is missing, tidy up.
+
+    Args:
+        environment: Whose logs.
+        service: Only this service's; all of them if empty.
+        until: Hours before this; the last whole hour if empty.
+
+    """
     store = load_environment(environment).store
     end = start_of_hour(until or datetime.now(UTC) - LATE)
     result, problems = ExportResult(environment=environment, until=end), []

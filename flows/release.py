@@ -4,13 +4,13 @@ import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import wait
 from prefect.runtime import flow_run
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from blocks.checkout import Checkout, check_out, commits_between
 from blocks.environment import Environment, load_environment
@@ -18,7 +18,10 @@ from blocks.image_builder import TestsFailed
 from flows import deploying, earlier, pages
 from flows.admission import Admission, admitted, findings, hooks_around, telling
 from flows.deploying import deploy
+from flows.github_feedback import told_github
+from flows.pushed import Pushed
 from flows.stopwatch import Stopwatch
+from flows.tagging import tag_version
 from flows.turn import name_the_end, stop_if_cancelled
 from releases.approval import Proposal
 from releases.model_version import is_version
@@ -28,6 +31,7 @@ from releases.smoke import checks_of
 from releases.source_key import source_key
 from releases.spec import Model, ServiceSpec
 from releases.spec_file import read_spec
+from releases.version import TAGS, newest
 
 STEPS = ["check out", "reach the node", "look for the image", "tests and build", "push", *deploying.STEPS]
 
@@ -68,35 +72,50 @@ def _worth_retrying(_task: Any, _run: Any, state: Any) -> bool:
     on_crashed=[name_the_end],
 )
 def release(
-    source: Annotated[
-        str, Field(description="Repository: a path on the worker's machine, or a git URL.")
-    ] = ".",
-    ref: Annotated[str, Field(description="Branch, tag or commit.")] = "HEAD",
-    path: Annotated[str, Field(description="The service's folder in the repository.")] = "",
-    environment: Annotated[str, Field(description="Where to release to.")] = "local",
-    rebuild: Annotated[
-        bool, Field(description="Build and test even if these sources were built before.")
-    ] = False,
-    model: Annotated[
-        str,
-        Field(description="NAME=VERSION or NAME=ALIAS of a published model; the spec's model if empty."),
-    ] = "",
-    override_freeze: Annotated[
-        str, Field(description="Why it may go out in a freeze window; recorded in the release.")
-    ] = "",
+    source: str = ".",
+    ref: str = "HEAD",
+    path: str = "",
+    environment: str = "local",
+    rebuild: bool = False,
+    branch: str = "",
+    model: str = "",
+    override_freeze: str = "",
 ) -> ReleaseResult:
-    """Test, build, push, deploy, smoke-test and confirm a model service."""
+    """Test, build, push, deploy, smoke-test and confirm a model service.
+
+    Args:
+        source: Repository: a path on the worker's machine, or a git URL.
+        ref: Branch, tag or commit.
+        path: The service's folder in the repository.
+        environment: Where to release to.
+        rebuild: Build and test even if these sources were built before.
+        branch: Given by pushes: go on only if the commit is still this branch's newest.
+        model: NAME=VERSION or NAME=ALIAS of a published model; the spec's model if empty.
+        override_freeze: Why it may go out in a freeze window; recorded in the release.
+
+    """
     where, bar = load_environment(environment), pages.Progress(STEPS, f"release to {environment}")
     watch, title = Stopwatch(bar.at), f"release to {environment}"
-    with telling(where, title), tempfile.TemporaryDirectory(prefix="model-deploy-") as folder:
+    with (
+        told_github(where, source, path, ref) as github,
+        telling(where, title),
+        tempfile.TemporaryDirectory(prefix="model-deploy-") as folder,
+    ):
         with watch.step("check out"):
             sources = read_sources(where, source, ref, path, Path(folder))
             weights = find_model(where, sources.spec, model)
         with watch.step("reach the node"):
             where.target.ensure_node()
+        pushed = Pushed(where, sources.service, source, sources.checkout.revision, branch)
         with admitted(
-            where, sources.service, lambda: propose(where, sources, weights), override_freeze
+            where,
+            sources.service,
+            lambda: propose(where, sources, weights),
+            override_freeze,
+            pushed.may_be_newest,
         ) as admission:
+            pushed.stop_if_not_newest()
+            github.begins(sources.checkout.revision)
             stop_if_cancelled()
             image, reused = find_or_make_image(where, sources, watch, rebuild=rebuild)
             stop_if_cancelled()
@@ -105,7 +124,9 @@ def release(
             with hooks_around(where, admission.proposal):
                 made = claim(where, sources, image, weights, admission)
                 deployed = deploy(where, made, checks, sources.spec.confirm.bake, watch)
+        github.is_live(deployed.url)
         pages.publish(deployed, before, source)
+    tag_version(where, made)
     bar.done()
     return ReleaseResult(
         service=made.service,
@@ -128,10 +149,12 @@ def release(
     retry_condition_fn=_worth_retrying,
     cache_policy=NO_CACHE,
 )
-def read_sources(where: Environment, source: str, ref: str, path: str, folder: Path) -> Sources:
+def read_sources(
+    where: Environment, source: str, ref: str, path: str, folder: Path, also: str = ""
+) -> Sources:
     """Check out, read the spec, and compute the key of the build."""
     into = Path(tempfile.mkdtemp(dir=folder))
-    checkout = check_out(source, ref, path, into)
+    checkout = check_out(source, ref, path, into, also)
     spec = read_spec(checkout.folder)
     checkout.require(spec.build.dockerfile)
     bases = where.builder.bases(checkout.folder, spec.build)
@@ -194,16 +217,21 @@ def find_or_make_image(
     local = f"{builds}:{sources.checkout.short}"
     try:
         with watch.step("tests and build"):
-            tests = run_tests.submit(where, sources, local)
-            build = build_image.submit(where, sources, local)
-            wait([tests, build])
-            tests.result()
-            build.result()
+            test_and_build(where, sources, local)
         with watch.step("push"):
             tags = [f"src-{sources.key}"] if sources.key else []
             return push_image(where, local, repository, [*tags, sources.checkout.short]), False
     finally:
         where.builder.forget(builds)
+
+
+def test_and_build(where: Environment, sources: Sources, local: str) -> None:
+    """The tests, and beside them the image as `local`. Raises Failed."""
+    tests = run_tests.submit(where, sources, local)
+    build = build_image.submit(where, sources, local)
+    wait([tests, build])
+    tests.result()
+    build.result()
 
 
 @task(name="tests", task_run_name="tests", cache_policy=NO_CACHE)
@@ -270,7 +298,7 @@ def claim(
             environment=where.name,
             number=number,
             image=image,
-            version=checkout.short,
+            version=newest(checkout.tags, where.tags or TAGS) or checkout.short,
             revision=checkout.revision,
             source=checkout.source,
             source_key=sources.key,

@@ -29,12 +29,17 @@ STEPS = ["reach the node", "pull", *deploying.STEPS]
     on_crashed=[name_the_end],
 )
 def rollback(
-    service: Annotated[str, Field(description="The service's name.")],
-    to: Annotated[str, Field(description="Release number or version; the last good one if empty.")] = "",
-    environment: Annotated[str, Field(description="Where to roll back.")] = "local",
-    bake: Annotated[float, Field(description="Seconds to watch it before it is confirmed.", ge=0)] = 0,
+    service: str, to: str = "", environment: str = "local", bake: Annotated[float, Field(ge=0)] = 0
 ) -> ReleaseResult:
-    """Bring back an earlier release: same image digest, model version and settings, under a new number."""
+    """Bring back an earlier release: same image digest, model version and settings, under a new number.
+
+    Args:
+        service: The service's name.
+        to: Release number or version; the last good one if empty.
+        environment: Where to roll back.
+        bake: Seconds to watch it before it is confirmed.
+
+    """
     where, bar = load_environment(environment), pages.Progress(STEPS, f"rollback in {environment}")
     watch = Stopwatch(bar.at)
     with telling(where, f"rollback of {service} in {environment}"):

@@ -2,8 +2,8 @@
 
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -21,7 +21,9 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.concurrency.sync import concurrency
 from prefect.context import FlowRunContext
 from prefect.states import Cancelled as CancelledState
+from prefect.states import Failed as FailedState
 
+from blocks.pushed_runs import PUSHED, UNREACHABLE, tags_of
 from releases.approval import Expired, Rejected
 from releases.problem import Cancelled, Superseded, Unreachable
 
@@ -36,28 +38,29 @@ NEVER_RESUMED = "and never resumed."
 ENDING = (StateType.CANCELLING, StateType.CANCELLED)
 
 
+def never() -> bool:
+    """Whether a run that no push has started is still the newest, where another came after it."""
+    return False
+
+
 @contextmanager
-def turn(service: str, environment: str, title: str) -> Iterator[None]:
+def turn(
+    service: str, environment: str, title: str, still_newest: Callable[[], bool] = never
+) -> Iterator[None]:
     """Hold the service's place in the environment; the run is called `title`.
 
+    `still_newest`: asked when pushes have started newer runs, since they may have come late.
     Raises Superseded, and Unreachable after an hour.
     """
-    name = f"release-{environment}-{service}"
-    tags = [f"service:{service}", f"environment:{environment}"]
+    name, tags = _place(service, environment), tags_of(service, environment)
     run = _announce(name, tags, title)
     deadline, said = time.monotonic() + LONGEST_WAIT, False
     while True:
-        held = concurrency(
-            name,
-            timeout_seconds=LOOK_SECONDS,
-            lease_duration=LEASE_SECONDS,
-            strict=True,
-            raise_on_lease_renewal_failure=False,  # a Prefect outage must not end a deploy
-        )
+        held = _hold(name)
         try:
             held.__enter__()
         except TimeoutError as error:
-            _stop_if_superseded(run, tags)
+            _stop_if_superseded(run, tags, still_newest)
             if time.monotonic() > deadline:
                 raise Unreachable(f"another release of {service} holds {environment} for an hour") from error
             if not said:
@@ -71,6 +74,35 @@ def turn(service: str, environment: str, title: str) -> Iterator[None]:
         finally:
             held.__exit__(None, None, None)
         return
+
+
+@contextmanager
+def turn_if_free(service: str, environment: str) -> Iterator[bool]:
+    """Hold the service's place where nobody else does: whether it is held."""
+    name = _place(service, environment)
+    with get_client(sync_client=True) as client:
+        client.upsert_global_concurrency_limit_by_name(name, 1)
+    held = _hold(name)
+    try:
+        held.__enter__()
+    except TimeoutError:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        held.__exit__(None, None, None)
+
+
+def stop_if_newer() -> None:
+    """Give way to a newer run with the same tags that has begun. Raises Superseded, Cancelled."""
+    run_id = current_run()
+    if run_id is None:
+        return
+    with get_client(sync_client=True) as client:
+        run = client.read_flow_run(run_id)
+    if run.tags:
+        _stop_if_superseded(run, run.tags, never)
 
 
 def stop_if_cancelled() -> None:
@@ -88,7 +120,7 @@ def stop_if_cancelled() -> None:
 
 
 def name_the_end(flow: Any, flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001 - Prefect's names
-    """A flow's hook: superseded, rejected, expired and cancelled runs are neither failed nor crashed."""
+    """A flow's hook: what was superseded, rejected, expired or cancelled did not fail."""
     try:
         ended_by: object = state.result(raise_on_failure=False)
     except BaseException as error:  # noqa: BLE001 - a crash is raised whatever was asked for
@@ -99,6 +131,8 @@ def name_the_end(flow: Any, flow_run: FlowRun, state: State[Any]) -> None:  # no
         end = CancelledState(name=Expired.__name__, message="Nobody answered in time.")
     elif isinstance(ended_by, Cancelled):
         end = CancelledState(message="Cancelled by a person; what was live before is live.")
+    elif isinstance(ended_by, Unreachable):
+        end = FailedState(name=UNREACHABLE, message=str(ended_by))  # reconcile may try it again
     else:
         return
     with get_client(sync_client=True) as client:
@@ -109,6 +143,20 @@ def current_run() -> UUID | None:
     """The id of the flow run that we are in."""
     context = FlowRunContext.get()
     return context.flow_run.id if context and context.flow_run else None
+
+
+def _place(service: str, environment: str) -> str:
+    return f"release-{environment}-{service}"
+
+
+def _hold(name: str) -> AbstractContextManager[None]:
+    return concurrency(
+        name,
+        timeout_seconds=LOOK_SECONDS,
+        lease_duration=LEASE_SECONDS,
+        strict=True,
+        raise_on_lease_renewal_failure=False,  # a Prefect outage must not end a deploy
+    )
 
 
 def _announce(name: str, tags: list[str], title: str) -> FlowRun | None:
@@ -122,7 +170,7 @@ def _announce(name: str, tags: list[str], title: str) -> FlowRun | None:
         return run
 
 
-def _stop_if_superseded(run: FlowRun | None, tags: list[str]) -> None:
+def _stop_if_superseded(run: FlowRun | None, tags: list[str], still_newest: Callable[[], bool]) -> None:
     stop_if_cancelled()
     if run is None:
         return
@@ -133,5 +181,6 @@ def _stop_if_superseded(run: FlowRun | None, tags: list[str]) -> None:
         others = client.read_flow_runs(flow_run_filter=same)
     mine = run.created or datetime.now(UTC)
     newer = [other for other in others if other.id != run.id and other.created and other.created > mine]
-    if newer:
+    late = bool(newer) and all(PUSHED in other.tags for other in newer)  # or it was pushed before us
+    if newer and not (late and still_newest()):
         raise Superseded("a newer release has been asked for meanwhile", got=f"flow run {newer[0].name}")

@@ -83,6 +83,7 @@ class ServiceStatus(BaseModel):
     reverted: dict[int, Failure] = Field(default_factory=dict, description="Generation → why, newest few.")
     public_port: int | None = None
     message: str = ""
+    changed: str = Field("", description="What somebody has changed on the live container by hand.")
     seconds: dict[str, float] = Field(
         default_factory=dict, description="Phase → seconds, of this generation."
     )

@@ -1,6 +1,7 @@
 """Which push starts what: the plain rules, from what a push says and what the environments watch."""
 
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Annotated
 
 from pathspec import GitIgnoreSpec
@@ -65,6 +66,7 @@ class Rule:
     environment: str
     branch: str  # empty: pushes start nothing here
     services: tuple[Watched, ...]
+    tags: str = ""  # such as v*; empty: tags start nothing here
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class Push:
 
     repository: str
     ref: str
-    after: str
+    after: str  # the commit, also where an annotated tag was pushed
     created: bool
     deleted: bool
     forced: bool
@@ -99,7 +101,16 @@ class Start:
     source: str
     ref: str
     path: str
-    branch: str
+    branch: str  # empty: asked for by a tag, so no newer commit takes it back
+    back: bool = False  # may lead back to a commit that was released before
+
+    def key(self, delivery: str) -> str:
+        """Prefect stores one run per flow and key: whoever asks for the commit gets the same run.
+
+        A push that may lead back to an earlier commit asks anew, once per delivery.
+        """
+        commit = f"push/{self.environment}/{self.service}/{self.ref}"
+        return f"{commit}/{delivery}" if self.back else commit
 
 
 @dataclass(frozen=True)
@@ -112,28 +123,24 @@ class Decision:
 
 def decide(push: Push, rules: tuple[Rule, ...]) -> Decision:
     """Map a push to the releases that it starts."""
+    gone = push.deleted or not push.after.strip("0")
     if push.ref.startswith(TAG):
-        return Decision(ignored=f"{push.ref.removeprefix(TAG)} is a tag; only pushes to branches release")
+        return _decide_tag(push, push.ref.removeprefix(TAG), rules, gone=gone)
     if not push.ref.startswith(BRANCH):
         return Decision(ignored=f"{push.ref} is no branch")
     branch = push.ref.removeprefix(BRANCH)
-    if push.deleted or not push.after.strip("0"):
+    if gone:
         return Decision(ignored=f"the branch {branch} was deleted; what is live stays live")
-    ours = [rule for rule in rules if rule.branch and rule.branch == branch]
+    ours = tuple(rule for rule in rules if rule.branch and rule.branch == branch)
     if not ours:
         return Decision(ignored=f"no environment releases from the branch {branch}")
-    watching = [
-        (rule, service)
-        for rule in ours
-        for service in rule.services
-        if service.repository.lower() == push.repository.lower()
-    ]
+    watching = _watching(push, ours)
     if not watching:
         names = " and ".join(rule.environment for rule in ours)
         return Decision(ignored=f"{names} releases from {branch}, but watches nothing in {push.repository}")
     files = push.files
     starts = tuple(
-        Start(service.name, rule.environment, service.address, push.after, service.path, branch)
+        start(rule, service, push.after, branch, back=push.forced or push.created)
         for rule, service in watching
         if files is None or service.cares_about(files)
     )
@@ -141,3 +148,31 @@ def decide(push: Push, rules: tuple[Rule, ...]) -> Decision:
         names = ", ".join(sorted({service.name for _, service in watching}))
         return Decision(ignored=f"the push touches no file that {names} cares about")
     return Decision(starts)
+
+
+def start(rule: Rule, service: Watched, commit: str, branch: str, *, back: bool = False) -> Start:
+    """The release of a service's commit in the rule's environment."""
+    return Start(service.name, rule.environment, service.address, commit, service.path, branch, back)
+
+
+def _decide_tag(push: Push, tag: str, rules: tuple[Rule, ...], *, gone: bool) -> Decision:
+    """A tag says which version a commit is; an environment that asks for tags releases it."""
+    if gone:
+        return Decision(ignored=f"the tag {tag} was deleted; what is live stays live")
+    ours = tuple(rule for rule in rules if rule.tags and fnmatchcase(tag, rule.tags))
+    if not ours:
+        return Decision(ignored=f"no environment releases the tag {tag}")
+    starts = tuple(start(rule, service, push.after, "") for rule, service in _watching(push, ours))
+    if not starts:
+        names = " and ".join(rule.environment for rule in ours)
+        return Decision(ignored=f"{names} releases tags like {tag}, but watches nothing in {push.repository}")
+    return Decision(starts)
+
+
+def _watching(push: Push, rules: tuple[Rule, ...]) -> list[tuple[Rule, Watched]]:
+    return [
+        (rule, service)
+        for rule in rules
+        for service in rule.services
+        if service.repository.lower() == push.repository.lower()
+    ]

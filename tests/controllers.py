@@ -15,7 +15,7 @@ from itertools import count
 from pathlib import Path
 
 START_SECONDS = 90.0
-EXECUTE = "execute"  # instead of a command: the flow run with this id, as a worker does
+EXECUTE = "execute"  # then the id of a flow run: what a worker's process does
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,7 @@ def serve() -> None:
 
     with connected(quiet=True):
         import flows.promote
+        import flows.reconcile
         import flows.release
         import flows.rollback  # noqa: F401 - this is what the forking is for
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the waiters are nobody's business
@@ -137,9 +138,12 @@ def _run(order: dict, base: Path) -> None:
     sys.argv = ["model-deploy", *order["arguments"]]
     code = 0
     try:
-        from deployments.cli import main
+        if sys.argv[1] == EXECUTE:
+            _execute(sys.argv[2])
+        else:
+            from deployments.cli import main
 
-        _execute(sys.argv[2]) if sys.argv[1] == EXECUTE else main()
+            main()
     except SystemExit as ended:
         code = int(ended.code or 0)
     except BaseException:  # noqa: BLE001 - what python itself would do: a traceback, and 1
@@ -152,15 +156,31 @@ def _run(order: dict, base: Path) -> None:
     os._exit(code)
 
 
-def _execute(run: str) -> None:
+def _execute(identity: str) -> None:
+    """What a worker's process does with a run that stands in Prefect."""
     from prefect.client.orchestration import get_client
     from prefect.flow_engine import run_flow
 
-    from flows.promote import promote
+    import flows.check
+    import flows.promote
+    import flows.release
+    import flows.rollback
+    from deployments.cli import show_steps
 
+    known = {
+        "check": flows.check.check,
+        "promote": flows.promote.promote,
+        "release": flows.release.release,
+        "rollback": flows.rollback.rollback,
+    }
     with get_client(sync_client=True) as client:
-        found = client.read_flow_run(run)
-    run_flow(promote, flow_run=found, parameters=found.parameters, return_type="state")
+        run = client.read_flow_run(identity)
+        name = client.read_flow(run.flow_id).name
+    show_steps()
+    suspends = name == "promote"  # which is no failure
+    run_flow(
+        known[name], flow_run=run, parameters=run.parameters, return_type="state" if suspends else "result"
+    )
 
 
 def _write(path: Path, text: str) -> None:

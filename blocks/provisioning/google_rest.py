@@ -57,7 +57,7 @@ class GoogleRest:
             raise self._problem(what, status, answer)
         return answer
 
-    def compute(self, method: str, what: str, place: str, rest: str = "", body: Json | None = None) -> None:
+    def compute(self, method: str, what: str, place: str, rest: str, body: Json | None = None) -> None:
         """Have Compute Engine do something and wait for it; `place` is zones/Z, regions/R or global."""
         path = f"/compute/v1/projects/{self.project}/{place}"
         # Asked again after a lost answer, it is the same operation.
@@ -75,12 +75,12 @@ class GoogleRest:
             said = {"message": f"{code}: {first.get('message', '')}", "errors": [{"reason": code}]}
             raise self._problem(what, ERROR, said)
 
-    def finish(self, what: str, api: str, operation: Json, version: str = "v1") -> None:
+    def finish(self, what: str, api: str, operation: Json) -> None:
         """Wait until an operation of one of the newer APIs is done."""
         ends, pause = time.monotonic() + OPERATION_SECONDS, FIRST_LOOK
         while not operation.get("done"):
             pause = self._pause(what, ends, pause)
-            found = self.get(what, api, f"/{version}/{operation['name']}")
+            found = self.get(what, api, f"/v1/{operation['name']}")
             operation = found if found is not None else operation
         if "error" in operation:
             raise self._problem(what, ERROR, operation["error"])

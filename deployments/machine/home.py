@@ -97,7 +97,10 @@ class Home:
             return Share(self.path, chosen.node, chosen.edge_ports)
         ports = chosen.more_edge_ports.get(environment)
         if ports is None:
-            ports = sorted(free_ports(EDGE_PORTS))
+            taken = {chosen.registry_port, chosen.prefect_port, chosen.receiver_port, *chosen.edge_ports}
+            taken.update(port for others in chosen.more_edge_ports.values() for port in others)
+            found = [port for port in free_ports(EDGE_PORTS + len(taken)) if port not in taken]
+            ports = sorted(found[:EDGE_PORTS])
             more = {**chosen.more_edge_ports, environment: ports}
             self._remember(chosen.model_copy(update={"more_edge_ports": more}))
         return Share(self.path / "environments" / environment, f"{chosen.node}-{environment}", ports)

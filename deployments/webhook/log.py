@@ -6,6 +6,7 @@ import time
 from http import HTTPStatus
 
 from deployments.webhook.answer import Answer
+from releases.pull_request import PullRequest
 from releases.trigger import Push
 
 LOGGER = logging.getLogger("model_deploy.webhook")
@@ -19,8 +20,8 @@ class Delivery:
         self._started = time.monotonic()
         self._facts = {"event": _short(event), "delivery": _short(identity)}
 
-    def concerns(self, push: Push) -> None:
-        """Remember what was pushed; only after the signature was found right."""
+    def concerns(self, push: Push | PullRequest) -> None:
+        """Remember which commit it is about; only after the signature was found right."""
         self._facts |= {"repository": push.repository, "ref": push.ref, "commit": push.after}
 
     def log(self, status: HTTPStatus, answer: Answer) -> None:

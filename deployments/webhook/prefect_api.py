@@ -14,13 +14,13 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import Scheduled, to_state_create
 from pydantic import TypeAdapter
 
+from blocks.pushed_runs import deployment_of, parameters_of, tags_of_start
 from deployments.webhook.queue import Order
 from releases.trigger import Rule, WatchedServices
 
 FIRST_PAUSE = 0.02
 LONGEST_PAUSE = 0.2
 LONGEST_REASON = 150
-RELEASE = "release/release"  # flow and deployment, see prefect.yaml
 ENVIRONMENT_BLOCK = "environment"
 GITHUB_BLOCK = ("github-connection", "github")
 _SERVICES: TypeAdapter[Any] = TypeAdapter(WatchedServices)
@@ -49,6 +49,7 @@ async def _rules(client: PrefectClient) -> tuple[Rule, ...]:
             environment=document.name or "",
             branch=document.data.get("branch") or "",
             services=tuple(_SERVICES.validate_python(document.data.get("services") or [])),
+            tags=document.data.get("tags") or "",
         )
         for document in documents
     )
@@ -65,43 +66,55 @@ async def _secrets(client: PrefectClient) -> tuple[str, ...]:
 
 
 class RunStore:
-    """Stores flow runs of the release deployment, many in one transaction."""
+    """Stores flow runs, many in one transaction."""
 
     def __init__(self, client: PrefectClient) -> None:
         self._client = client
-        self._deployment: UUID | None = None
+        self._deployments: dict[str, UUID] = {}
 
     async def __call__(self, orders: Sequence[Order]) -> list[UUID | str]:
         """For each order the run's id, or why Prefect refused it.
 
         SQLite refuses at once where another writer came between; asking again is safe, the key sees to it.
         """
-        results = await self._create_in_deployment(orders)
+        results = await self._create(orders)
         pause = FIRST_PAUSE
         while again := [at for at, result in enumerate(results) if _was_locked(result)]:
             await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - no secret
             pause = min(pause * 2, LONGEST_PAUSE)
-            fresh = await self._create_in_deployment([orders[at] for at in again])
+            fresh = await self._create([orders[at] for at in again])
             for at, result in zip(again, fresh, strict=True):
                 results[at] = result
         return results
 
-    async def _create_in_deployment(self, orders: Sequence[Order]) -> list[UUID | str]:
-        try:
-            return await self._create(orders)
-        except PrefectHTTPStatusError as error:
-            if error.response.status_code != HTTPStatus.NOT_FOUND or self._deployment is None:
-                raise
-            self._deployment = None  # it was deleted and registered anew
-            return await self._create(orders)
-
     async def _create(self, orders: Sequence[Order]) -> list[UUID | str]:
-        if self._deployment is None:
-            self._deployment = (await self._client.read_deployment_by_name(RELEASE)).id
+        """One request for each deployment, the results in the order of the orders."""
+        results: dict[int, UUID | str] = {}
+        for name in sorted({deployment_of(order.start) for order in orders}):
+            mine = [at for at, order in enumerate(orders) if deployment_of(order.start) == name]
+            found = await self._create_in_deployment(name, [orders[at] for at in mine])
+            results |= dict(zip(mine, found, strict=True))
+        return [results[at] for at in range(len(orders))]
+
+    async def _create_in_deployment(self, name: str, orders: Sequence[Order]) -> list[UUID | str]:
+        try:
+            return await self._create_in(await self._id_of(name), orders)
+        except PrefectHTTPStatusError as error:
+            if error.response.status_code != HTTPStatus.NOT_FOUND:
+                raise
+            self._deployments.pop(name)  # it was deleted and registered anew
+            return await self._create_in(await self._id_of(name), orders)
+
+    async def _id_of(self, name: str) -> UUID:
+        if name not in self._deployments:
+            self._deployments[name] = (await self._client.read_deployment_by_name(name)).id
+        return self._deployments[name]
+
+    async def _create_in(self, deployment: UUID, orders: Sequence[Order]) -> list[UUID | str]:
         answer = await self._client.request(
             "POST",
             "/deployments/{id}/create_flow_run/bulk",  # type: ignore[arg-type] # newer than the list of routes
-            path_params={"id": self._deployment},
+            path_params={"id": deployment},
             json=[_flow_run(order) for order in orders],
         )
         return [
@@ -120,20 +133,10 @@ def _was_locked(result: UUID | str) -> bool:
 
 
 def _flow_run(order: Order) -> dict[str, Any]:
-    start = order.start
-    parameters = {
-        "source": start.source,
-        "ref": start.ref,
-        "path": start.path,
-        "environment": start.environment,
-    }
-    tags = [
-        f"service:{start.service}",
-        f"environment:{start.environment}",
-        f"branch:{start.branch}",
-        f"delivery:{order.delivery}",
-    ]
     run = DeploymentFlowRunCreate(
-        state=to_state_create(Scheduled()), parameters=parameters, tags=tags, idempotency_key=order.key
+        state=to_state_create(Scheduled()),
+        parameters=parameters_of(order.start),
+        tags=[*tags_of_start(order.start), f"delivery:{order.delivery}"],
+        idempotency_key=order.key,
     )
     return run.model_dump(mode="json", exclude_unset=True)

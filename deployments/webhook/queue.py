@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from releases.pull_request import Check
 from releases.trigger import Start
 
 CAPACITY = 1000  # waiting runs; more than Prefect stores before GitHub stops listening
@@ -16,13 +17,13 @@ WRITE_SECONDS = 8.0
 class Order:
     """A run to be stored, and the delivery that asks for it."""
 
-    start: Start
+    start: Start | Check
     delivery: str
 
     @property
     def key(self) -> str:
-        """Prefect stores one run per flow and key, so a delivery that comes again starts nothing."""
-        return f"github/{self.delivery}/{self.start.service}/{self.start.environment}"
+        """The same again starts nothing."""
+        return self.start.key(self.delivery)
 
 
 class NotStored(Exception):  # noqa: N818 - says what happened

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import re
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -17,17 +17,22 @@ from starlette.requests import ClientDisconnect
 from deployments.webhook import openapi
 from deployments.webhook.answer import Answer, Health, Refused, StartedRun, retry_later
 from deployments.webhook.log import Delivery
-from deployments.webhook.payload import NotAPush, NotJson, read_push
+from deployments.webhook.payload import PAYLOADS, NotJson, NotTheEvent, read_payload
 from deployments.webhook.prefect_api import Setup
 from deployments.webhook.queue import NotStored, Order, RunQueue
 from deployments.webhook.signature import is_signed
-from releases.trigger import Start, decide
+from releases import pull_request, trigger
+from releases.pull_request import Check, Checks, PullRequest
+from releases.trigger import Decision, Start
 
 MAX_BODY = 25 * 2**20  # GitHub's own limit
 MAX_HELD = 10 * MAX_BODY  # bodies of all requests together
 READ_SECONDS = 5.0
 ANSWER_SECONDS = 9.0  # GitHub hangs up after 10
-EVENTS = ("push", "ping")
+IGNORED = {
+    "release": "a release starts nothing by itself: its tag comes as a push",
+    "create": "what was created comes as a push",
+}
 EVENT = re.compile(r"[a-z0-9_]{1,64}")
 REMEMBERED = 10_000
 DELIVERY = re.compile(r"[0-9A-Za-z-]{1,64}")
@@ -151,17 +156,22 @@ class Receiver:
     ) -> tuple[HTTPStatus, Answer]:
         if event == "ping":
             return HTTPStatus.OK, Answer(status="pong")
-        if event not in EVENTS:
-            return HTTPStatus.OK, Answer(status="ignored", reason=f"the event {event} starts nothing")
+        if event not in PAYLOADS:
+            why = IGNORED.get(event, f"the event {event} starts nothing")
+            return HTTPStatus.OK, Answer(status="ignored", reason=why)
         try:
-            push = read_push(body)
+            said = read_payload(event, body)
         except NotJson as error:
             raise Refused(HTTPStatus.BAD_REQUEST, f"the body is not JSON: {error}") from None
-        except NotAPush as error:
-            raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"the body is no push: {error}") from None
-        delivery.concerns(push)
+        except NotTheEvent as error:
+            raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"the body is no {event}: {error}") from None
+        delivery.concerns(said)
         identity = self._first_seen_as(body, identity)
-        decision = decide(push, setup.rules)
+        decision: Checks | Decision = (
+            pull_request.decide(said, setup.rules)
+            if isinstance(said, PullRequest)
+            else trigger.decide(said, setup.rules)
+        )
         if not decision.starts:
             return HTTPStatus.OK, Answer(status="ignored", reason=decision.ignored)
         try:
@@ -182,7 +192,7 @@ class Receiver:
         return first
 
 
-def _started(starts: tuple[Start, ...], runs: list[UUID]) -> list[StartedRun]:
+def _started(starts: Sequence[Start | Check], runs: list[UUID]) -> list[StartedRun]:
     return [
         StartedRun(service=start.service, environment=start.environment, flow_run=run)
         for start, run in zip(starts, runs, strict=True)

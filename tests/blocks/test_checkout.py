@@ -135,3 +135,24 @@ def test_what_is_not_there_is_said(
 
 def test_credentials_in_a_url_are_never_shown() -> None:
     assert masked("https://me:token@example.com/a.git") == "https://***@example.com/a.git"
+
+
+def test_a_pull_requests_commit_that_a_clone_leaves_out_is_fetched(
+    repository: Repository, tmp_path: Path
+) -> None:
+    repository.git("checkout", "--quiet", "--detach")
+    commit = repository.commit(api__app="from a fork")
+    repository.git("update-ref", "refs/pull/7/head", commit)
+    repository.git("checkout", "--quiet", "main")
+    source = f"file://{repository.folder}"
+    with pytest.raises(BadInput):
+        check_out(source, commit, "", tmp_path / "without")
+    checkout = check_out(source, commit, "", tmp_path / "with", "refs/pull/7/head")
+    assert (checkout.folder / "api/app").read_text() == "from a fork"
+
+
+def test_the_tags_of_a_commit_are_known(repository: Repository, tmp_path: Path) -> None:
+    repository.git("tag", "v1.0")
+    repository.git("tag", "-a", "v1.1", "-m", "annotated")
+    for number, source in enumerate((str(repository.folder), f"file://{repository.folder}")):
+        assert check_out(source, "main", "", tmp_path / str(number)).tags == ("v1.0", "v1.1")

@@ -3,6 +3,7 @@
 import io
 import json
 import sqlite3
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,6 +48,21 @@ def test_numbered_pages_and_a_token(
     collect(store, yaml)
     assert ids(store) == [*range(250)]
     assert sum("page=" in path for path in api.requests) >= 3
+
+
+def test_a_key_is_in_no_error(
+    store: DirectoryStore, api: Shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    api.token = "other"
+    monkeypatch.setattr(data_sources, "secret", {"shop": "s3cr3t/k+y"}.__getitem__)
+    auth = "{type: api_key, secret: shop, name: key, location: query}"
+    yaml = FILE.replace("format: %s", f"format: %s, auth: {auth}") % (api.address, "csv")
+    with pytest.raises(Failed) as raised:
+        collect(store, yaml)
+    shown = "".join(traceback.format_exception(raised.value)) + caplog.text
+    assert "401" in shown
+    assert "key=***" in shown
+    assert "s3cr3t" not in shown
 
 
 def test_an_api_that_cannot_filter_gives_only_what_is_new(store: DirectoryStore, api: Shop) -> None:

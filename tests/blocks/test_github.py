@@ -17,7 +17,7 @@ CALLS: list[Callable[[GitHub], object]] = [
     lambda github: github.open_deployment(REPO, SHA, "production", production=True),
     lambda github: github.set_deployment(REPO, 1, "success"),
     lambda github: github.commits(REPO, SHA, NEXT),
-    lambda github: github.head(REPO, "main"),
+    lambda github: github.publish(REPO, "v1", SHA, "notes").ok,
     lambda github: github.save_hook(REPO, "https://x.example", "s").ok,
 ]
 
@@ -49,9 +49,9 @@ def test_a_release_is_shown_beside_its_commit_and_as_a_deployment(fake: FakeGitH
 def test_commits_between_two_releases_newest_first(fake: FakeGitHub) -> None:
     fake.history = [(SHA, "one"), ("c" * 40, "two\n\nlong"), (NEXT, "three")]
     github = block(fake)
-    assert github.commits(REPO, SHA, NEXT) == ["bbbbbbbb three", "cccccccc two"]
+    told = github.commits(REPO, SHA, NEXT)
+    assert list((told or {}).items()) == [(NEXT, "three"), ("c" * 40, "two\n\nlong")]
     assert github.commits(REPO, SHA, "f" * 40) is None
-    assert github.head(REPO, "feature/x") == NEXT
 
 
 def test_a_hook_is_made_once_and_then_changed(fake: FakeGitHub) -> None:
@@ -60,7 +60,7 @@ def test_a_hook_is_made_once_and_then_changed(fake: FakeGitHub) -> None:
         assert github.save_hook(REPO, "https://x.example/webhooks/github", secret).ok
     (hook,) = fake.hooks
     assert hook["config"]["secret"] == "two"
-    assert hook["events"] == ["push"]
+    assert hook["events"] == ["push", "pull_request"]
     assert hook["config"]["content_type"] == "json"
 
 

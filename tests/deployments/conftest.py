@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx
 import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments import stack
 from deployments.machine.home import Home, free_ports
@@ -34,13 +35,13 @@ environments:
       - {name: iris, repository: acme/models, path: iris}
       - {name: rose, repository: acme/models, path: rose, paths: [/shared/]}
     registry: {prefix: "${registry}"}
-    target: {home: "${home}", node: "${node}", ports: "${ports}"}
+    target: {home: "${home}", node: "${node}", ports: "${ports}", agent_image: "${agent}"}
     store: {path: "${home}/store"}
   examples:
     branch: master
     services: [{name: hello-world, repository: codertocat/hello-world}]
     registry: {prefix: "${registry}"}
-    target: {home: "${home}", node: "${node}", ports: "${ports}"}
+    target: {home: "${home}", node: "${node}", ports: "${ports}", agent_image: "${agent}"}
     store: {path: "${home}/store"}
 """
 
@@ -157,13 +158,19 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect
         server = PrefectServer(home, github)
         try:
             stack.ensure_server(home)
-            stack.register_flows(home, in_containers=False)
+            register_flows(home)
             applied = server.model_deploy("apply", str(file))
             assert applied.returncode == 0, applied.stderr
             yield server
         finally:
             stack.stop(home)
             os.environ.update(given)
+
+
+def register_flows(home: Home) -> None:
+    """With the home's own server, whichever this process was started with."""
+    with temporary_settings({PREFECT_API_URL: stack.api_url(home)}):
+        stack.register_flows(home, in_containers=False)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ def test_connecting_makes_a_webhook_once_and_keeps_its_secret(
     assert secret == receiver.secret
     hook = prefect_server.github.hooks[-1]
     assert hook["config"]["url"] == f"{PUBLIC}/webhooks/github"
-    assert hook["events"] == ["push"]
+    assert hook["events"] == ["push", "pull_request"]
     assert len(secret) >= 32
 
 

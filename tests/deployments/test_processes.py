@@ -1,10 +1,12 @@
 """What a team runs on one host: the same processes by hand, by compose and by systemd."""
 
+import importlib
 import re
 from pathlib import Path
 
 import pytest
 import yaml
+from prefect.utilities.callables import parameter_schema
 from prefect_docker.worker import DockerWorker
 
 from deployments.machine.home import Home
@@ -45,6 +47,15 @@ def test_a_scheduled_run_sees_the_home_and_what_it_writes_is_ours(home: Home) ->
     assert defaults["volumes"] == [f"{home.path}:{home.path}"]
     assert re.fullmatch(r"\d+:\d+", defaults["container_create_kwargs"]["user"])
     assert defaults["image_pull_policy"] == "Never"
+
+
+@pytest.mark.parametrize("flow", [flow["entrypoint"] for flow in FLOWS])
+def test_every_parameter_is_explained_in_the_form(flow: str) -> None:
+    file, _, name = flow.partition(":")
+    module = importlib.import_module(file.removesuffix(".py").replace("/", "."))
+    schema = parameter_schema(getattr(module, name)).model_dump()
+    silent = [name for name, one in schema["properties"].items() if not one.get("description")]
+    assert not silent
 
 
 def test_compose_runs_every_process() -> None:

@@ -1,15 +1,18 @@
 """`model-deploy provision` and `doctor --environment` against the sandbox."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import yaml
 from typer.testing import CliRunner
 
+from deployments import stack
 from deployments.cli import app
 from releases.problem import BadInput
 from releases.provisioning.described import CloudEnvironment
@@ -18,10 +21,17 @@ from tests.deployments.conftest import PrefectServer
 from tests.provisioned import DESCRIBED, SECTION, Provisioned
 from tests.sandbox.conftest import start
 
-if TYPE_CHECKING:
-    import subprocess
-
 MODELS = DESCRIBED.models_bucket
+VM = ("sandbox", DESCRIBED.zone, DESCRIBED.vms[0])
+STARTED_IN_THE_UI = """
+from flows.provision import provision
+from releases.problem import Refused
+print(provision(environment="staging").waiting, "waits")
+try:
+    provision(environment="staging", approve="stale")
+except Refused as refused:
+    print(refused.got)
+"""
 
 
 @dataclass
@@ -156,3 +166,16 @@ def test_applied_on_yes_and_then_a_no_op(described: Described, prefect_server: P
     assert json.loads(again.stdout)["done"] == []
     runs = prefect_server.runs()
     assert [one["name"] for one in runs if one["name"].startswith("provision")] == ["provision staging"]
+
+    described.there.cloud.world.instances[VM].resource["status"] = "TERMINATED"
+    done = subprocess.run(
+        [sys.executable, "-c", STARTED_IN_THE_UI],
+        env={**prefect_server.environment, **stack.environment(prefect_server.home)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert "1 waits" in done.stdout, done.stderr
+    assert "approval of stale" in done.stdout
+    assert described.there.todo() == [f"vm {VM[2]}"]

@@ -38,6 +38,7 @@ def test_a_push_becomes_a_run_of_its_commit(receiver: Receiver, prefect_server: 
         "ref": pushed["after"],
         "path": "rose",
         "environment": "local",
+        "branch": "main",
     }
     assert {"service:rose", "environment:local", "branch:main"} <= set(run["tags"])
     assert run["state"]["type"] == "SCHEDULED"
@@ -57,26 +58,31 @@ def test_githubs_own_examples(
     before = len(prefect_server.runs("service:hello-world"))
     for event, payload in examples:
         answer = receiver.deliver(payload, event)
-        acts = (
-            event == "push"
-            and payload["ref"] == "refs/heads/master"
-            and payload["repository"]["full_name"].lower() == "codertocat/hello-world"
+        acts = "codertocat/hello-world" in json.dumps(payload).lower() and (
+            (event == "push" and payload["ref"] == "refs/heads/master")
+            or (
+                event == "pull_request"
+                and payload["action"] in {"opened", "synchronize", "reopened"}
+                and payload["pull_request"]["base"]["ref"] == "master"
+            )
         )
         assert answer.status_code == (202 if acts else 200), (event, answer.text)
         expected = "accepted" if acts else "pong" if event == "ping" else "ignored"
         assert answer.json()["status"] == expected
         assert bool(answer.json()["reason"]) == (expected == "ignored")
     pushes = [payload for event, payload in examples if event == "push"]
-    branches = {json.dumps(one, sort_keys=True) for one in pushes if one["ref"] == "refs/heads/master"}
-    assert branches, "the examples have changed: none pushes to a branch"
-    assert len(prefect_server.runs("service:hello-world")) - before == len(branches)
+    commits = {one["after"] for one in pushes if one["ref"] == "refs/heads/master"}
+    assert commits, "the examples have changed: none pushes to a branch"
+    runs = prefect_server.runs("service:hello-world")
+    assert {run["parameters"]["ref"] for run in runs} == commits
+    assert len(runs) - before <= len([one for one in pushes if one["ref"] == "refs/heads/master"])
 
 
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
         ({"ref": "refs/heads/main", "after": ZERO, "deleted": True}, "was deleted"),
-        ({"ref": "refs/tags/v1"}, "is a tag"),
+        ({"ref": "refs/tags/v1"}, "no environment releases the tag v1"),
         ({"ref": "refs/heads/feature"}, "no environment releases from"),
         ({"commits": [{"modified": ["README.md"]}]}, "touches no file"),
         ({"repository": {"full_name": "evil/models"}}, "watches nothing in evil/models"),
@@ -93,6 +99,53 @@ def test_a_push_that_starts_nothing_says_why(
 
 def test_a_forced_push_starts_everything_on_its_branch(receiver: Receiver) -> None:
     assert len(started(receiver.deliver(push(files=("README.md",), forced=True)))) == 2
+
+
+def pull(action: str = "opened", base: str = "main", head: str = "acme/models") -> dict[str, Any]:
+    sides = {
+        "head": {"ref": "feature", "sha": delivery_id()[5:] * 2 + "0" * 8, "repo": {"full_name": head}},
+        "base": {"ref": base, "sha": "b" * 40},
+    }
+    return {
+        "action": action,
+        "number": 7,
+        "pull_request": sides,
+        "repository": {"full_name": "acme/models"},
+    }
+
+
+@pytest.mark.parametrize("head", ["acme/models", "stranger/models"])
+def test_a_pull_request_becomes_a_check_from_the_repository_that_we_know(
+    receiver: Receiver, prefect_server: PrefectServer, head: str
+) -> None:
+    opened = pull(head=head)
+    answer = receiver.deliver(opened, "pull_request")
+    assert answer.status_code == 202, answer.text
+    assert {run["service"] for run in answer.json()["runs"]} == {"iris", "rose"}
+    again = receiver.deliver({**opened, "action": "reopened"}, "pull_request")
+    assert started(again) == started(answer), "a commit is checked once"
+    for identity in started(answer):
+        (run,) = [one for one in prefect_server.runs("pull-request:acme/models#7") if one["id"] == identity]
+        assert run["parameters"]["source"] == "https://github.com/acme/models.git"
+        assert run["parameters"]["ref"] == opened["pull_request"]["head"]["sha"]
+
+
+@pytest.mark.parametrize(
+    ("payload", "event", "reason"),
+    [
+        (pull("closed"), "pull_request", "was closed; only new commits are checked"),
+        (pull(base="other"), "pull_request", "no environment releases from the branch other"),
+        ({"action": "published"}, "release", "its tag comes as a push"),
+        ({"ref": "v1", "ref_type": "tag"}, "create", "comes as a push"),
+        ({}, "issues", "the event issues starts nothing"),
+    ],
+)
+def test_what_starts_nothing_says_why(
+    receiver: Receiver, payload: dict[str, Any], event: str, reason: str
+) -> None:
+    answer = receiver.deliver(payload, event)
+    assert (answer.status_code, answer.json()["status"]) == (200, "ignored")
+    assert reason in answer.json()["reason"]
 
 
 BODY = json.dumps(push()).encode()

@@ -10,7 +10,14 @@ import pytest
 
 from deployments import stack
 from deployments.machine.home import Home
-from tests.deployments.conftest import ENVIRONMENTS, PrefectServer, listening, push, wait_until_ready
+from tests.deployments.conftest import (
+    ENVIRONMENTS,
+    PrefectServer,
+    listening,
+    push,
+    register_flows,
+    wait_until_ready,
+)
 from tests.github.server import running
 
 PUSHES = 60
@@ -28,7 +35,7 @@ def own_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PrefectServer
         server = PrefectServer(home, github)
         try:
             stack.ensure_server(home)
-            stack.register_flows(home, in_containers=False)
+            register_flows(home)
             assert server.model_deploy("apply", str(file)).returncode == 0
             yield server
         finally:

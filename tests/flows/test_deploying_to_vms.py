@@ -27,7 +27,7 @@ ENVIRONMENTS = """
 environments:
   local:
     registry: {prefix: "${registry}"}
-    target: {home: "${home}", node: "${node}", ports: "${ports}", agent_image: "${agent}"}
+    target: {home: "${home}", node: "${node}", ports: "${ports}"}
     store: {path: "${home}/store"}
   production:
     branch: release

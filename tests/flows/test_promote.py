@@ -26,6 +26,10 @@ class Production:
     def __init__(self, place: Place, folder: Path) -> None:
         self.place = place
         self.file = folder / "environments.yaml"
+        place.commit()
+        done = place.model_deploy("release", ".", "-e", "staging", "--json")
+        assert done.returncode == 0, done.stderr
+        self.staged = json.loads(done.stdout)
 
     def ruled(self, rules: str) -> None:
         """Production with these rules."""
@@ -34,13 +38,6 @@ class Production:
         self.file.write_text(text.replace(shipped, f"    {rules}\n"), encoding="utf-8")
         done = self.place.model_deploy("apply", str(self.file))
         assert done.returncode == 0, done.stderr
-
-    def staged(self) -> int:
-        """A new release in staging; its number."""
-        self.place.commit()
-        done = self.place.model_deploy("release", ".", "-e", "staging", "--json")
-        assert done.returncode == 0, done.stderr
-        return int(json.loads(done.stdout)["number"])
 
     def told(self, url: str) -> str:
         """A notification block that posts to the address; its name."""
@@ -111,7 +108,6 @@ def called() -> Iterator[tuple[str, list[dict[str, Any]], list[int]]]:
 
 
 def test_what_is_live_in_staging_goes_to_production_without_a_build(production: Production) -> None:
-    staged = production.staged()
     with called() as (url, came, statuses):
         hook = f"[{{url: '{url}'}}]"
         production.ruled(
@@ -131,13 +127,12 @@ def test_what_is_live_in_staging_goes_to_production_without_a_build(production: 
     assert "tests and build" not in done.stdout
     record = production.records()[-1]
     assert record["promoted"]["environment"] == "staging"
-    assert record["promoted"]["number"] == staged
+    assert record["promoted"]["number"] == production.staged["number"]
     assert list(record["promoted"]["checks"]) == ["right"]
     port = record["public_port"]
     answer = httpx.get(f"http://127.0.0.1:{port}/", timeout=10)
     assert answer.headers["X-Model-Deploy-Release"] == str(record["number"])
-    image = production.place.model_deploy("history", "sample", "-e", "staging", "--json").stdout
-    assert json.loads(image)[0]["release"]["image"] == record["image"]
+    assert record["image"] == production.staged["image"]
 
 
 @pytest.mark.parametrize(("words", "said"), [
@@ -151,7 +146,6 @@ def test_what_is_not_proven_is_refused(production: Production, words: tuple[str,
 
 
 def test_what_is_not_well_any_more_is_refused(production: Production) -> None:
-    production.staged()
     target = production.place.home.share("staging")
     before = production.live
     container = f"{target.node}-agent"
@@ -173,7 +167,6 @@ def test_what_is_not_well_any_more_is_refused(production: Production) -> None:
 
 
 def test_a_freeze_refuses_and_its_override_leaves_a_trace(production: Production) -> None:
-    production.staged()
     production.ruled("rules: {promotes_from: [staging], freeze: [{zone: Europe/Berlin}]}")
     before = production.live
     refused = production.promote().wait()
@@ -187,10 +180,9 @@ def test_a_freeze_refuses_and_its_override_leaves_a_trace(production: Production
 
 def test_an_approval_in_the_ui_lets_it_go_on_and_is_recorded(production: Production) -> None:
     """The run of a deployment ends while it waits, and is run again from the top."""
-    staged = production.staged()
     production.ruled(ASKS % 600)
     place = production.place
-    flow = place.runs("promote")[0]["flow_id"]
+    flow = place.api("POST", "/flows/", name="promote")["id"]
     deployment = place.api("POST", "/deployments/", name="by-hand", flow_id=flow)["id"]
     run = place.api("POST", f"/deployments/{deployment}/create_flow_run", parameters={"service": "sample"})[
         "id"
@@ -200,7 +192,12 @@ def test_an_approval_in_the_ui_lets_it_go_on_and_is_recorded(production: Product
     state = place.api("GET", f"/flow_runs/{run}")["state"]
     assert state["name"] == "Suspended"
     shown = place.model_deploy("pending").stdout
-    for words in ("Proven in staging as release", f"release {staged}", "right: passed", "sha256:"):
+    for words in (
+        "Proven in staging as release",
+        f"release {production.staged['number']}",
+        "right: passed",
+        "sha256:",
+    ):
         assert words in shown
     production.answer(run, decision="maybe", by="ann")
     assert place.api("GET", f"/flow_runs/{run}")["state"]["name"] == "Suspended", "that is no answer"
@@ -214,11 +211,9 @@ def test_an_approval_in_the_ui_lets_it_go_on_and_is_recorded(production: Product
 
 def test_an_approval_is_void_once_another_release_went_live(production: Production) -> None:
     """FAULTS.md row 34."""
-    production.staged()
     production.ruled(ASKS % 600)
     before = production.live
     first = production.waiting()
-    production.staged()
     second = production.waiting()
     newer, older = (run["id"] for run in production.place.runs("promote")[:2])
     production.answer(newer, decision="approve", by="ann")
@@ -237,7 +232,6 @@ def test_an_approval_is_void_once_another_release_went_live(production: Producti
 
 
 def test_an_approval_that_nobody_gives_expires(production: Production) -> None:
-    production.staged()
     before = production.live
     with called() as (url, came, _):
         told = production.told(url)

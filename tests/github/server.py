@@ -34,6 +34,8 @@ class FakeGitHub:
     deployments: list[dict[str, Any]] = field(default_factory=list)
     deployment_statuses: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
     hooks: list[dict[str, Any]] = field(default_factory=list)
+    releases: list[dict[str, Any]] = field(default_factory=list)
+    on_tag: Callable[[str, str], object] = lambda _tag, _commit: None
     history: list[tuple[str, str]] = field(default_factory=list)  # (commit, message), oldest first
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -68,8 +70,12 @@ class FakeGitHub:
         commits = [{"sha": commit, "commit": {"message": message}} for commit, message in between]
         return 200, {"status": "ahead", "commits": commits}
 
-    def _head(self, _match: re.Match[str], _body: Any) -> tuple[int, Any]:
-        return (200, {"sha": self.history[-1][0]}) if self.history else (404, {"message": "Not Found"})
+    def _release(self, _match: re.Match[str], body: Any) -> tuple[int, Any]:
+        if body["tag_name"] in {release["tag_name"] for release in self.releases}:
+            return 422, {"message": "Validation Failed"}
+        self.releases.append(body)
+        self.on_tag(body["tag_name"], body["target_commitish"])
+        return 201, {"id": len(self.releases)}
 
     def _list_hooks(self, _match: re.Match[str], _body: Any) -> tuple[int, Any]:
         return 200, [{**hook, "config": {**hook["config"], "secret": "********"}} for hook in self.hooks]
@@ -90,7 +96,7 @@ ROUTES: list[tuple[str, str, Act]] = [
     ("POST", rf"{REPOSITORY}/deployments", FakeGitHub._deployment),
     ("POST", rf"{REPOSITORY}/deployments/(\d+)/statuses", FakeGitHub._deployment_status),
     ("GET", rf"{REPOSITORY}/compare/([0-9a-f]+)\.\.\.([0-9a-f]+)", FakeGitHub._compare),
-    ("GET", rf"{REPOSITORY}/commits/heads/(.+)", FakeGitHub._head),
+    ("POST", rf"{REPOSITORY}/releases", FakeGitHub._release),
     ("GET", rf"{REPOSITORY}/hooks", FakeGitHub._list_hooks),
     ("POST", rf"{REPOSITORY}/hooks", FakeGitHub._add_hook),
     ("PATCH", rf"{REPOSITORY}/hooks/(\d+)", FakeGitHub._change_hook),

@@ -53,8 +53,8 @@ def test_what_a_push_starts(change: dict[str, object], starts: list[str]) -> Non
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"ref": "refs/tags/v1"}, "v1 is a tag"),
-        ({"ref": "refs/tags/v1", "after": ZERO, "deleted": True}, "v1 is a tag"),
+        ({"ref": "refs/tags/v1"}, "no environment releases the tag v1"),
+        ({"ref": "refs/tags/v1", "after": ZERO, "deleted": True}, "the tag v1 was deleted"),
         ({"ref": "refs/notes/commits"}, "is no branch"),
         ({"ref": "refs/heads/main", "after": ZERO, "deleted": True}, "the branch main was deleted"),
         ({"ref": "refs/heads/main", "after": ZERO}, "the branch main was deleted"),
@@ -70,6 +70,46 @@ def test_what_a_push_does_not_start_and_why(change: dict[str, object], reason: s
     decision = decide(replace(PUSH, **change), RULES)
     assert decision.starts == ()
     assert reason in decision.ignored
+
+
+TAGGED = (Rule("production", "", (IRIS, ROSE), "v*"), Rule("staging", "main", (IRIS,)))
+
+
+@pytest.mark.parametrize(
+    ("change", "starts", "reason"),
+    [
+        ({"ref": "refs/tags/v1.2"}, ["iris@production", "rose@production"], ""),
+        (
+            {"ref": "refs/tags/v1.2", "created": True, "commits": ()},
+            ["iris@production", "rose@production"],
+            "",
+        ),
+        ({"ref": "refs/tags/w1"}, [], "no environment releases the tag w1"),
+        ({"ref": "refs/tags/v1", "deleted": True, "after": ZERO}, [], "the tag v1 was deleted"),
+        ({"ref": "refs/tags/v1", "repository": "evil/models"}, [], "production releases tags like v1, but"),
+        ({"ref": "refs/heads/v1"}, [], "no environment releases from the branch v1"),
+    ],
+)
+def test_a_tag_releases_where_an_environment_asks_for_tags(
+    change: dict[str, object], starts: list[str], reason: str
+) -> None:
+    decision = decide(replace(PUSH, **change), TAGGED)
+    assert started(decision) == starts
+    assert reason in decision.ignored
+    assert {one.branch for one in decision.starts} <= {""}
+
+
+def test_whoever_asks_for_a_commit_gets_the_same_run_but_a_push_back_gets_its_own() -> None:
+    (plain,) = decide(PUSH, RULES).starts
+    back = decide(replace(PUSH, forced=True), RULES).starts[0]
+    assert plain.key("delivery 1") == plain.key("delivery 2")
+    assert len({plain.key("1"), back.key("1"), back.key("2"), replace(plain, ref=ZERO).key("1")}) == 4
+    elsewhere = [
+        replace(plain, environment="dev"),
+        replace(plain, service="rose"),
+        replace(plain, ref="b" * 40),
+    ]
+    assert len({one.key("1") for one in [plain, *elsewhere]}) == 4
 
 
 def test_where_code_comes_from_is_never_said_by_the_push() -> None:

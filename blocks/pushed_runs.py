@@ -1,0 +1,142 @@
+"""Flow runs that pushes have started: how they are stored in Prefect, and what became of them."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    FlowRunFilterTags,
+)
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.states import Crashed
+
+from releases.pull_request import Check
+from releases.reconcile import Attempt, Ended
+from releases.trigger import Start
+
+RELEASE = "release/release"  # flow and deployment, see prefect.yaml
+ROLLBACK = "rollback/rollback"
+CHECK = "check/check"
+PUSHED = "pushed"
+MOST = 200  # runs that are looked at
+SUPERSEDED, UNREACHABLE = "Superseded", "Unreachable"  # names of states, given by flows/turn.py
+
+
+def tags_of(service: str, environment: str) -> list[str]:
+    """What every run of a service in an environment is tagged with."""
+    return [f"service:{service}", f"environment:{environment}"]
+
+
+def deployment_of(start: Start | Check) -> str:
+    """Which deployment runs it."""
+    return RELEASE if isinstance(start, Start) else CHECK
+
+
+def parameters_of(start: Start | Check) -> dict[str, Any]:
+    """What its flow is given."""
+    if isinstance(start, Check):
+        return {
+            "source": start.source,
+            "ref": start.ref,
+            "path": start.path,
+            "environment": start.environment,
+            "pull_request": start.pull_request,
+        }
+    return {
+        "source": start.source,
+        "ref": start.ref,
+        "path": start.path,
+        "environment": start.environment,
+        "branch": start.branch,
+    }
+
+
+def tags_of_start(start: Start | Check) -> list[str]:
+    """What its run is found by."""
+    if isinstance(start, Check):
+        return [f"check:{start.service}", f"pull-request:{start.repository}#{start.pull_request}"]
+    return [*tags_of(start.service, start.environment), f"branch:{start.branch}", PUSHED]
+
+
+def start_release(start: Start, after: str) -> UUID:
+    """Store the run that the push would have started; the same one where it was stored meanwhile.
+
+    `after`: the run of the same commit that this one comes after, if it is not the first.
+    """
+    key = replace(start, back=bool(after)).key(f"after-{after}")
+    return _store(RELEASE, parameters_of(start), tags_of_start(start), key)
+
+
+def start_repair(service: str, environment: str, release: int) -> UUID:
+    """Have a release brought back by a rollback to itself: once, whatever comes of it."""
+    parameters = {"service": service, "environment": environment, "to": str(release)}
+    key = f"repair/{environment}/{service}/{release}"
+    return _store(ROLLBACK, parameters, tags_of(service, environment), key)
+
+
+def read_attempts(service: str, environment: str) -> tuple[Attempt, ...]:
+    """What pushes have started, newest first."""
+    return tuple(attempt(run) for run in read_runs([*tags_of(service, environment), PUSHED]))
+
+
+def read_runs(tags: list[str]) -> list[FlowRun]:
+    """The newest runs with all of these tags, newest first."""
+    with get_client(sync_client=True) as client:
+        runs = client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(tags=FlowRunFilterTags(all_=tags)),
+            sort=FlowRunSort.EXPECTED_START_TIME_DESC,
+            limit=MOST,
+        )
+    return sorted(runs, key=_created, reverse=True)
+
+
+def read_running(environment: str) -> list[FlowRun]:
+    """Every run that is said to run for a service of the environment."""
+    running = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING]))
+    tags = FlowRunFilterTags(all_=[f"environment:{environment}"])
+    with get_client(sync_client=True) as client:
+        return client.read_flow_runs(flow_run_filter=FlowRunFilter(tags=tags, state=running))
+
+
+def attempt(run: FlowRun) -> Attempt:
+    """What became of a run."""
+    return Attempt(str(run.id), str(run.parameters.get("ref", "")), _ended(run), _created(run))
+
+
+def give_up(run: UUID) -> None:
+    """Say of a run that is shown as running that its process is gone."""
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(run, Crashed(message="The process that ran this is gone."), force=True)
+
+
+def _store(deployment: str, parameters: dict[str, Any], tags: list[str], key: str) -> UUID:
+    with get_client(sync_client=True) as client:
+        found = client.read_deployment_by_name(deployment)
+        return client.create_flow_run_from_deployment(
+            found.id, parameters=parameters, tags=[*tags, "reconcile"], idempotency_key=key
+        ).id
+
+
+def _ended(run: FlowRun) -> Ended:
+    state = run.state
+    match state.type if state else None:
+        case StateType.COMPLETED:
+            return Ended.done
+        case StateType.FAILED:
+            return Ended.lost if state and state.name == UNREACHABLE else Ended.failed
+        case StateType.CRASHED:
+            return Ended.lost
+        case StateType.CANCELLED:
+            return Ended.superseded if state and state.name == SUPERSEDED else Ended.cancelled
+        case _:
+            return Ended.going
+
+
+def _created(run: FlowRun) -> datetime:
+    return run.created or datetime.now(UTC)

@@ -1,0 +1,34 @@
+"""`model-deploy reconcile`: what is done every five minutes, now."""
+
+from typing import Annotated
+
+import typer
+
+from releases.problem import Failed
+
+
+def reconcile(
+    environment: Annotated[
+        str, typer.Option("--environment", "-e", help="Only this one; all of them if not given.")
+    ] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
+) -> None:
+    """Start what a lost webhook missed, settle what was left open, report what has drifted."""
+    from deployments.cli import connected  # noqa: PLC0415 - it imports this module
+
+    with connected(quiet=True):
+        from flows.reconcile import reconcile as flow  # noqa: PLC0415 - imports Prefect
+
+        result = flow(environment=environment)
+    if as_json:
+        typer.echo(result.model_dump_json())
+        return
+    for row in result.rows:
+        said = "; ".join(part for part in (row.found, row.done) if part) or "as it should be"
+        typer.echo(f"{row.environment}/{row.service}: {row.live or 'nothing is live'}: {said}")
+    left = [row for row in result.drifted if not row.done]
+    if left:
+        raise Failed(
+            f"{len(left)} services are not as they should be",
+            got=", ".join(f"{row.service} in {row.environment}" for row in left),
+        )

@@ -1,0 +1,63 @@
+"""A pull request's newest commit: tested and built. Nothing is pushed or deployed, and no secret is read."""
+
+import tempfile
+from pathlib import Path
+
+from prefect import flow
+from prefect.runtime import flow_run
+from pydantic import BaseModel
+
+from blocks.environment import load_environment
+from flows import pages
+from flows.github_feedback import told_github
+from flows.release import read_sources, test_and_build
+from flows.stopwatch import Stopwatch
+from flows.turn import name_the_end, stop_if_newer
+
+STEPS = ["check out", "tests and build"]
+
+
+class CheckResult(BaseModel):
+    """A check that passed."""
+
+    service: str
+    commit: str
+    seconds: dict[str, float]
+
+
+@flow(
+    name="check",
+    flow_run_name="check pull request {pull_request} of {source}",
+    on_failure=[name_the_end],
+    on_crashed=[name_the_end],
+)
+def check(
+    source: str, ref: str, pull_request: int, path: str = "", environment: str = "local"
+) -> CheckResult:
+    """Test and build a pull request's commit; a newer commit of it supersedes this one.
+
+    Args:
+        source: The repository that it asks to be merged into.
+        ref: The commit.
+        pull_request: Its number.
+        path: The service's folder in the repository.
+        environment: Whose builder is used.
+
+    """
+    where, bar = load_environment(environment), pages.Progress(STEPS, f"check of pull request {pull_request}")
+    watch, builds = Stopwatch(bar.at), f"model-deploy-check/{flow_run.id or 'by-hand'}"
+    with (
+        told_github(where, source, path, ref, deploys=False) as github,
+        tempfile.TemporaryDirectory(prefix="model-deploy-") as folder,
+    ):
+        with watch.step("check out"):
+            sources = read_sources(where, source, ref, path, Path(folder), f"refs/pull/{pull_request}/head")
+        stop_if_newer()
+        github.begins(sources.checkout.revision)
+        try:
+            with watch.step("tests and build"):
+                test_and_build(where, sources, f"{builds}:{sources.checkout.short}")
+        finally:
+            where.builder.forget(builds)
+    bar.done()
+    return CheckResult(service=sources.service, commit=sources.checkout.revision, seconds=watch.seconds)

@@ -1,0 +1,140 @@
+"""What GitHub shows of a run: a status beside the commit, and a deployment. Never part of the run itself."""
+
+import re
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import cast
+
+from prefect.exceptions import PrefectSignal
+from prefect.utilities.urls import url_for
+
+from blocks.environment import Environment
+from blocks.github import GitHub, State
+from blocks.image_builder import TestsFailed
+from flows.turn import current_run
+from releases.problem import Cancelled, Problem, Superseded
+
+BLOCK = "github"
+PATIENCE = 15.0  # seconds that a run waits for GitHub when all is done
+CALL_PATIENCE = 5.0  # seconds for one call of it
+COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+
+
+@dataclass
+class Feedback:
+    """Tells GitHub in a thread beside the run; what does not get through in time is left out."""
+
+    github: GitHub | None
+    repository: str
+    context: str
+    environment: str  # empty: nothing is deployed
+    commit: str
+    url: str = ""
+    deployment: int | None = None
+    begun: bool = False
+    sent: list["Future[None]"] = field(default_factory=list)
+    sender: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "github"))
+
+    def begins(self, commit: str) -> None:
+        """The run works on the commit from here on, and nobody else does."""
+        self.commit, self.begun = commit, True
+        link = self._link()
+        self._send(lambda github: self._begin(github, link))
+
+    def is_live(self, url: str) -> None:
+        """The commit answers there."""
+        self.url = url
+
+    def ended(self, state: State, said: str) -> None:
+        """How the run has ended."""
+        link = self._link()
+        self._send(lambda github: self._end(github, state, said, link))
+
+    def close(self) -> None:
+        """Wait a moment for what has not got through."""
+        wait(self.sent, PATIENCE)
+        self.sender.shutdown(wait=False, cancel_futures=True)
+
+    def _send(self, tell: Callable[[GitHub], None]) -> None:
+        github = self.github
+        if github is not None and COMMIT.fullmatch(self.commit):
+            self.sent.append(self.sender.submit(tell, github))
+
+    def _begin(self, github: GitHub, link: str) -> None:
+        said = f"releasing to {self.environment}" if self.environment else "testing and building"
+        reached = github.set_status(
+            self.repository, self.commit, "pending", context=self.context, description=said, link=link
+        )
+        if not reached or not self.environment:
+            return
+        production = self.environment == "production"
+        self.deployment = github.open_deployment(
+            self.repository, self.commit, self.environment, production=production, description=self.context
+        )
+        if self.deployment:
+            github.set_deployment(self.repository, self.deployment, "in_progress", link=link)
+
+    def _end(self, github: GitHub, state: State, said: str, link: str) -> None:
+        reached = github.set_status(
+            self.repository, self.commit, state, context=self.context, description=said, link=link
+        )
+        if reached and self.deployment and state != "pending":
+            github.set_deployment(
+                self.repository, self.deployment, state, url=self.url, link=link, description=said
+            )
+
+    def _link(self) -> str:
+        run = current_run()
+        return (url_for("flow-run", obj_id=run) or "") if run else ""
+
+
+@contextmanager
+def told_github(
+    where: Environment, source: str, path: str, ref: str, *, deploys: bool = True
+) -> Iterator[Feedback]:
+    """Show the run on GitHub, where the environment watches these sources and GitHub is connected."""
+    watched = next(
+        (one for one in where.services if one.address == source and one.path.strip("/") == path.strip("/")),
+        None,
+    )
+    kind = where.name if deploys else "check"
+    context = f"model-deploy/{kind}/{watched.name}" if watched else ""
+    environment = where.name if deploys else ""
+    github = connected_github() if watched else None
+    feedback = Feedback(github, watched.repository if watched else "", context, environment, ref)
+    try:
+        yield feedback
+    except BaseException as error:
+        _tell_why(feedback, error)
+        raise
+    else:
+        feedback.ended("success", f"live at {feedback.url}" if feedback.url else "tests and build passed")
+    finally:
+        feedback.close()
+
+
+def connected_github() -> GitHub | None:
+    """The block that `model-deploy github connect` has made."""
+    try:
+        github = cast("GitHub", GitHub.load(BLOCK))
+    except ValueError:
+        return None
+    github.patience = min(github.patience, CALL_PATIENCE)
+    return github
+
+
+def _tell_why(feedback: Feedback, error: BaseException) -> None:
+    if isinstance(error, Superseded) and not feedback.begun:
+        return  # another run speaks for this commit, or a newer one has taken over
+    if isinstance(error, PrefectSignal):  # suspended: it starts again when a person has answered
+        feedback.ended("pending", "waits for an approval")
+    elif isinstance(error, TestsFailed):
+        feedback.ended("failure", f"{error.what}: {error.where}")
+    elif isinstance(error, Cancelled | Superseded):
+        feedback.ended("error", getattr(error, "what", "") or "cancelled; what was live before is live")
+    elif isinstance(error, Problem):
+        feedback.ended("failure", error.what)
+    else:
+        feedback.ended("error", f"ended early: {type(error).__name__}")

@@ -1,0 +1,60 @@
+"""A run that a push has started goes on only with the newest commit, and with each only once."""
+
+from dataclasses import dataclass
+
+from prefect import get_run_logger
+
+from blocks.environment import Environment
+from blocks.pushed_runs import PUSHED, attempt, read_runs, tags_of
+from blocks.remote import changed_files, read_refs
+from flows.turn import current_run
+from releases.problem import Superseded, Unreachable
+from releases.reconcile import is_repeat
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """A service's commit; `branch` is empty where no push to one has started the run."""
+
+    environment: Environment
+    service: str
+    source: str
+    commit: str
+    branch: str
+
+    def is_newest(self) -> bool:
+        """Whether no newer commit of the branch matters to the service. Raises Unreachable."""
+        head = read_refs(self.source).branches.get(self.branch)
+        if head == self.commit:
+            return True
+        watched = self.environment.watched(self.service)
+        if head is None or watched is None:
+            return False
+        files = changed_files(self.source, self.commit, head)
+        return files is not None and not watched.cares_about(files)
+
+    def may_be_newest(self) -> bool:
+        """The same while waiting, where a repository that does not answer says nothing."""
+        try:
+            return self.is_newest()
+        except Unreachable:
+            return True
+
+    def stop_if_not_newest(self) -> None:
+        """For who holds the turn. Raises Superseded, Unreachable."""
+        if not self.branch:
+            return
+        if not self.is_newest():
+            raise Superseded(
+                f"{self.commit[:8]} is not what {self.branch} is now",
+                next_step="nothing: a newer run goes on",
+            )
+        runs = read_runs([*tags_of(self.service, self.environment.name), PUSHED])
+        mine = current_run()
+        own = next((run for run in runs if run.id == mine), None)
+        earlier = [run for run in runs if own and run.created and own.created and run.created < own.created]
+        if is_repeat(self.commit, tuple(attempt(run) for run in earlier)):
+            raise Superseded(
+                f"{self.commit[:8]} has been tried here already", got=f"flow run {earlier[0].name}"
+            )
+        get_run_logger().info("%s is what %s is now", self.commit[:8], self.branch)

@@ -1,0 +1,241 @@
+"""Every five minutes: what a lost webhook would have started, what was left open, what has drifted."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from prefect import flow, get_run_logger
+from prefect.artifacts import create_table_artifact
+from prefect.client.schemas.objects import FlowRun
+from pydantic import BaseModel, Field
+
+from blocks.edge import no_answer
+from blocks.environment import Environment, environment_names, load_environment
+from blocks.pushed_runs import (
+    give_up,
+    read_attempts,
+    read_running,
+    start_release,
+    start_repair,
+    tags_of,
+)
+from blocks.remote import Refs, changed_files, read_refs
+from flows.deploying import settle_open_claims
+from flows.pages import told
+from flows.tagging import tag_version
+from flows.turn import turn_if_free
+from releases.ledger import Entry, services_in
+from releases.problem import Problem, Unreachable
+from releases.reconcile import Known, Seen, drift, judge, last_tried
+from releases.release import Release
+from releases.status import ServiceStatus
+from releases.trigger import Watched, start
+from releases.version import newest
+
+STUCK = timedelta(
+    minutes=20
+)  # longer than a checkout; a run without its turn that waits takes a free one at once
+
+
+class Row(BaseModel):
+    """What was found of a service in an environment, and what was done about it."""
+
+    environment: str
+    service: str
+    head: str = Field("", description="The commit that its branch, or its newest tag, is at.")
+    live: str = ""
+    found: str = ""
+    done: str = ""
+
+
+class ReconcileResult(BaseModel):
+    """What a run of the flow has found and done."""
+
+    rows: list[Row] = Field(default_factory=list)
+    started: list[UUID] = Field(default_factory=list)
+
+    @property
+    def drifted(self) -> list[Row]:
+        """Where something is not as it should be."""
+        return [row for row in self.rows if row.found]
+
+
+@dataclass
+class Repositories:
+    """Each is asked once per run."""
+
+    known: dict[str, Refs | Problem] = field(default_factory=dict)
+
+    def refs(self, source: str) -> Refs:
+        """Its branches and tags. Raises Unreachable."""
+        if source not in self.known:
+            try:
+                self.known[source] = read_refs(source)
+            except Unreachable as problem:
+                self.known[source] = problem
+        found = self.known[source]
+        if isinstance(found, Problem):
+            raise found
+        return found
+
+
+@flow(name="reconcile", flow_run_name="reconcile {environment}")
+def reconcile(environment: str = "") -> ReconcileResult:
+    """Start what a lost webhook missed, settle what was left open, report and repair what has drifted.
+
+    Args:
+        environment: Only this one; all of them if empty.
+
+    """
+    result, repositories = ReconcileResult(), Repositories()
+    for name in [environment] if environment else environment_names():
+        where = load_environment(name)
+        stuck = [run for run in read_running(name) if _is_stuck(run)]
+        for service in sorted({*services_in(where.store, name), *(one.name for one in where.services)}):
+            mine = [run for run in stuck if set(tags_of(service, name)) <= set(run.tags)]
+            look_at(where, service, repositories, mine, result)
+        report(name, result)
+    return result
+
+
+def look_at(
+    where: Environment,
+    service: str,
+    repositories: Repositories,
+    stuck: list[FlowRun],
+    result: ReconcileResult,
+) -> None:
+    """One service in one environment; what does not answer is said, and never stops the others."""
+    row = Row(environment=where.name, service=service)
+    result.rows.append(row)
+    try:
+        settle(where, service, stuck, row)
+        live = where.ledger(service).live()
+        row.live = f"release {live.release.number} ({live.release.version})" if live else ""
+        run = catch_up(where, service, live, repositories, row) or mend(where, service, live, row)
+        result.started += [run] if run else []
+        if live and not run:
+            tag_version(where, live.release)
+    except Problem as problem:
+        row.found = problem.what
+        get_run_logger().warning("%s in %s: %s", service, where.name, problem)
+
+
+def settle(where: Environment, service: str, stuck: list[FlowRun], row: Row) -> None:
+    """Give claims without an outcome theirs, and end runs whose process is gone, while nobody deploys."""
+    open_claims = [entry for entry in where.ledger(service).entries() if entry.outcome is None]
+    if not open_claims and not stuck:
+        return
+    with turn_if_free(service, where.name) as free:
+        if not free:
+            return
+        settle_open_claims(where, service)
+        for run in stuck:
+            give_up(run.id)
+    row.done = f"settled {len(open_claims)} claims and {len(stuck)} runs that had died"
+
+
+def _is_stuck(run: FlowRun) -> bool:
+    return run.start_time is not None and datetime.now(UTC) - run.start_time > STUCK
+
+
+def catch_up(
+    where: Environment, service: str, live: Entry | None, repositories: Repositories, row: Row
+) -> UUID | None:
+    """Start the release of the branch's head, or of the newest tag, if it was missed."""
+    watched = where.watched(service)
+    if watched is None:
+        return None
+    refs, rule = repositories.refs(watched.address), where.rule
+    branch, head = rule.branch, refs.branches.get(rule.branch, "")
+    if not branch and rule.tags:
+        head = refs.tags.get(newest(refs.tags, rule.tags), "")
+    if not head:
+        return None
+    row.head = head[:8]
+    if live and live.release.revision == head and not live.release.dirty:
+        return None
+    known = _known(where, service, live, head)
+    verdict = judge(head, known)
+    if not verdict.start or not _matters(watched, known, head):
+        return None
+    run = start_release(start(rule, watched, head, branch), verdict.after)
+    row.done = _said(row.done, f"started the release of {head[:8]}: {verdict.why}")
+    return run
+
+
+def _known(where: Environment, service: str, live: Entry | None, head: str) -> Known:
+    by_hand = [
+        entry.release.created
+        for entry in where.ledger(service).entries()
+        if entry.release.revision == head and entry.release.restores is None
+    ]
+    return Known(
+        live=live.release.revision if live and not live.release.dirty else "",
+        attempts=read_attempts(service, where.name),
+        by_hand=max(by_hand, default=None),
+    )
+
+
+def _matters(watched: Watched, known: Known, head: str) -> bool:
+    """Whether a file of the service differs from what was released last; so where that cannot be told."""
+    last = last_tried(known)
+    if not last or last == head:
+        return True
+    files = changed_files(watched.address, last, head)
+    return files is None or watched.cares_about(files)
+
+
+def mend(where: Environment, service: str, live: Entry | None, row: Row) -> UUID | None:
+    """Say how the node differs from the live release; bring that back where the environment wants it."""
+    if live is None:
+        return None
+    with turn_if_free(service, where.name) as free:
+        if not free:
+            return None
+        found = {name: drift(live.release.number, seen) for name, seen in see(where, live.release).items()}
+    row.found = "; ".join(f"{name}: {said}" for name, said in found.items() if said)
+    if not row.found:
+        return None
+    get_run_logger().warning("%s in %s: %s", service, where.name, row.found)
+    if where.reconcile == "report":
+        return None
+    run = start_repair(service, where.name, live.release.number)
+    row.done = _said(row.done, f"release {live.release.number} is brought back")
+    return run
+
+
+def see(where: Environment, release: Release) -> dict[str, Seen]:
+    """What each node shows of the service; only for who holds the turn, so that nothing is going on."""
+    target, service = where.target, release.service
+    try:
+        nodes, wanted = target.nodes(), target.desired(service).confirmed
+    except Problem as problem:
+        return {where.name: Seen(unreachable=problem.got or problem.what)}
+    urls = target.urls(release.public_port)
+    silent = {url: Seen(unreachable=why) for url in urls if (why := no_answer(url, release.run.health.path))}
+    return silent or {
+        node.node: Seen(
+            silent=(datetime.now(UTC) - node.at).total_seconds(),
+            wanted=wanted.number if wanted else None,
+            live=node.services.get(service, ServiceStatus()).live,
+            changed=node.services.get(service, ServiceStatus()).changed,
+        )
+        for node in nodes
+    }
+
+
+def report(environment: str, result: ReconcileResult) -> None:
+    """For the UI: one table per environment."""
+    rows = [row.model_dump() for row in result.rows if row.environment == environment]
+    if rows:
+        with told():
+            create_table_artifact(
+                rows,
+                key=f"reconcile-{environment}",
+                description=f"{environment} against its branches and nodes",
+            )
+
+
+def _said(before: str, now: str) -> str:
+    return f"{before}; {now}" if before else now
