@@ -41,7 +41,8 @@ def cloud(world: World) -> ASGIApp:
     app.include_router(buckets.router, prefix="/storage/v1")
     app.include_router(objects.router, prefix="/storage/v1")
     app.include_router(objects.downloads, prefix="/download/storage/v1")
-    app.include_router(uploads.router, prefix="/upload/storage/v1")
+    for prefix in ("/upload/storage/v1", "/resumable/upload/storage/v1"):  # gcloud
+        app.include_router(uploads.router, prefix=prefix)
     for other in PROVISIONING:
         app.include_router(other.router)
     app.include_router(faults.router)
