@@ -36,11 +36,11 @@ def test_a_model_goes_along_whole_and_its_numbers_are_what_gates_see(tmp_path: P
     staging, production = (DirectoryStore(path=tmp_path / name) for name in ("staging", "production"))
     metrics = {"accuracy": 0.93, "epochs": 7, "kind": "forest", "calibrated": True}
     wanted = Model(name="iris", version="v2")
-    ModelStore(staging, staging).publish(wanted, sources_in(folder), Silent(), metrics=metrics)
-    model = ModelStore(staging, staging).released(wanted)
+    ModelStore(staging).publish(wanted, sources_in(folder), Silent(), metrics=metrics)
+    model = ModelStore(staging).released(wanted)
     for _ in range(2):  # killed and run again
         copy_model.fn(staging, production, model)
-    there = ModelStore(production, production)
+    there = ModelStore(production)
     there.check(model)
     there.download(there.get("iris", "v2"), tmp_path / "got", Silent())
     assert (tmp_path / "got" / "weights.bin").read_text() == "weights"
