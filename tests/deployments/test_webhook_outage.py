@@ -1,36 +1,62 @@
-"""Prefect's server is killed while pushes come in."""
+"""500 deliveries while the receiver is killed and Prefect's server is killed, and what reconcile makes of it."""
 
 import os
 import secrets
 import signal
+import subprocess
+from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
 from deployments import stack
 from deployments.machine.home import Home
-from tests.deployments.conftest import (
-    ENVIRONMENTS,
-    PrefectServer,
-    listening,
-    push,
-    register_flows,
-    wait_until_ready,
-)
+from tests.deployments.conftest import PrefectServer, Receiver, listening, push, register_flows
 from tests.github.server import running
 
-PUSHES = 60
+SERVICES, COMMITS, KILLED_AFTER = 50, 10, 60
+ENVIRONMENTS = """
+environments:
+  local:
+    branch: main
+    services:
+%s
+    registry: {prefix: "${registry}"}
+    target: {home: "${home}", node: "${node}", ports: "${ports}", agent_image: "${agent}"}
+    store: {path: "${home}/store"}
+"""
+SERVICE = '      - {name: s%s, repository: acme/s%s, source: "%s"}'
 
 
 @pytest.fixture
-def own_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PrefectServer:
+def repository(tmp_path: Path) -> Path:
+    """Every service's sources: ten commits, the last of them the head of main."""
+    folder = tmp_path / "models"
+    who = ["-c", "user.name=t", "-c", "user.email=t@localhost"]
+    subprocess.run(["git", "init", "--quiet", "--initial-branch=main", str(folder)], check=True)
+    for number in range(COMMITS):
+        commit = ["commit", "--quiet", "--allow-empty", "-m", str(number)]
+        subprocess.run(["git", "-C", str(folder), *who, *commit], check=True)
+    return folder
+
+
+def commits_of(repository: Path) -> list[str]:
+    argv = ["git", "-C", str(repository), "rev-list", "--reverse", "main"]
+    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout.split()
+
+
+@pytest.fixture
+def own_server(tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch) -> PrefectServer:
     """One that may be killed."""
     for name in [name for name in os.environ if name.startswith("PREFECT_API")]:
         monkeypatch.delenv(name)
     home = Home(tmp_path / "home")
     file = tmp_path / "environments.yaml"
-    file.write_text(ENVIRONMENTS)
+    file.write_text(ENVIRONMENTS % "\n".join(SERVICE % (n, n, repository) for n in range(SERVICES)))
     with running() as github:
         server = PrefectServer(home, github)
         try:
@@ -42,29 +68,61 @@ def own_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PrefectServer
             stack.stop(home)
 
 
-def test_every_accepted_push_has_its_run_and_every_other_was_told(
-    own_server: PrefectServer, tmp_path: Path
+def burst(
+    receiver: Receiver, pushes: list[dict[str, Any]], kill: Callable[[], None]
+) -> list[httpx.Response | None]:
+    """All at once, and something is killed in the middle; None where nobody answered."""
+    answered: list[httpx.Response | None] = []
+
+    def deliver(payload: dict[str, Any]) -> httpx.Response | None:
+        try:
+            answer = receiver.deliver(payload)
+        except httpx.HTTPError:
+            answer = None
+        answered.append(answer)
+        if len(answered) == KILLED_AFTER:
+            kill()
+        return answer
+
+    with ThreadPoolExecutor(50) as senders:
+        return list(senders.map(deliver, pushes))
+
+
+@pytest.mark.timeout(600)
+def test_every_accepted_delivery_has_one_run_and_reconcile_picks_up_every_refused_one(
+    own_server: PrefectServer, repository: Path, tmp_path: Path
 ) -> None:
-    secret = own_server.connect()
+    secret, commits = own_server.connect(), commits_of(repository)
+    pushes = [
+        push(commit, repository={"full_name": f"acme/s{number}", "pushed_at": secrets.randbits(60)})
+        for commit in commits
+        for number in range(SERVICES)
+    ]
+    half = len(pushes) // 2
     pid = int((own_server.home.path / "server.pid").read_text())
-    with listening(own_server, secret, tmp_path / "log") as receiver, ThreadPoolExecutor(20) as senders:
-        answers = []
-        deliveries = [(push(), f"test-{secrets.token_hex(8)}") for _ in range(PUSHES)]
-        for number, answer in enumerate(
-            senders.map(lambda one: receiver.deliver(one[0], delivery=one[1]), deliveries)
-        ):
-            answers.append(answer)
-            if number == PUSHES // 4:
-                os.killpg(pid, signal.SIGKILL)
-        assert {answer.status_code for answer in answers} == {202, 503}
-        stack.ensure_server(own_server.home)  # a new one on the same database
-        wait_until_ready(receiver)
-        again = [receiver.deliver(payload, delivery=identity) for payload, identity in deliveries]
-    assert {answer.status_code for answer in again} == {202}
-    stored = {run["id"] for run in own_server.runs("service:iris")}
-    for first, second in zip(answers, again, strict=True):
-        (run,) = second.json()["runs"]
-        assert run["flow_run"] in stored
-        if first.status_code == 202:
-            assert first.json()["runs"] == [run]
-    assert len(stored) == PUSHES
+    with listening(own_server, secret, tmp_path / "first.log") as receiver:
+        assert receiver.process is not None
+        answers = burst(receiver, pushes[:half], receiver.process.kill)
+    with listening(own_server, secret, tmp_path / "second.log") as receiver:
+        answers += burst(receiver, pushes[half:], lambda: os.killpg(pid, signal.SIGKILL))
+    told = {answer.status_code if answer else None for answer in answers}
+    assert told == {202, 503, None}
+    stack.ensure_server(own_server.home)
+
+    reconciled = own_server.model_deploy("reconcile")
+    assert reconciled.returncode == 0, reconciled.stderr
+    again = own_server.model_deploy("reconcile")
+    assert "started" not in again.stdout
+
+    runs = {run["id"]: run["parameters"] for run in own_server.runs("pushed")}
+    services = {
+        run["id"]: tag for run in own_server.runs("pushed") for tag in run["tags"] if tag[:9] == "service:s"
+    }
+    each = Counter((services[run], parameters["ref"]) for run, parameters in runs.items())
+    assert set(each.values()) == {1}, "a commit has two runs"
+    for payload, answer in zip(pushes, answers, strict=True):
+        if answer is not None and answer.status_code == 202:
+            (said,) = answer.json()["runs"]
+            assert runs[said["flow_run"]]["ref"] == payload["after"]
+    heads = {service for service, commit in each if commit == commits[-1]}
+    assert heads == {f"service:s{number}" for number in range(SERVICES)}
