@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from blocks.environment import Environment
-    from flows.release import ReleaseResult
+    from flows.result import ReleaseResult
 
 EXIT_CODES = """Exit codes: 0 done; 1 failed, and taken back where anything was live; 2 bad input;
 3 refused or superseded; 4 something needed does not answer; 130 cancelled."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from releases.problem import Problem
 
 if TYPE_CHECKING:
-    from flows.release import ReleaseResult
+    from flows.result import ReleaseResult
 
 VARIABLE = "GITHUB_STEP_SUMMARY"  # the file that GitHub Actions shows below the job
 

@@ -14,7 +14,7 @@ from blocks.smoke import run_checks_on_each
 from flows import deploying, pages
 from flows.admission import Admission, admitted, findings, hooks_around, telling
 from flows.deploying import deploy
-from flows.release import ReleaseResult
+from flows.result import ReleaseResult
 from flows.rollback import smoke_checks
 from flows.stopwatch import Stopwatch
 from flows.turn import name_the_end, stop_if_cancelled
@@ -71,16 +71,7 @@ def promote(
                 deployed = deploy(where, made, smoke_checks(made), made.bake, watch)
         pages.publish(deployed, before, made.source)
     bar.done()
-    return ReleaseResult(
-        service=service,
-        environment=to_environment,
-        number=made.number,
-        version=made.version,
-        image=made.image,
-        url=deployed.url,
-        reused=True,
-        seconds=watch.seconds,
-    )
+    return ReleaseResult.of(deployed, reused=True)
 
 
 def allowed(source: Environment, where: Environment) -> None:

@@ -10,7 +10,6 @@ from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import wait
 from prefect.runtime import flow_run
-from pydantic import BaseModel
 
 from blocks.checkout import Checkout, check_out, commits_between
 from blocks.environment import Environment, load_environment
@@ -20,6 +19,7 @@ from flows.admission import Admission, admitted, findings, hooks_around, telling
 from flows.deploying import deploy
 from flows.github_feedback import told_github
 from flows.pushed import Pushed
+from flows.result import ReleaseResult
 from flows.stopwatch import Stopwatch
 from flows.tagging import tag_version
 from flows.turn import name_the_end, stop_if_cancelled
@@ -34,20 +34,6 @@ from releases.spec_file import read_spec
 from releases.version import TAGS, newest
 
 STEPS = ["check out", "reach the node", "look for the image", "tests and build", "push", *deploying.STEPS]
-
-
-class ReleaseResult(BaseModel):
-    """What a release or rollback came to."""
-
-    service: str
-    environment: str
-    number: int
-    version: str
-    image: str
-    model: str = ""
-    url: str
-    reused: bool
-    seconds: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -128,17 +114,7 @@ def release(
         pages.publish(deployed, before, source)
     tag_version(where, made)
     bar.done()
-    return ReleaseResult(
-        service=made.service,
-        environment=environment,
-        number=made.number,
-        version=made.version,
-        image=made.image,
-        model=str(made.model or ""),
-        url=deployed.url,
-        reused=reused,
-        seconds=watch.seconds,
-    )
+    return ReleaseResult.of(deployed, reused=reused)
 
 
 @task(

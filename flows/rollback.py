@@ -11,7 +11,7 @@ from blocks.environment import load_environment
 from flows import deploying, pages
 from flows.admission import telling
 from flows.deploying import deploy, settle_open_claims
-from flows.release import ReleaseResult
+from flows.result import ReleaseResult
 from flows.stopwatch import Stopwatch
 from flows.turn import name_the_end, turn
 from releases.problem import BadInput
@@ -61,17 +61,7 @@ def rollback(
             deployed = deploy(where, made, smoke_checks(old), bake, watch)
     pages.publish(deployed, live, old.source)
     bar.done()
-    return ReleaseResult(
-        service=service,
-        environment=environment,
-        number=made.number,
-        version=made.version,
-        image=made.image,
-        model=str(made.model or ""),
-        url=deployed.url,
-        reused=True,
-        seconds=watch.seconds,
-    )
+    return ReleaseResult.of(deployed, reused=True)
 
 
 def again(old: Release, number: int) -> Release:

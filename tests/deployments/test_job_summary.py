@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from deployments.job_summary import job_summary
-from flows.release import ReleaseResult
+from flows.result import ReleaseResult
 from releases.problem import Failed
 
 RESULT = ReleaseResult(
