@@ -63,7 +63,10 @@ class Agent:
         if self.document is None:
             kept = self.shared.disk.document()
             if kept is not None:
-                self._take(kept, understood(kept))
+                try:
+                    self._take(kept, understood(kept))
+                except Unreadable as error:  # a newer agent has kept it
+                    self._problem(str(error))
 
     def watch(self) -> None:
         """For ever."""

@@ -38,7 +38,6 @@ class CloudStorage(GoogleApi):
     type: Literal["cloud-storage"] = "cloud-storage"
     bucket: str
     data_bucket: str = Field("", description="For all but models and the ledger; the same one if empty.")
-    prefix: str = ""
     project: str | None = None
 
     def create(self, key: str, data: bytes) -> None:
@@ -55,7 +54,7 @@ class CloudStorage(GoogleApi):
             blob = self._blob(key)
             there = blob.bucket.get_blob(blob.name, retry=_retry(), timeout=ANSWER_SECONDS)
         if there is None:
-            raise NotFound(f"there is no {key}", self._where)
+            raise NotFound(f"there is no {key}", self._where(key))
         return Stored(int(there.size), str(there.crc32c))
 
     def upload(self, key: str, file: Path, moved: Moved = nobody) -> str:
@@ -86,7 +85,7 @@ class CloudStorage(GoogleApi):
                 if there is None or (there.metadata or {}).get(WRITE) != mine:
                     now = there.generation if there else 0
                     raise Changed(
-                        f"{key} has changed meanwhile", self._where, str(if_generation), str(now)
+                        f"{key} has changed meanwhile", self._where(key), str(if_generation), str(now)
                     ) from error
                 return int(there.generation)
             return int(blob.generation)
@@ -103,13 +102,13 @@ class CloudStorage(GoogleApi):
         with self._said("list", prefix):
             found = self._client.list_blobs(
                 self._bucket_of(prefix),
-                prefix=self.prefix + prefix,
+                prefix=prefix,
                 fields="items(name),nextPageToken",
                 retry=_retry(),
                 timeout=ANSWER_SECONDS,
             )
             for blob in found:
-                yield blob.name.removeprefix(self.prefix)
+                yield blob.name
 
     def download(self, key: str, file: Path, moved: Moved = nobody) -> str:
         """To a file, whole or not at all; returns its SHA-256. Raises NotFound, Failed."""
@@ -123,7 +122,7 @@ class CloudStorage(GoogleApi):
             if sums.crc32c != blob.crc32c:
                 raise Failed(
                     f"{key} did not arrive as it is",
-                    self._where,
+                    self._where(key),
                     f"CRC32C {blob.crc32c}",
                     f"CRC32C {sums.crc32c}",
                 )
@@ -159,7 +158,7 @@ class CloudStorage(GoogleApi):
 
     def address(self, key: str) -> str:
         """Where a person who may read the bucket finds it."""
-        return f"https://storage.cloud.google.com/{self.bucket}/{self.prefix}{key}"
+        return f"https://storage.cloud.google.com/{self._bucket_of(key)}/{key}"
 
     def remove(self, key: str) -> None:
         """Take away; what is gone already is fine."""
@@ -183,7 +182,9 @@ class CloudStorage(GoogleApi):
             except PreconditionFailed as error:
                 there = blob.bucket.get_blob(blob.name, retry=_retry(), timeout=ANSWER_SECONDS)
                 if there is None or (there.size, there.crc32c) != (size, crc32c()):
-                    raise AlreadyExists(f"{key} is there already, with other content", self._where) from error
+                    raise AlreadyExists(
+                        f"{key} is there already, with other content", self._where(key)
+                    ) from error
 
     @cached_property
     def _client(self) -> Any:
@@ -198,19 +199,18 @@ class CloudStorage(GoogleApi):
     def _bucket_of(self, key: str) -> str:
         return self.bucket if key.startswith(KEPT) or not self.data_bucket else self.data_bucket
 
-    @property
-    def _where(self) -> str:
-        return f"gs://{self.bucket}/{self.prefix}"
+    def _where(self, key: str) -> str:
+        return f"gs://{self._bucket_of(key)}"
 
     def _blob(self, key: str) -> Any:
-        return self._client.bucket(self._bucket_of(key)).blob(self.prefix + "/".join(key_parts(key)))
+        return self._client.bucket(self._bucket_of(key)).blob("/".join(key_parts(key)))
 
     @contextmanager
     def _said(self, doing: str, key: str) -> Iterator[None]:
         with said_plainly(
             f"{doing} {key or 'objects'}",
-            self._where,
-            f"gcloud storage buckets add-iam-policy-binding gs://{self.bucket} "
+            self._where(key),
+            f"gcloud storage buckets add-iam-policy-binding {self._where(key)} "
             "--member=MEMBER --role=roles/storage.objectUser",
         ):
             yield
@@ -222,7 +222,7 @@ class CloudStorage(GoogleApi):
         try:
             yield
         except NoSuchObject as error:
-            raise NotFound(f"there is no {key}", self._where) from error
+            raise NotFound(f"there is no {key}", self._where(key)) from error
 
 
 def _retry() -> Any:

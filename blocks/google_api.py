@@ -49,7 +49,14 @@ class GoogleApi(Block):
         if self.credentials is not None:
             from prefect_gcp import GcpCredentials  # noqa: PLC0415
 
-            found: Any = GcpCredentials.load(self.credentials)
+            try:
+                found: Any = GcpCredentials.load(self.credentials)
+            except ValueError as error:
+                raise BadInput(
+                    f"there is no GCP Credentials block {self.credentials}",
+                    where="`credentials` in the environments' file",
+                    next_step="make it in Prefect's UI, under Blocks",
+                ) from error
             return found.get_credentials_from_service_account()  # type: ignore[no-any-return]
         try:
             return default(scopes=[SCOPE])[0]

@@ -1,7 +1,7 @@
 """Flow runs that pushes have started: how they are stored in Prefect, and what became of them."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -109,10 +109,19 @@ def attempt(run: FlowRun) -> Attempt:
     return Attempt(str(run.id), str(run.parameters.get("ref", "")), _ended(run), _created(run))
 
 
-def give_up(run: UUID) -> None:
-    """Say of a run that is shown as running that its process is gone."""
+def give_up(run: UUID, after: timedelta) -> None:
+    """Say of a run that is shown as running, and has said nothing for so long, that its process is gone."""
     with get_client(sync_client=True) as client:
+        if not is_silent(client.read_flow_run(run), after):
+            return  # it has gone on meanwhile
         client.set_flow_run_state(run, Crashed(message="The process that ran this is gone."), force=True)
+
+
+def is_silent(run: FlowRun, after: timedelta) -> bool:
+    """Whether it is shown as running, unchanged for so long; one that waited for a person began anew then."""
+    state = run.state
+    running = state is not None and state.type is StateType.RUNNING
+    return running and state is not None and datetime.now(UTC) - state.timestamp > after
 
 
 def _store(deployment: str, parameters: dict[str, Any], tags: list[str], key: str) -> UUID:

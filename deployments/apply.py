@@ -18,6 +18,7 @@ from deployments.machine.images import agent_image
 from releases.problem import BadInput
 from releases.reconcile import Drifted
 from releases.rules import Rules
+from releases.spec import Name
 from releases.trigger import WatchedServices
 from releases.version import Releasing
 
@@ -40,7 +41,7 @@ class _Described(BaseModel):
 
 class _File(BaseModel):
     model_config = ConfigDict(extra="forbid")
-    environments: dict[str, _Described]
+    environments: dict[Name, _Described]
 
 
 @dataclass(frozen=True)

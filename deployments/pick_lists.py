@@ -46,15 +46,9 @@ def with_choices(schema: dict[str, Any], environments: list[str], services: list
 
 def known_environments() -> "dict[str, Environment]":
     """Every environment that was applied."""
-    from prefect.client.orchestration import get_client  # noqa: PLC0415
+    from blocks.environment import environment_names, load_environment  # noqa: PLC0415
 
-    from blocks.environment import Environment, load_environment  # noqa: PLC0415
-
-    with get_client(sync_client=True) as client:
-        documents = client.read_block_documents_by_type(
-            Environment.get_block_type_slug(), include_secrets=False
-        )
-    return {document.name: load_environment(document.name) for document in documents if document.name}
+    return {name: load_environment(name) for name in environment_names()}
 
 
 def known_services(environments: "Iterable[Environment]") -> list[str]:

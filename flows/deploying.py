@@ -182,7 +182,16 @@ def _take_back(
     except Problem as problem:
         # The node takes an unconfirmed release back by itself at the end of its window.
         get_run_logger().warning("the revert could not be asked for: %s", problem)
-    return target.status(service).live
+    return _live_now(environment, service)
+
+
+def _live_now(environment: Environment, service: str) -> int | None:
+    """The number of what is live; None as well where no node answers: that must not hide what went wrong."""
+    try:
+        return environment.target.status(service).live
+    except Problem as problem:
+        get_run_logger().warning("what is live now is not known: %s", problem)
+        return None
 
 
 def _put_back(environment: Environment, service: str, generation: int, former: Release | None) -> None:
@@ -203,7 +212,7 @@ def _recorded(environment: Environment, release: Release, watch: Stopwatch) -> I
     except BaseException as error:
         switched = bool({"canary", "switch"} & set(watch.seconds))
         verdict = Verdict.reverted if switched else Verdict.failed
-        live = environment.target.status(release.service).live
+        live = _live_now(environment, release.service)
         _record(environment, release, verdict, str(error) or type(error).__name__, live, watch.seconds)
         raise
     if "confirm" in watch.seconds:

@@ -13,6 +13,7 @@ from blocks.edge import no_answer
 from blocks.environment import Environment, environment_names, load_environment
 from blocks.pushed_runs import (
     give_up,
+    is_silent,
     read_attempts,
     read_running,
     start_release,
@@ -90,7 +91,7 @@ def reconcile(environment: str = "") -> ReconcileResult:
     result, repositories = ReconcileResult(), Repositories()
     for name in [environment] if environment else environment_names():
         where = load_environment(name)
-        stuck = [run for run in read_running(name) if _is_stuck(run)]
+        stuck = [run for run in read_running(name) if is_silent(run, STUCK)]
         for service in sorted({*services_in(where.store, name), *(one.name for one in where.services)}):
             mine = [run for run in stuck if set(tags_of(service, name)) <= set(run.tags)]
             look_at(where, service, repositories, mine, result)
@@ -131,12 +132,8 @@ def settle(where: Environment, service: str, stuck: list[FlowRun], row: Row) -> 
             return
         settle_open_claims(where, service)
         for run in stuck:
-            give_up(run.id)
+            give_up(run.id, STUCK)
     row.done = f"settled {len(open_claims)} claims and {len(stuck)} runs that had died"
-
-
-def _is_stuck(run: FlowRun) -> bool:
-    return run.start_time is not None and datetime.now(UTC) - run.start_time > STUCK
 
 
 def catch_up(

@@ -1,5 +1,6 @@
 """What tests with real containers share. Everything has a name of its own and is gone afterwards."""
 
+import multiprocessing
 import secrets
 import subprocess
 from collections.abc import Iterator
@@ -13,6 +14,19 @@ from deployments.machine.home import free_ports
 from deployments.machine.registry import ensure_registry
 from tests.place import Place
 from tests.place import place as make_place
+
+# What is killed in the middle is forked from a process that has imported it; there is one for all of a worker's
+# tests, and only its first start counts.
+multiprocessing.get_context("forkserver").set_forkserver_preload(
+    [
+        "tests.flows.test_export_logs",
+        "tests.blocks.test_collection",
+        "tests.blocks.test_model_store",
+        "dlt.sources.rest_api",
+        "dlt.destinations",
+        "pyarrow.dataset",
+    ]
+)
 
 
 @pytest.fixture(scope="session")

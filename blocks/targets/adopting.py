@@ -4,10 +4,11 @@ import time
 from collections.abc import Mapping
 
 from blocks.targets.compute_api import Sent, Vm
-from blocks.targets.compute_engine import KEY, ComputeEngineInstances
+from blocks.targets.compute_engine import ComputeEngineInstances
 from releases import adoption, fleet
 from releases.container_declaration import KEY as DECLARATION
 from releases.desired import ServiceDesired
+from releases.node_boot import DESIRED_KEY
 from releases.problem import Failed, Problem, Unreachable
 from releases.release import Release
 
@@ -30,8 +31,8 @@ def adopt(target: ComputeEngineInstances, vm: Vm, release: Release, user_data: s
     """
     before = dict(vm.metadata)
     wanted = ServiceDesired(generation=1, confirmed=release)
-    document = fleet.document(before.get(KEY, ""), release.service, wanted)
-    after = {**before, USER_DATA: user_data, KEY: document}
+    document = fleet.document(before.get(DESIRED_KEY, ""), release.service, wanted)
+    after = {**before, USER_DATA: user_data, DESIRED_KEY: document}
     vm = target.set_metadata(vm, after)
     vm = target.set_metadata(vm, {key: value for key, value in after.items() if key != DECLARATION})
     try:

@@ -12,10 +12,10 @@ from blocks.targets.compute_api import Compute, Conflict, Sent, Vm
 from blocks.targets.fleet import Fleet, Node
 from releases import fleet
 from releases.desired import ServiceDesired
+from releases.node_boot import DESIRED_KEY
 from releases.problem import Refused, Unreachable
 from releases.status import NodeStatus
 
-KEY = "model-deploy"
 MOST_BYTES = 256 * 1024  # of one metadata value
 WRITE_SECONDS = 60.0
 OPERATION_SECONDS = 300.0  # a restart waits for the VM to shut down
@@ -62,7 +62,7 @@ class ComputeEngineInstances(Fleet):
             raise Refused(what, self._where, next_step=f"gcloud compute instances {command}")
         self._vms.clear()
         self._vms.update({vm.id: vm for vm in found})
-        return [Node(vm.id, self._address(vm), vm.metadata.get(KEY, "")) for vm in found]
+        return [Node(vm.id, self._address(vm), vm.metadata.get(DESIRED_KEY, "")) for vm in found]
 
     def _address(self, vm: Vm) -> str:
         return vm.internal if self.address == "internal" else vm.external or vm.internal
@@ -71,14 +71,14 @@ class ComputeEngineInstances(Fleet):
         """With the fingerprint that was read; after a conflict, again with what is there now."""
         vm, deadline = self._vms[node.id], time.monotonic() + WRITE_SECONDS
         while True:
-            text = fleet.document(vm.metadata.get(KEY, ""), service, wanted)
+            text = fleet.document(vm.metadata.get(DESIRED_KEY, ""), service, wanted)
             if len(text.encode()) > MOST_BYTES:
                 raise Refused("the desired state is too large", node.id, f"{MOST_BYTES} bytes at most")
             try:
-                sent = self._compute.set_metadata(vm, {**vm.metadata, KEY: text})
+                sent = self._compute.set_metadata(vm, {**vm.metadata, DESIRED_KEY: text})
             except Conflict as conflict:
                 vm = self._as_it_is(vm)
-                now = fleet.parse(vm.metadata.get(KEY, "")).of(service)
+                now = fleet.parse(vm.metadata.get(DESIRED_KEY, "")).of(service)
                 if now == wanted:
                     return
                 fleet.may_write(read, now)

@@ -114,6 +114,7 @@ class Fleet(GoogleApi):
 
     def service_port(self, service: str, wanted: int | None) -> int:
         """The service's port at the edge, as the nodes' documents have it. Raises Refused."""
+        self._read()
         taken = _ports(self._mine())
         others = {port: name for name, port in taken.items() if name != service}
         free = [port for port in self.ports if port not in others]
@@ -139,6 +140,7 @@ class Fleet(GoogleApi):
     def propose(self, release: Release, key_sha256: str) -> int:
         """Put the release on trial on these nodes; what was written is taken back if one refuses."""
         nodes = self._read()
+        self._check_port(release, nodes.values())
         parts = {name: node.desired.of(release.service) for name, node in nodes.items()}
         last = fleet.latest(list(parts.values()))
         waves = len(fleet.split(list(nodes), self.max_unavailable))
@@ -226,6 +228,16 @@ class Fleet(GoogleApi):
                 self._check_written()
             check()
             time.sleep(POLL_SECONDS)
+
+    def _check_port(self, release: Release, nodes: Iterable[Node]) -> None:
+        """Of two first releases that chose a port at once, the later one is refused."""
+        others = {port: name for name, port in _ports(nodes).items() if name != release.service}
+        if release.public_port in others:
+            raise Refused(
+                f"port {release.public_port} cannot be the public port of {release.service}",
+                got=f"taken by {others[release.public_port]} meanwhile",
+                next_step="release again: another port is chosen then",
+            )
 
     def _part(self, names: Iterable[str]) -> Self:
         part = self.model_copy()  # shares what is known

@@ -7,11 +7,11 @@ from typing import Literal, Self
 from pydantic import model_validator
 
 from blocks.targets.compute_api import Compute, Conflict
-from blocks.targets.compute_engine import KEY
 from blocks.targets.fleet import Fleet, Node
 from blocks.targets.group_api import GroupApi
 from releases import fleet
 from releases.desired import ServiceDesired
+from releases.node_boot import DESIRED_KEY
 from releases.problem import Problem, Refused
 
 ATTEMPTS = 5
@@ -60,7 +60,11 @@ class ManagedInstanceGroup(Fleet):
         zones = sorted({one.partition("/")[0] for one in members})
         found = self._compute.vms(zones, f'name eq "{group.base}-.*"')
         return [
-            Node(vm.id, vm.internal if self.address == "internal" else vm.external, vm.metadata.get(KEY, ""))
+            Node(
+                vm.id,
+                vm.internal if self.address == "internal" else vm.external,
+                vm.metadata.get(DESIRED_KEY, ""),
+            )
             for vm in found
             if vm.id in members
         ]
@@ -86,12 +90,14 @@ class ManagedInstanceGroup(Fleet):
         """Change our part of the group's document, whatever others change meanwhile. Raises Superseded."""
         for attempt in range(ATTEMPTS):
             group = self._api.read()
-            text = group.metadata.get(KEY, "")
+            text = group.metadata.get(DESIRED_KEY, "")
             now = fleet.parse(text).of(service)
             if now.generation > max(read.generation, wanted.generation):
                 fleet.may_write(read, now)
             try:
-                self._api.set_metadata(group, {**group.metadata, KEY: fleet.document(text, service, wanted)})
+                self._api.set_metadata(
+                    group, {**group.metadata, DESIRED_KEY: fleet.document(text, service, wanted)}
+                )
             except Conflict:
                 if attempt + 1 == ATTEMPTS:
                     raise

@@ -88,9 +88,6 @@ def test_killed_at_random_points_every_row_is_there_once(store: DirectoryStore, 
     sys.stdout.write(f"seed {seed}\n")
     dice = random.Random(seed)
     processes = multiprocessing.get_context("forkserver")  # a fork is quick: it imports nothing
-    processes.set_forkserver_preload(
-        [__name__, "dlt.sources.rest_api", "dlt.destinations", "pyarrow.dataset"]
-    )
     sold = killed = 0
     takes = 2.0
     for _ in range(KILLS):

@@ -176,7 +176,6 @@ def test_killed_at_random_points_every_line_is_there_once(tmp_path: Path, place:
     sys.stdout.write(f"seed {seed}\n")
     dice = random.Random(seed)
     processes = multiprocessing.get_context("forkserver")  # a fork is quick: it imports nothing
-    processes.set_forkserver_preload([__name__])
     written = killed = 0
     for _ in range(KILLS):
         write(tmp_path, written, written + 3000, per_second=1)
