@@ -20,6 +20,7 @@ class Checkout:
     """A build context and what it is."""
 
     folder: Path
+    repository: Path  # where its history is, a clone included
     revision: str
     source: str
     dirty: bool
@@ -58,7 +59,7 @@ def check_out(source: str, ref: str, path: str, into: Path, also: str = "") -> C
     if local and ref == "HEAD" and _is_dirty(repository):
         _copy_worktree(repository / prefix, folder)
         _check_lfs(folder)
-        return Checkout(folder, revision, masked(source), dirty=True, tree="")
+        return Checkout(folder, repository, revision, masked(source), dirty=True, tree="")
     inside = f"{revision}:{prefix}" if prefix else f"{revision}^{{tree}}"
     tree = git(repository, "rev-parse", "--verify", "--quiet", inside)
     if tree.code != 0:
@@ -66,7 +67,15 @@ def check_out(source: str, ref: str, path: str, into: Path, also: str = "") -> C
     _export(repository, revision, prefix, folder)
     _check_lfs(folder)
     tags = git(repository, "tag", "--points-at", revision).output.split()
-    return Checkout(folder, revision, masked(source), dirty=False, tree=tree.output.strip(), tags=tuple(tags))
+    return Checkout(
+        folder,
+        repository,
+        revision,
+        masked(source),
+        dirty=False,
+        tree=tree.output.strip(),
+        tags=tuple(tags),
+    )
 
 
 def commits_between(source: str, old: str, new: str, most: int = 20) -> list[str]:

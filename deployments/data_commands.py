@@ -43,7 +43,7 @@ def report(
     with connected(quiet=True):
         from flows.report import report as flow  # noqa: PLC0415 - imports Prefect
 
-        made = flow(environment=environment, service=service, days=days)
+        (made,) = flow(environment=environment, service=service, days=days)
     typer.echo(f"{made.digest}\n\n{made.url}")
 
 

@@ -38,17 +38,32 @@ def ensure_pools(home: Home, api: str, checkout: Path, *, in_containers: bool) -
 
 
 def in_a_container(home: Home) -> dict[str, Any]:
-    """prefect-docker's settings for runs that see the home and Prefect's server as we do here."""
+    """prefect-docker's settings for runs that see home, Prefect's server and Google Cloud as we do here."""
+    login = google_login()
     return {
         "image": flows_image(),
         "image_pull_policy": "Never",  # built on this machine
         "auto_remove": True,
         # Elsewhere (Docker Desktop) prefect-docker itself writes host.docker.internal into PREFECT_API_URL.
         "network_mode": "host" if sys.platform == "linux" else None,
-        "volumes": [f"{home.path}:{home.path}"],
-        "env": {"MODEL_DEPLOY_HOME": str(home.path), "HOME": "/tmp"},  # noqa: S108 - of the container
+        "volumes": [f"{home.path}:{home.path}", *([f"{login}:{login}:ro"] if login else [])],
+        "env": {
+            "MODEL_DEPLOY_HOME": str(home.path),
+            "HOME": "/tmp",  # noqa: S108 - of the container
+            **({"GOOGLE_APPLICATION_CREDENTIALS": str(login)} if login else {}),
+        },
         "container_create_kwargs": {"user": f"{os.getuid()}:{os.getgid()}"},  # what it writes is ours
     }
+
+
+def google_login() -> Path | None:
+    """The file with this machine's login at Google Cloud; None on a VM, where the metadata server has it.
+
+    https://cloud.google.com/docs/authentication/application-default-credentials
+    """
+    given = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS")
+    file = Path(given) if given else Path.home() / ".config/gcloud/application_default_credentials.json"
+    return file.absolute() if file.is_file() else None
 
 
 def with_defaults(template: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from prefect.logging import get_run_logger
 from pydantic import BaseModel, Field
 
 from blocks import flow_run_logs
-from blocks.environment import load_environment
+from blocks.environment import environment_names, load_environment
 from blocks.log_export import ContainerExport, Exported, waiting
 from releases.log_export import Hole
 from releases.log_segment import Place
@@ -33,18 +33,34 @@ class ExportResult(BaseModel):
     gaps: list[Hole] = Field(default_factory=list)
 
 
-@flow(name="export-logs", flow_run_name="export logs of {environment}")
-def export_logs(environment: str = "local", service: str = "", until: datetime | None = None) -> ExportResult:
+@flow(name="export-logs", flow_run_name="export logs {environment}")
+def export_logs(
+    environment: str = "", service: str = "", until: datetime | None = None
+) -> list[ExportResult]:
     """Merge every whole hour's segments into parts, say what is missing, tidy up.
 
     Args:
-        environment: Whose logs.
+        environment: Whose logs; all environments' if empty.
         service: Only this service's; all of them if empty.
         until: Hours before this; the last whole hour if empty.
 
     """
-    store = load_environment(environment).store
     end = start_of_hour(until or datetime.now(UTC) - LATE)
+    results: list[ExportResult] = []
+    problems: list[Problem] = []
+    for name in [environment] if environment else environment_names():
+        try:
+            results.append(export_environment(name, service, end))
+        except Problem as problem:  # the other environments are not held up
+            problems.append(problem)
+    if problems:
+        raise Failed("not all logs could be exported", got="\n".join(str(one) for one in problems))
+    return results
+
+
+def export_environment(environment: str, service: str, end: datetime) -> ExportResult:
+    """One environment's containers, and what Prefect has logged. Raises Failed, Unreachable."""
+    store = load_environment(environment).store
     result, problems = ExportResult(environment=environment, until=end), []
     for (owner, container), places in sorted(waiting(store, environment, service).items()):
         try:

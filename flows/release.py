@@ -111,7 +111,7 @@ def release(
                 made = claim(where, sources, image, weights, admission)
                 deployed = deploy(where, made, checks, sources.spec.confirm.bake, watch)
         github.is_live(deployed.url)
-        pages.publish(deployed, before, source)
+        pages.publish(deployed, before, str(sources.checkout.repository))
     tag_version(where, made)
     bar.done()
     return ReleaseResult.of(deployed, reused=reused)
@@ -160,7 +160,9 @@ def propose(where: Environment, sources: Sources, weights: ReleasedModel | None)
             next_step="commit them",
         )
     built = earlier.built(where, sources.service, f"src-{sources.key}") if asked else None
-    commits = commits_between(checkout.source, live.revision, checkout.revision) if asked and live else []
+    commits = (
+        commits_between(str(checkout.repository), live.revision, checkout.revision) if asked and live else []
+    )
     return Proposal(
         service=sources.service,
         environment=where.name,

@@ -10,7 +10,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 from pydantic import BaseModel
 
-from blocks.environment import load_environment
+from blocks.environment import environment_names, load_environment
 from blocks.service_facts import ServiceFacts, gather, services
 from flows.collect import SOURCES
 from flows.pages import told
@@ -31,21 +31,27 @@ class Report(BaseModel):
     digest: str
 
 
-@flow(name="report", flow_run_name="report of {environment}")
-def report(environment: str = "local", service: str = "", days: int = DAYS, file: Path = SOURCES) -> Report:
+@flow(name="report", flow_run_name="report {environment}")
+def report(environment: str = "", service: str = "", days: int = DAYS, file: Path = SOURCES) -> list[Report]:
     """Gather, draw, store, show.
 
     Args:
-        environment: Whose services.
+        environment: Whose services; a page for each environment if empty.
         service: Only this service; all of them if empty.
         days: How many days back.
         file: Where the data sources are declared.
 
     """
+    sources = read_sources(file)
+    names = [environment] if environment else environment_names()
+    return [report_of(name, service, days, sources) for name in names]
+
+
+def report_of(environment: str, service: str, days: int, sources: dict[str, Source]) -> Report:
+    """One environment's page and digest."""
     store = load_environment(environment).store
     end = datetime.now(UTC)
     start = end - timedelta(days=days)
-    sources = read_sources(file)
     wanted = [service] if service else services(store, environment)
     facts = [gather_facts(store, one, environment, start, end, sources) for one in wanted]
     key = f"{REPORTS}environment={environment}/{end:%Y-%m-%dT%H%M%S}.html"

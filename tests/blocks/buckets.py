@@ -12,4 +12,4 @@ def cloud_store(cloud: Cloud, folder: Path, *, make: bool = True) -> CloudStorag
         token.write_text(cloud.at.token)
         made = cloud.call("POST", "/storage/v1/b", params={"project": cloud.project}, json={"name": "kept"})
         made.raise_for_status()
-    return CloudStorage(bucket="kept", prefix="md/", endpoint=cloud.at.api, access_token_file=token)
+    return CloudStorage(bucket="kept", endpoint=cloud.at.api, access_token_file=token)

@@ -28,7 +28,7 @@ def store(cloud: Cloud, tmp_path: Path) -> CloudStorage:
 
 def generations(cloud: Cloud, key: str) -> int:
     """How often the object was written."""
-    return len(cloud.world.buckets["kept"].objects.get(f"md/{key}", []))
+    return len(cloud.world.buckets["kept"].objects.get(f"{key}", []))
 
 
 @pytest.mark.parametrize("kind", ["lost_response", "lost_request", "unavailable", "rate_limit", "internal"])

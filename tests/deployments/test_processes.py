@@ -41,7 +41,22 @@ def test_every_flow_says_what_it_is_for() -> None:
         assert flow["tags"], flow["name"]
 
 
-def test_a_scheduled_run_sees_the_home_and_what_it_writes_is_ours(home: Home) -> None:
+def test_a_scheduled_run_is_logged_in_at_google_cloud_as_its_host_is(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    login = tmp_path / "login.json"
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(login))
+    assert "GOOGLE_APPLICATION_CREDENTIALS" not in in_a_container(home)["env"]
+    login.write_text("{}")
+    settings = in_a_container(home)
+    assert f"{login}:{login}:ro" in settings["volumes"]
+    assert settings["env"]["GOOGLE_APPLICATION_CREDENTIALS"] == str(login)
+
+
+def test_a_scheduled_run_sees_the_home_and_what_it_writes_is_ours(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere")
     template = with_defaults(DockerWorker.get_default_base_job_template(), in_a_container(home))
     defaults = {name: one.get("default") for name, one in template["variables"]["properties"].items()}
     assert defaults["volumes"] == [f"{home.path}:{home.path}"]

@@ -30,7 +30,7 @@ def test_the_flow_exports_services_and_its_own_server(
     settle(follower(tmp_path, "a"), "a")
     talks()
     soon = datetime.now(UTC) + timedelta(hours=2)
-    result = module.export_logs(environment="local", until=soon)
+    (result,) = module.export_logs(environment="local", until=soon)
     assert result.lines == 5000
     assert not result.gaps
     assert not segments(tmp_path / "store")

@@ -78,7 +78,7 @@ def test_a_report_says_how_releases_requests_and_inputs_did(store: DirectoryStor
     with shop() as api:
         api.files["/training"] = training()
         file = log_and_collect(store, tmp_path, api.address)
-    made = module.report(file=file)
+    (made,) = module.report(environment="local", file=file)
     html = (store.path / made.key).read_text()
     assert made.url == (store.path / made.key).as_uri()
     for said in (
@@ -105,7 +105,7 @@ def test_a_report_says_how_releases_requests_and_inputs_did(store: DirectoryStor
 def test_a_report_of_nothing_says_so(store: DirectoryStore, tmp_path: Path) -> None:
     file = tmp_path / "sources.yaml"
     file.write_text("sources: {}")
-    made = module.report(file=file)
+    (made,) = module.report(environment="local", file=file)
     assert "nothing was released here yet" in made.digest
     assert "Nothing was released here yet" in (store.path / made.key).read_text()
 
@@ -116,7 +116,8 @@ def test_what_a_repository_says_cannot_break_the_page(store: DirectoryStore, tmp
     record(store, [Verdict.confirmed])
     path = next(store.path.rglob("000001.json"))
     path.write_text(path.read_text().replace('"v1"', '"<script>alert(1)</script>"'))
-    html = (store.path / module.report(file=file).key).read_text()
+    (made,) = module.report(environment="local", file=file)
+    html = (store.path / made.key).read_text()
     assert "<script>" not in html
     assert "&lt;script&gt;" in html
     assert "drift: needs" in html
