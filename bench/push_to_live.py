@@ -38,7 +38,7 @@ environments:
     branch: main
     services: [{name: sample, repository: acme/models, source: "%s"}]
     registry: {prefix: "${registry}"}
-    target: {home: "${home}", node: "${node}", ports: "${ports}", agent_image: "${agent}"}
+    target: {home: "${home}", node: "${node}", ports: "${ports}"}
     store: {path: "${home}/store"}
 """
 

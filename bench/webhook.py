@@ -36,7 +36,7 @@ environments:
     branch: main
     services: [{name: iris, repository: acme/models}]
     registry: {prefix: "${registry}"}
-    target: {home: "${home}", node: "${node}", ports: "${ports}", agent_image: "${agent}"}
+    target: {home: "${home}", node: "${node}", ports: "${ports}"}
     store: {path: "${home}/store"}
 """
 

@@ -35,13 +35,13 @@ environments:
       - {name: iris, repository: acme/models, path: iris}
       - {name: rose, repository: acme/models, path: rose, paths: [/shared/]}
     registry: {prefix: "${registry}"}
-    target: {home: "${home}", node: "${node}", ports: "${ports}", agent_image: "${agent}"}
+    target: {home: "${home}", node: "${node}", ports: "${ports}"}
     store: {path: "${home}/store"}
   examples:
     branch: master
     services: [{name: hello-world, repository: codertocat/hello-world}]
     registry: {prefix: "${registry}"}
-    target: {home: "${home}", node: "${node}", ports: "${ports}", agent_image: "${agent}"}
+    target: {home: "${home}", node: "${node}", ports: "${ports}"}
     store: {path: "${home}/store"}
 """
 

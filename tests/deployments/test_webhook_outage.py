@@ -26,7 +26,7 @@ environments:
     services:
 %s
     registry: {prefix: "${registry}"}
-    target: {home: "${home}", node: "${node}", ports: "${ports}", agent_image: "${agent}"}
+    target: {home: "${home}", node: "${node}", ports: "${ports}"}
     store: {path: "${home}/store"}
 """
 SERVICE = '      - {name: s%s, repository: acme/s%s, source: "%s"}'
