@@ -1,4 +1,4 @@
-"""What runs beside the releases on one machine: Prefect's server, and a worker for runs started in its UI."""
+"""The processes beside the releases on one machine: started, looked after, stopped; flows registered."""
 
 import json
 import os
