@@ -160,18 +160,16 @@ def _reverting(
     try:
         yield
     except BaseException as error:
-        live = _take_back(environment, release, generation, former)
+        _take_back(environment, release, generation, former)
         if isinstance(error, Problem):
-            said = f"release {live} is live" if live else "nothing is live"
-            error.what = f"release {release.number} was taken back: {error.what}; {said}"
+            live = _said_of_live(environment, release.service)
+            error.what = f"release {release.number} was taken back: {error.what}; {live}"
             error.next_step = error.next_step or f"model-deploy logs {release.service}"
         raise
 
 
-def _take_back(
-    environment: Environment, release: Release, generation: int, former: Release | None
-) -> int | None:
-    """The release is neither wanted nor live any more; the number of what is live."""
+def _take_back(environment: Environment, release: Release, generation: int, former: Release | None) -> None:
+    """The release is neither wanted nor live any more, as far as the nodes answer."""
     target, service = environment.target, release.service
     try:
         wanted = target.desired(service)
@@ -182,16 +180,22 @@ def _take_back(
     except Problem as problem:
         # The node takes an unconfirmed release back by itself at the end of its window.
         get_run_logger().warning("the revert could not be asked for: %s", problem)
-    return _live_now(environment, service)
 
 
-def _live_now(environment: Environment, service: str) -> int | None:
-    """The number of what is live; None as well where no node answers: that must not hide what went wrong."""
+def _status_now(environment: Environment, service: str) -> ServiceStatus | None:
+    """None where no node answers: that must not hide what went wrong."""
     try:
-        return environment.target.status(service).live
+        return environment.target.status(service)
     except Problem as problem:
         get_run_logger().warning("what is live now is not known: %s", problem)
         return None
+
+
+def _said_of_live(environment: Environment, service: str) -> str:
+    status = _status_now(environment, service)
+    if status is None:
+        return "what is live now is not known, no node answers"
+    return f"release {status.live} is live" if status.live else "nothing is live"
 
 
 def _put_back(environment: Environment, service: str, generation: int, former: Release | None) -> None:
@@ -212,7 +216,8 @@ def _recorded(environment: Environment, release: Release, watch: Stopwatch) -> I
     except BaseException as error:
         switched = bool({"canary", "switch"} & set(watch.seconds))
         verdict = Verdict.reverted if switched else Verdict.failed
-        live = _live_now(environment, release.service)
+        status = _status_now(environment, release.service)
+        live = status.live if status else None
         _record(environment, release, verdict, str(error) or type(error).__name__, live, watch.seconds)
         raise
     if "confirm" in watch.seconds:
