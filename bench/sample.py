@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from blocks.docker_client import find_docker
 from deployments.machine.home import free_ports
-from deployments.machine.registry import ensure_registry
+from deployments.machine.registry import ensure_registry, remove_registry
 from deployments.stack import ROOT
 
 SAMPLE = ROOT / "tests" / "sample"
@@ -16,12 +16,11 @@ SAMPLE = ROOT / "tests" / "sample"
 @contextmanager
 def sample_image() -> Iterator[str]:
     """repository@digest, for as long as the block runs."""
-    docker, node = find_docker(), f"md-test-{secrets.token_hex(3)}"
+    docker, node, port = find_docker(), f"md-test-{secrets.token_hex(3)}", free_ports(1)[0]
     try:
-        yield push_sample(ensure_registry(docker, node, free_ports(1)[0]))
+        yield push_sample(ensure_registry(docker, node, port))
     finally:
-        for words in (["rm", "-fv", f"{node}-registry"], ["volume", "rm", f"{node}-registry"]):
-            subprocess.run([docker.path, *words], capture_output=True, check=False)
+        remove_registry(docker, node, port)
 
 
 def push_sample(registry: str) -> str:

@@ -12,6 +12,7 @@ from deployments.github_commands import HOOK_PATH
 from deployments.machine.home import Home, Share
 from deployments.machine.images import ensure_flows
 from deployments.machine.prepare import prepare
+from deployments.machine.registry import remove_registry
 from deployments.pick_lists import offer
 from deployments.processes import Process
 from deployments.set_up import SetUp
@@ -65,12 +66,12 @@ def take_down(*, data: bool) -> list[str]:
     if not (home.path / "machine.json").exists():
         return ["nothing is up"]
     done = [f"stopped Prefect's {name}" for name in stack.stop(home)]
-    docker = find_docker().path
+    docker = find_docker()
     for share in home.shares():
-        removed = _take_down_node(docker, share)
+        removed = _take_down_node(docker.path, share)
         done += [f"removed {removed} containers of {share.node}"] if removed else []
     if data:
-        run([docker, "volume", "rm", "--force", f"{home.chosen().node}-registry"], timeout=120)
+        remove_registry(docker, home.chosen().node, home.chosen().registry_port)
         shutil.rmtree(home.path, ignore_errors=True)
         done.append(f"deleted {home.path}")
     return done

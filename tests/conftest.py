@@ -2,7 +2,6 @@
 
 import multiprocessing
 import secrets
-import subprocess
 from collections.abc import Iterator
 
 import pytest
@@ -11,7 +10,7 @@ from bench.node import LocalNode, local_node
 from bench.sample import push_sample
 from blocks.docker_client import DockerClient, find_docker
 from deployments.machine.home import free_ports
-from deployments.machine.registry import ensure_registry
+from deployments.machine.registry import ensure_registry, remove_registry
 from tests.place import Place
 from tests.place import place as make_place
 
@@ -36,11 +35,12 @@ def docker_client() -> DockerClient:
 
 @pytest.fixture(scope="session")
 def registry(docker_client: DockerClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The registry of script/test's home, or one of our own where pytest was called by hand."""
+    """A registry of our own."""
     node, port = f"md-test-{secrets.token_hex(3)}", free_ports(1)[0]
-    yield ensure_registry(docker_client, node, port)
-    subprocess.run([docker_client.path, "rm", "-fv", f"{node}-registry"], capture_output=True, check=False)
-    subprocess.run([docker_client.path, "volume", "rm", f"{node}-registry"], capture_output=True, check=False)
+    try:
+        yield ensure_registry(docker_client, node, port)
+    finally:
+        remove_registry(docker_client, node, port)
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import os
 import secrets
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -63,9 +64,13 @@ class Place:
         return done.stdout
 
     def api(self, method: str, path: str, **body: object) -> Any:
-        """Ask the Prefect server, as its UI does."""
+        """Ask the Prefect server, as its UI does; on its SQLite a writer that came second is told 503."""
         address = f"http://127.0.0.1:{self.home.chosen().prefect_port}/api"
-        answer = httpx.request(method, f"{address}{path}", json=body or None, timeout=20)
+        for pause in (0.2, 1.0, 5.0, None):
+            answer = httpx.request(method, f"{address}{path}", json=body or None, timeout=20)
+            if answer.status_code != 503 or pause is None:
+                break
+            time.sleep(pause)
         answer.raise_for_status()
         return answer.json() if answer.content else None
 

@@ -16,7 +16,7 @@ from blocks.docker_client import DockerClient
 from blocks.google_api import GoogleApi
 from blocks.image_registry import ImageRegistry
 from deployments.machine.home import free_ports
-from deployments.machine.registry import ensure_registry
+from deployments.machine.registry import ensure_registry, remove_registry
 from releases.problem import Failed, Unreachable
 
 pytestmark = pytest.mark.containers
@@ -63,11 +63,11 @@ def local_image() -> Iterator[str]:
     """An image with a layer that no registry has."""
     tag = f"md-test-{secrets.token_hex(4)}:1"
     dockerfile = f"FROM python:3.11-slim\nRUN head -c 300000 /dev/urandom > /{secrets.token_hex(4)}\n"
-    subprocess.run(
-        ["docker", "build", "-q", "-t", tag, "-"], input=dockerfile.encode(), check=True, capture_output=True
-    )
+    argv = ["docker", "build", "-q", "-t", tag, "-"]
+    built = subprocess.run(argv, input=dockerfile.encode(), check=True, capture_output=True)
     yield tag
-    subprocess.run(["docker", "image", "rm", "-f", tag], capture_output=True, check=False)
+    image = built.stdout.decode().strip()  # by its id: under whatever names it was pushed
+    subprocess.run(["docker", "image", "rm", "-f", image], capture_output=True, check=False)
 
 
 def test_a_push_that_is_cut_is_tried_again_and_has_the_same_digest(registry: str, local_image: str) -> None:
@@ -121,19 +121,17 @@ def test_a_refused_login_is_not_tried_again(monkeypatch: pytest.MonkeyPatch, loc
 def test_an_image_goes_from_one_registry_to_another_under_the_same_digest(
     registry: str, local_image: str, docker_client: DockerClient
 ) -> None:
-    node = f"md-test-{secrets.token_hex(3)}"
+    node, port = f"md-test-{secrets.token_hex(3)}", free_ports(1)[0]
     first = ImageRegistry(prefix=registry)
     image = first.push(local_image, f"{registry}/sample", ["1"])
     try:
-        second = ImageRegistry(prefix=ensure_registry(docker_client, node, free_ports(1)[0]))
+        second = ImageRegistry(prefix=ensure_registry(docker_client, node, port))
         brought = second.bring(image, first, second.repository("sample"), ["1"])
         assert brought == f"{second.prefix}/sample@{image.rpartition('@')[2]}"
         assert second.find(second.repository("sample"), "1") == brought
         assert second.bring(brought, second, second.repository("sample"), ["1"]) == brought
     finally:
-        for words in (["rm", "-fv", f"{node}-registry"], ["volume", "rm", f"{node}-registry"]):
-            subprocess.run([docker_client.path, *words], capture_output=True, check=False)
-        subprocess.run([docker_client.path, "image", "rm", image], capture_output=True, check=False)
+        remove_registry(docker_client, node, port)
 
 
 def test_artifact_registry_gets_a_new_token_for_each_push(
