@@ -1,0 +1,85 @@
+"""FAULTS.md row 16: a check that fails once and then passes, and what else a check meets."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from blocks.smoke import CheckResult, run_checks
+from releases.problem import Failed
+from releases.spec import SmokeCheck
+from releases.status import CANDIDATE_HEADER, RELEASE_HEADER
+
+
+@contextmanager
+def answering(*answers: object, release: int = 7) -> Iterator[tuple[str, list[str | None]]]:
+    """A service that gives these answers in turn, the last one for ever: its address, the tokens that came."""
+    tokens: list[str | None] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            told = json.dumps(answers[min(len(tokens), len(answers) - 1)]).encode()
+            tokens.append(self.headers[CANDIDATE_HEADER])
+            self.send_response(200)
+            self.send_header(RELEASE_HEADER, str(release))
+            self.send_header("Content-Length", str(len(told)))
+            self.end_headers()
+            self.wfile.write(told)
+
+        def log_message(self, *args: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", tokens
+    finally:
+        server.shutdown()
+
+
+def checked(url: str, token: str | None = None, **policy: object) -> list[CheckResult]:
+    check = SmokeCheck.model_validate({"expect": {"json": {"answer": "right"}}, **policy})
+    return run_checks([check], url, 7, token, lambda: None)
+
+
+WRONG, RIGHT = {"answer": "wrong"}, {"answer": "right"}
+
+
+@pytest.mark.parametrize(("attempts", "passes"), [(1, False), (2, True), (3, True)])
+def test_a_check_that_fails_once_and_then_passes_is_as_the_spec_says(attempts: int, passes: bool) -> None:
+    with answering(WRONG, RIGHT) as (url, tokens):
+        if passes:
+            (result,) = checked(url, attempts=attempts)
+            assert len(result.latencies) == 1
+        else:
+            with pytest.raises(Failed, match="the smoke check `GET /` failed"):
+                checked(url, attempts=attempts)
+    assert len(tokens) == min(attempts, 2)
+
+
+def test_every_request_of_a_check_must_pass() -> None:
+    with answering(RIGHT, RIGHT, WRONG, RIGHT) as (url, _), pytest.raises(Failed):
+        checked(url, requests=4)
+
+
+def test_another_release_that_answers_rightly_does_not_pass() -> None:
+    with answering(RIGHT, release=6) as (url, _), pytest.raises(Failed) as caught:
+        checked(url)
+    assert (caught.value.expected, caught.value.got) == ("release 7 answers", "release 6, status 200")
+
+
+def test_only_a_check_of_the_candidate_carries_the_token() -> None:
+    with answering(RIGHT) as (url, tokens):
+        checked(url, token="secret")
+        checked(url)
+    assert tokens == ["secret", None]
+
+
+def test_a_service_that_is_away_is_said_with_the_limit() -> None:
+    with answering(RIGHT) as (url, _):
+        pass
+    with pytest.raises(Failed) as caught:
+        checked(url, timeout=1)
+    assert caught.value.expected == "an answer within 1 s"
