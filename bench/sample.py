@@ -1,5 +1,6 @@
 """The tests' sample service as an image in a registry of its own."""
 
+import json
 import secrets
 import subprocess
 from collections.abc import Iterator
@@ -28,7 +29,8 @@ def push_sample(registry: str) -> str:
     environment = {"PATH": "/usr/bin:/bin:/usr/local/bin", **docker.environment}
     for argv in (["build", "-q", "-t", tag, str(SAMPLE)], ["push", "-q", tag]):
         subprocess.run([docker.path, *argv], check=True, capture_output=True, env=environment)
-    argv = [docker.path, "image", "inspect", "--format", "{{index .RepoDigests 0}}", tag]
-    image = subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip()
+    argv = [docker.path, "image", "inspect", "--format", "{{json .RepoDigests}}", tag]
+    known = json.loads(subprocess.run(argv, check=True, capture_output=True, text=True).stdout)
+    (image,) = [one for one in known if one.startswith(f"{registry}/")]  # others may have pushed the same
     subprocess.run([docker.path, "image", "rm", "--no-prune", tag], check=True, capture_output=True)
-    return image
+    return str(image)

@@ -73,10 +73,13 @@ class Cloud:
 
     def boot(self, name: str, boot: NodeBoot) -> "Vm":
         """A VM that has answered at its edge."""
-        items = [
-            {"key": "user-data", "value": node_user_data(boot)},
-            {"key": "enable-guest-attributes", "value": "TRUE"},
-        ]
+        self.create(name, {"user-data": node_user_data(boot), "enable-guest-attributes": "TRUE"})
+        vm = Vm(self, name, boot)
+        vm.until(lambda: vm.node_status() is not None)
+        return vm
+
+    def create(self, name: str, metadata: dict[str, str]) -> None:
+        items = [{"key": key, "value": value} for key, value in metadata.items()]
         body = {
             "name": name,
             "machineType": f"zones/{ZONE}/machineTypes/e2-standard-4",
@@ -88,9 +91,6 @@ class Cloud:
             "metadata": {"items": items},
         }
         self.done("POST", self.instances, json=body)
-        vm = Vm(self, name, boot)
-        vm.until(lambda: vm.node_status() is not None)
-        return vm
 
 
 @dataclass

@@ -16,7 +16,7 @@ class EngineError(RuntimeError):
 
 def gateway() -> str:
     """An address of this machine that containers on every network reach. Raises EngineError."""
-    config = json.loads(_docker("network", "inspect", "--format", "{{json .IPAM.Config}}", "bridge"))[0]
+    config = json.loads(docker("network", "inspect", "--format", "{{json .IPAM.Config}}", "bridge"))[0]
     subnet = ipaddress.ip_network(config["Subnet"])
     return str(config.get("Gateway") or subnet[1])
 
@@ -33,19 +33,19 @@ def start_those_kept_up(host: str) -> None:
     if not stopped:
         return
     form = "{{.Id}} {{.HostConfig.RestartPolicy.Name}}"
-    policies = [line.split() for line in _docker("inspect", "--format", form, *stopped).splitlines()]
+    policies = [line.split() for line in docker("inspect", "--format", form, *stopped).splitlines()]
     always = [words[0] for words in policies if words[-1] == "always"]
     if always:
-        _docker("start", *always)
+        docker("start", *always)
 
 
 def remove_all(host: str) -> None:
     """Containers, volumes, network. Raises EngineError."""
     _until_none(lambda: _listed(host), "rm", "--force", "--volumes")
     volumes = ("volume", "ls", "--quiet", "--filter", f"name=^{host}-")
-    _until_none(lambda: _docker(*volumes).split(), "volume", "rm", "--force")
+    _until_none(lambda: docker(*volumes).split(), "volume", "rm", "--force")
     networks = ("network", "ls", "--quiet", "--filter", f"name=^{host}$")
-    _until_none(lambda: _docker(*networks).split(), "network", "rm")
+    _until_none(lambda: docker(*networks).split(), "network", "rm")
 
 
 def _until_none(look: Callable[[], list[str]], *command: str) -> None:
@@ -59,10 +59,18 @@ def _until_none(look: Callable[[], list[str]], *command: str) -> None:
 
 
 def _listed(host: str, *filters: str) -> list[str]:
-    return _docker("ps", "--all", "--quiet", "--filter", f"name=^{host}-", *filters).split()
+    return docker("ps", "--all", "--quiet", "--filter", f"name=^{host}-", *filters).split()
 
 
-def _docker(*words: str) -> str:
+def remove_container(name: str) -> None:
+    """Whether or not it is there. Raises EngineError."""
+    _until_none(
+        lambda: docker("ps", "--all", "--quiet", "--filter", f"name=^{name}$").split(), "rm", "--force"
+    )
+
+
+def docker(*words: str) -> str:
+    """What the command prints. Raises EngineError."""
     done = subprocess.run(["docker", *words], capture_output=True, text=True, timeout=SECONDS, check=False)
     if done.returncode:
         raise EngineError(f"docker {words[0]} {words[1]}: {done.stderr.strip()[-300:]}")

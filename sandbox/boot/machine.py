@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sandbox.boot import credential_helper, engine, unit, user_data
+from sandbox.boot import credential_helper, engine, startup_agent, unit, user_data
 from sandbox.boot.service import Service
 from sandbox.boot.user_data import NotUnderstood
 
@@ -38,11 +38,12 @@ class ContainerMachine:
         host, root = hostname(vm), self.folder / vm.id
         specifiers = {"H": host, "b": uuid.uuid4().hex, "%": "%"}
         shutil.rmtree(root / "etc", ignore_errors=True)
-        text = vm.metadata().get("user-data")
-        if text is None:
+        metadata = vm.metadata()
+        text = metadata.get("user-data")
+        if text is None and startup_agent.KEY not in metadata:
             vm.serial += "sandbox: there is no user-data\n"
             return
-        given = user_data.read(text)
+        given = user_data.read(text or user_data.NOTHING)
         for path, content in {**self._image(vm), **given.files}.items():
             file = root / path.lstrip("/")
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -50,6 +51,8 @@ class ContainerMachine:
         engine.start_those_kept_up(host)
         for command in given.commands:
             self._command(vm, command, given.files, specifiers)
+        if startup_agent.KEY in metadata:
+            startup_agent.run(host, vm.address, metadata[startup_agent.KEY])
 
     def power_off(self, vm: "Instance") -> None:
         """The power is gone: nobody is told."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import yaml
 
+NOTHING = "#cloud-config\n"
 KNOWN = {"write_files", "runcmd"}
 KNOWN_OF_A_FILE = {"path", "content", "owner", "permissions"}
 
@@ -23,7 +24,7 @@ class UserData:
 
 def read(text: str) -> UserData:
     """Read a cloud-config. Raises NotUnderstood."""
-    if not text.startswith("#cloud-config\n"):
+    if not text.startswith(NOTHING):
         raise NotUnderstood("the sandbox boots only user-data that begins with #cloud-config")
     found = yaml.safe_load(text) or {}
     _only(KNOWN, set(found), "user-data")
