@@ -208,7 +208,7 @@ def apply(file: Annotated[Path | None, typer.Argument(help="The environments' fi
 
         for change in apply_file(home, file or ENVIRONMENTS):
             typer.echo(f"{change.environment}: {change.done}")
-        from deployments.pick_lists import offer  # noqa: PLC0415
+        from blocks.pick_lists import offer  # noqa: PLC0415
 
         offer()
 

@@ -7,13 +7,13 @@ from functools import partial
 
 from blocks.command import run
 from blocks.docker_client import find_docker
+from blocks.pick_lists import offer
 from deployments import stack
 from deployments.github_commands import HOOK_PATH
 from deployments.machine.home import Home, Share
 from deployments.machine.images import ensure_flows
 from deployments.machine.prepare import prepare
 from deployments.machine.registry import remove_registry
-from deployments.pick_lists import offer
 from deployments.processes import Process
 from deployments.set_up import SetUp
 

@@ -14,12 +14,14 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
+from blocks import pick_lists
 from blocks.checkout import commits_between
 from blocks.image_builder import TestReport
 from blocks.smoke import CheckResult
 from flows.deploying import Deployed
 from flows.latency_plot import latency_plot
 from releases.ledger import Entry
+from releases.problem import Problem
 from releases.release import Release
 from releases.smoke import p95
 
@@ -54,11 +56,11 @@ class Progress:
 
 @contextmanager
 def told() -> Iterator[None]:
-    """What is only shown never fails a release: Prefect's server may be away for a moment."""
+    """What is only shown never fails a release: the server may be away, another environment unreadable."""
     try:
         yield
-    except httpx.HTTPError as error:
-        get_run_logger().warning("the Prefect server was not told: %s", error)
+    except (httpx.HTTPError, Problem) as error:
+        get_run_logger().warning("this is not shown in Prefect: %s", error)
 
 
 def show_tests(service: str, report: TestReport) -> None:
@@ -77,7 +79,7 @@ def show_tests(service: str, report: TestReport) -> None:
 
 
 def publish(deployed: Deployed, before: Entry | None, source: str) -> None:
-    """The release page, and a link to the service."""
+    """The release page, and a link to the service; a service that is new here is offered in the forms."""
     release = deployed.release
     key = f"{release.service}-{release.environment}"
     with told():
@@ -85,6 +87,8 @@ def publish(deployed: Deployed, before: Entry | None, source: str) -> None:
         create_link_artifact(
             deployed.url, key=f"service-{key}", link_text=f"{release.service} at {deployed.url}"
         )
+        if before is None:
+            pick_lists.offer()
 
 
 def page(deployed: Deployed, before: Entry | None, source: str) -> str:

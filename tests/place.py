@@ -126,7 +126,9 @@ def place(folder: Path) -> Iterator[Place]:
         (repository / name).write_bytes((SAMPLE / name).read_bytes())
     home, node = folder / "home", f"md-test-{secrets.token_hex(3)}"
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_API")}
-    environment = {**kept, "MODEL_DEPLOY_HOME": str(home), "MODEL_DEPLOY_NODE": node}
+    (folder / "tmp").mkdir()  # what a run that is killed cannot take away goes with the test
+    own = {"MODEL_DEPLOY_HOME": str(home), "MODEL_DEPLOY_NODE": node, "TMPDIR": str(folder / "tmp")}
+    environment = {**kept, **own}
     made = Place(repository, Home(home), node, environment)
     made.git("init", "--quiet", "--initial-branch=main")
     try:

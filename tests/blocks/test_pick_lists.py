@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from blocks.pick_lists import with_choices
 from blocks.store import DirectoryStore
-from deployments.pick_lists import with_choices
 from releases.ledger import Ledger, services_in
 from tests.releases.test_swap import release
 
