@@ -35,8 +35,8 @@ def adopt(
     """Show what becomes of all that a VM's container declaration says, and move the VM on --yes."""
     from blocks.targets import adopting  # noqa: PLC0415 - imports Prefect
     from blocks.targets.compute_engine import ComputeEngineInstances  # noqa: PLC0415
-    from deployments.apply import ENVIRONMENTS  # noqa: PLC0415
     from deployments.cli import connected, load  # noqa: PLC0415
+    from deployments.environments_file import ENVIRONMENTS  # noqa: PLC0415
     from deployments.google_cloud import described  # noqa: PLC0415
     from releases.provisioning.resources import user_data  # noqa: PLC0415
 
