@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from releases.problem import BadInput
 
+PREFECTS_OWN = {"$ref", "block_type_slug"}
 Place = tuple[int | str, ...]
 
 
@@ -31,11 +32,11 @@ def known_keys(model: type[BaseModel], place: Place = ()) -> list[str]:
 def check_keys(section: Mapping[str, Any], model: type[BaseModel], field: str, where: str) -> None:
     """For a model that ignores what it does not know, as Prefect's blocks do. Raises BadInput.
 
-    A key that begins with `$` is Prefect's own: a reference to another block.
+    Keys of Prefect's own may be there: a reference to another block, and what kind a stored block is.
     """
     fields = {one.alias or name: one for name, one in model.model_fields.items()}
     for key, value in section.items():
-        if key not in fields and not str(key).startswith("$"):
+        if key not in fields and key not in PREFECTS_OWN:
             raise unknown(str(key), fields, f"{field}.{key}", where)
         inner = _model_in(fields[key].annotation) if key in fields and isinstance(value, Mapping) else None
         if inner is not None:
