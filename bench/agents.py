@@ -44,6 +44,7 @@ class Service:
     """One service on one node."""
 
     breaks: Callable[[Release], str]
+    pulls: Callable[[], float] = lambda: 0.0
     wanted: ServiceDesired = field(default_factory=ServiceDesired)
     memory: Memory = field(default_factory=Memory)
     seen: tuple[Container, ...] = ()
@@ -51,6 +52,7 @@ class Service:
     started: int = 0
     phase: Phase = Phase.idle
     rest: float | None = None
+    pulled: float | None = None  # when the image that is being pulled will be here
 
     def reconcile(self) -> None:
         while True:
@@ -58,6 +60,9 @@ class Service:
             step = swap.next_step(self.wanted, self.memory, self.seen, self.images, clock())
             if isinstance(step, swap.Rest):
                 self.phase, self.rest = step.phase, step.seconds
+                return
+            if isinstance(step, swap.Pull) and (left := self._still_pulling()) > 0:
+                self.phase, self.rest = Phase.pull, left
                 return
             self._carry_out(step)
             if isinstance(step, swap.Probe) and step.release.fingerprint in self.memory.unfit:
@@ -90,6 +95,15 @@ class Service:
             case swap.Remove(container):
                 self._replace(container, None)
                 self.memory = swap.removed(memory, container)
+
+    def _still_pulling(self) -> float:
+        now = clock().now
+        if self.pulled is None:
+            self.pulled = now + self.pulls()
+        left = self.pulled - now
+        if left <= 0:
+            self.pulled = None
+        return left
 
     def _start(self, release: Release, slot: swap.Slot) -> None:
         self.started += 1
@@ -148,6 +162,7 @@ class Agent:
     metadata_port: int
     port: int
     breaks: Callable[[str, Release], str]
+    pulls: Callable[[str], float] = lambda _: 0.0
     services: dict[str, Service] = field(default_factory=dict)
     etag: str = "0"
     problem: str = ""
@@ -205,7 +220,8 @@ class Agent:
             return
         self.problem = ""
         for name, wanted in desired.services.items():
-            service = self.services.setdefault(name, Service(lambda one: self.breaks(self.vm.name, one)))
+            fresh = Service(lambda one: self.breaks(self.vm.name, one), lambda: self.pulls(self.vm.name))
+            service = self.services.setdefault(name, fresh)
             service.wanted = wanted
             service.reconcile()
         self.changed.set()
@@ -269,10 +285,13 @@ class Agents:
         self.metadata_port: Callable[[], int] = lambda: 0  # known once the sandbox runs
         self.of: dict[str, Agent] = {}
         self.broken: dict[tuple[str, int], str] = {}
+        self.pulls: dict[str, float] = {}  # seconds, of VMs where that takes a while
         self.loop = asyncio.new_event_loop()
 
     def power_on(self, vm: Instance) -> None:
-        agent = Agent(vm, self.metadata_port(), self.port, self._breaks)
+        agent = Agent(
+            vm, self.metadata_port(), self.port, self._breaks, lambda name: self.pulls.get(name, 0.0)
+        )
         self.of[vm.name] = agent
         self.do(agent.start)
 

@@ -25,7 +25,14 @@ ROLLBACK = "rollback/rollback"
 CHECK = "check/check"
 PUSHED = "pushed"
 MOST = 200  # runs that are looked at
-SUPERSEDED, UNREACHABLE = "Superseded", "Unreachable"  # names of states, given by flows/turn.py
+SUPERSEDED, UNREACHABLE, FROZEN = (
+    "Superseded",
+    "Unreachable",
+    "Frozen",
+)  # states, named in flows/turn.py
+
+
+CANCELLED = {SUPERSEDED: Ended.superseded, FROZEN: Ended.frozen}  # by whom, if not by a person
 
 
 def tags_of(service: str, environment: str) -> list[str]:
@@ -142,7 +149,7 @@ def _ended(run: FlowRun) -> Ended:
         case StateType.CRASHED:
             return Ended.lost
         case StateType.CANCELLED:
-            return Ended.superseded if state and state.name == SUPERSEDED else Ended.cancelled
+            return CANCELLED.get(state.name or "" if state else "", Ended.cancelled)
         case _:
             return Ended.going
 

@@ -1,6 +1,6 @@
 """`model-deploy adopt VM`: from Google's deprecated container startup agent to ours."""
 
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,9 +11,11 @@ from releases import adoption, container_declaration
 from releases.problem import BadInput, Refused
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from blocks.environment import Environment
     from releases.container_declaration import Declaration
-    from releases.release import Release
+    from releases.release import Release, Verdict
 
 
 PLAN = """then: user-data and model-deploy are added to the metadata, gce-container-declaration is removed
@@ -25,7 +27,9 @@ def adopt(
     environment: Annotated[str, typer.Option("--environment", "-e", help="Which environment takes it.")],
     service: Annotated[str, typer.Option(help="What the service is called from now on.")],
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port that the container listens on.")],
-    public_port: Annotated[int, typer.Option(help="The edge's port; the first of the target's if 0.")] = 0,
+    public_port: Annotated[
+        int, typer.Option(help="The edge's port; the first free one of the target's if 0.")
+    ] = 0,
     accept: Annotated[
         list[str] | None, typer.Option(help="What may get lost, by name; again for each.")
     ] = None,
@@ -35,9 +39,10 @@ def adopt(
     """Show what becomes of all that a VM's container declaration says, and move the VM on --yes."""
     from blocks.targets import adopting  # noqa: PLC0415 - imports Prefect
     from blocks.targets.compute_engine import ComputeEngineInstances  # noqa: PLC0415
-    from deployments.apply import ENVIRONMENTS  # noqa: PLC0415
     from deployments.cli import connected, load  # noqa: PLC0415
+    from deployments.environments_file import ENVIRONMENTS  # noqa: PLC0415
     from deployments.google_cloud import described  # noqa: PLC0415
+    from flows.turn import turn_if_free  # noqa: PLC0415
     from releases.provisioning.resources import user_data  # noqa: PLC0415
 
     with connected(quiet=True):
@@ -48,7 +53,7 @@ def adopt(
         found = adopting.find(target, vm)
         declared = container_declaration.parse(found.metadata[container_declaration.KEY])
         image = pinned(where, declared.spec.container.image)
-        public = public_port or target.ports[0]
+        public = adopting.free_port(target, found, service, public_port or None)
         choices = adoption.choices(declared, image, port, public)
         for one in choices:
             mark = "LOST" if one.loses else ""
@@ -59,9 +64,16 @@ def adopt(
         if not yes:
             typer.echo("nothing was changed; --yes does it")
             return
-        release = claim(where, declared, service=service, image=image, port=port, public_port=public)
-        adopting.adopt(target, found, release, boot)
-        record(where, release)
+        with turn_if_free(service, environment) as free:
+            if not free:
+                raise Refused(
+                    f"a release of {service} is going on in {environment}",
+                    got="nothing was touched",
+                    next_step="wait until it has ended, then the same again",
+                )
+            release = claim(where, declared, service=service, image=image, port=port, public_port=public)
+            with recorded(where, release):
+                adopting.adopt(target, found, release, boot)
     typer.echo(f"{vm} is adopted: {service} release {release.number} is live; model-deploy release is next")
 
 
@@ -109,15 +121,24 @@ def claim(
     return where.ledger(service).claim(make)
 
 
-def record(where: "Environment", release: "Release") -> None:
-    """It is live."""
-    from releases.release import Outcome, Verdict  # noqa: PLC0415
+@contextmanager
+def recorded(where: "Environment", release: "Release") -> "Iterator[None]":
+    """Write into the ledger how it ended, whatever ends it."""
+    from releases.release import Verdict  # noqa: PLC0415
 
-    outcome = Outcome(
-        number=release.number,
-        verdict=Verdict.confirmed,
-        reason="adopted from a container declaration",
-        live=release.number,
-        at=datetime.now(UTC),
-    )
+    try:
+        yield
+    except BaseException as error:
+        _record(where, release, Verdict.failed, str(error) or type(error).__name__, None)
+        raise
+    _record(where, release, Verdict.confirmed, "adopted from a container declaration", release.number)
+
+
+def _record(
+    where: "Environment", release: "Release", verdict: "Verdict", reason: str, live: int | None
+) -> None:
+    from releases.release import Outcome  # noqa: PLC0415
+
+    now = datetime.now(UTC)
+    outcome = Outcome(number=release.number, verdict=verdict, reason=reason, live=live, at=now)
     where.ledger(release.service).settle(outcome)

@@ -1,47 +1,26 @@
 """Block documents from one versioned file; applying twice changes nothing."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import Any, get_args
 
-import yaml
 from prefect.blocks.core import Block
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
-from blocks.environment import Environment
+from blocks.environment import AnyStore, AnyTarget, Environment
 from blocks.image_builder import ImageBuilder
+from blocks.image_registry import ImageRegistry
 from deployments.approvals import ensure_expiry
-from deployments.google_cloud import described, in_google_cloud
+from deployments.environments_file import ENVIRONMENTS, Described, parse
+from deployments.google_cloud import in_google_cloud
 from deployments.machine.home import Home
 from deployments.machine.images import agent_image
+from releases.known_keys import check_keys
 from releases.problem import BadInput
-from releases.reconcile import Drifted
-from releases.rules import Rules
-from releases.spec import Name
-from releases.trigger import WatchedServices
-from releases.version import Releasing
 
-ENVIRONMENTS = Path(__file__).parent / "environments.yaml"
-
-
-class _Described(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    branch: str | None = None
-    tags: str = ""
-    services: WatchedServices = Field(default_factory=list)
-    release: Releasing = "by hand"
-    reconcile: Drifted = "report"
-    rules: Rules = Field(default_factory=Rules)
-    registry: dict[str, Any]
-    target: dict[str, Any]
-    store: dict[str, Any]
-    cloud: dict[str, Any] | None = None  # google_cloud.py reads it
-
-
-class _File(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    environments: dict[Name, _Described]
+Kinds = dict[str, type[Block]]
 
 
 @dataclass(frozen=True)
@@ -54,12 +33,18 @@ class Change:
 
 def apply(home: Home, file: Path = ENVIRONMENTS) -> list[Change]:
     """Save every environment that is new or different. Raises BadInput."""
-    environments = read(home, file)
-    clouds = {name: described(name, file) for name in in_google_cloud(file)}
+    described = parse(file)
+    environments = _environments(home, described, file)
+    clouds = {name: in_google_cloud(name, described, file) for name, one in described.items() if one.cloud}
     if any(wanted.rules.approval for wanted in environments.values()):
         ensure_expiry()
     changes = [Change(name, _saved(name, wanted)) for name, wanted in environments.items()]
     return changes + [Change(f"{name} in Google Cloud", _saved(name, one)) for name, one in clouds.items()]
+
+
+def read(home: Home, file: Path) -> dict[str, Environment]:
+    """The environments that the file describes. Raises BadInput that names the field."""
+    return _environments(home, parse(file), file)
 
 
 def _saved(name: str, wanted: Block) -> str:
@@ -74,19 +59,8 @@ def _saved(name: str, wanted: Block) -> str:
     return "unchanged" if same else "updated" if now else "created"
 
 
-def read(home: Home, file: Path) -> dict[str, Environment]:
-    """The environments that the file describes. Raises BadInput that names the field."""
-    try:
-        described = _File.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
-        return {
-            name: _environment(name, one, _values(home, name)) for name, one in described.environments.items()
-        }
-    except (OSError, yaml.YAMLError) as error:
-        raise BadInput("the environments cannot be read", where=str(file), got=str(error)) from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise BadInput(f"`{field}` is not right", where=str(file), expected=first["msg"]) from error
+def _environments(home: Home, described: Mapping[str, Described], file: Path) -> dict[str, Environment]:
+    return {name: _environment(name, one, _values(home, name), str(file)) for name, one in described.items()}
 
 
 def _fields(environment: Block) -> dict[str, Any]:
@@ -104,8 +78,13 @@ def _values(home: Home, environment: str) -> dict[str, Any]:
     }
 
 
-def _environment(name: str, one: _Described, values: dict[str, Any]) -> Environment:
+def _environment(name: str, one: Described, values: dict[str, Any], where: str) -> Environment:
     """The target's and the store's `type` say which block each is; without one, they are local."""
+    given = {"registry": one.registry, "target": one.target, "store": one.store}
+    sections = {
+        part: _section(f"environments.{name}.{part}", section, values, where)
+        for part, section in given.items()
+    }
     described = {
         "name": name,
         "branch": one.branch,
@@ -115,11 +94,42 @@ def _environment(name: str, one: _Described, values: dict[str, Any]) -> Environm
         "reconcile": one.reconcile,
         "rules": one.rules,
         "builder": ImageBuilder(),
-        "registry": _filled(one.registry, values),
-        "target": _target(_filled(one.target, values)),
-        "store": _filled(one.store, values),
+        **sections,
+        "target": _target(sections["target"]),
     }
-    return Environment.model_validate(described)
+    try:
+        return Environment.model_validate(described)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        expected = first["msg"].removeprefix("Value error, ")
+        raise BadInput(
+            f"`environments.{name}.{field}` is not right", where=where, expected=expected
+        ) from error
+
+
+def _section(field: str, given: dict[str, Any] | None, values: dict[str, Any], where: str) -> dict[str, Any]:
+    """What is written, with every key known: blocks ignore those that they do not know. Raises BadInput."""
+    if given is None:
+        raise BadInput(f"`{field}` is missing", where=where, expected="registry, target and store")
+    part = field.rpartition(".")[2]
+    kinds, default = SECTIONS[part]
+    kind = kinds.get(str(given.get("type", default)))
+    if kind is not None:  # else the environment says which types there are
+        check_keys(given, kind, field, where)
+    return _filled(given, values)
+
+
+def _kinds(union: Any) -> Kinds:
+    """Of blocks in a union that is told apart by their `type`."""
+    return {tag.tag: kind for kind, tag in map(get_args, get_args(get_args(union)[0]))}
+
+
+SECTIONS: dict[str, tuple[Kinds, str]] = {
+    "registry": ({"": ImageRegistry}, ""),
+    "target": (_kinds(AnyTarget), "local"),
+    "store": (_kinds(AnyStore), "directory"),
+}
 
 
 def _target(described: dict[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from blocks.environment import Environment
+    from deployments.machine.home import Home
     from flows.result import ReleaseResult
 
 EXIT_CODES = """Exit codes: 0 done; 1 failed, and taken back where anything was live; 2 bad input;
@@ -203,8 +204,8 @@ def logs(
 def apply(file: Annotated[Path | None, typer.Argument(help="The environments' file.")] = None) -> None:
     """Bring Prefect's blocks to what the environments' file says."""
     with connected(quiet=True) as home:
-        from deployments.apply import ENVIRONMENTS  # noqa: PLC0415
         from deployments.apply import apply as apply_file  # noqa: PLC0415
+        from deployments.environments_file import ENVIRONMENTS  # noqa: PLC0415
 
         for change in apply_file(home, file or ENVIRONMENTS):
             typer.echo(f"{change.environment}: {change.done}")
@@ -291,15 +292,23 @@ def schema() -> None:
 @contextmanager
 def connected(*, quiet: bool) -> "Iterator[Any]":
     """Point Prefect at the local server, started if it is not up. Before Prefect is imported."""
-    from deployments.machine.home import Home  # noqa: PLC0415
-    from deployments.stack import ensure_server, environment  # noqa: PLC0415
+    from deployments.stack import ensure_server  # noqa: PLC0415
 
-    home = Home()
+    home = point()
     ensure_server(home)
-    os.environ.update(environment(home))
     if not quiet:
         show_steps()
     yield home
+
+
+def point() -> "Home":
+    """Have Prefect look for its server where this home's is; starts none. Before Prefect is imported."""
+    from deployments.machine.home import Home  # noqa: PLC0415
+    from deployments.stack import environment  # noqa: PLC0415
+
+    home = Home()
+    os.environ.update(environment(home))
+    return home
 
 
 def show_steps() -> None:

@@ -69,10 +69,19 @@ def show_protections(environment: str, file: Path | None, *, as_json: bool) -> N
 
 
 def _described(environment: str, file: Path | None) -> "GoogleCloud":
-    from deployments.apply import ENVIRONMENTS  # noqa: PLC0415 - imports Prefect
-    from deployments.google_cloud import described  # noqa: PLC0415
+    """What the file says. Prefect's server is there where that names a block with credentials."""
+    from deployments.cli import point  # noqa: PLC0415 - it imports this module
+    from deployments.environments_file import ENVIRONMENTS, parse  # noqa: PLC0415
+    from deployments.stack import ensure_server  # noqa: PLC0415
 
-    return described(environment, file or ENVIRONMENTS)
+    file = file or ENVIRONMENTS
+    environments, home = parse(file), point()
+    from deployments.google_cloud import in_google_cloud  # noqa: PLC0415 - imports Prefect
+
+    google = in_google_cloud(environment, environments, file)
+    if google.credentials is not None:
+        ensure_server(home)
+    return google
 
 
 def _approved(*, yes: bool, quiet: bool) -> bool:

@@ -24,7 +24,11 @@ STOP_SECONDS = 15
 
 def api_url(home: Home) -> str:
     """Prefect's API: the one that is configured, else this home's own."""
-    return os.environ.get("PREFECT_API_URL") or f"http://127.0.0.1:{home.chosen().prefect_port}/api"
+    return os.environ.get("PREFECT_API_URL") or _own_api_url(home)
+
+
+def _own_api_url(home: Home) -> str:
+    return f"http://127.0.0.1:{home.chosen().prefect_port}/api"
 
 
 def environment(home: Home) -> dict[str, str]:
@@ -44,7 +48,7 @@ def ensure_server(home: Home, *, start: bool = True) -> str:
     """Have the server answering, started or waited for; returns the UI's address. Raises Unreachable."""
     url = api_url(home)
     if not _answers(url):
-        if os.environ.get("PREFECT_API_URL"):
+        if url != _own_api_url(home):
             raise Unreachable(
                 "the Prefect server does not answer", where=url, next_step="check PREFECT_API_URL"
             )

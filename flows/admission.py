@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from zoneinfo import ZoneInfo
 
 from prefect import get_run_logger
 
@@ -15,9 +14,9 @@ from blocks.notifications import tell
 from flows.approval import approved, waits_no_more
 from flows.deploying import settle_open_claims
 from flows.turn import never, turn
+from releases import freeze
 from releases.approval import Expired, Proposal, Rejected
 from releases.evidence import Approval
-from releases.freeze import frozen, thaws
 from releases.gate import Finding, judge
 from releases.problem import Problem, Refused, Superseded
 from releases.release import Release, ReleasedModel
@@ -67,22 +66,15 @@ def admit(where: Environment, proposal: Proposal, override_freeze: str) -> Admis
 
 
 def check_freeze(where: Environment, override: str) -> str:
-    """The reason that was given, where it was needed. Raises Refused in a freeze window."""
-    now = datetime.now(UTC)
-    window = frozen(where.rules.freeze, now)
-    if window is None:
-        return ""
-    if override:
-        get_run_logger().warning("%s is frozen (%s); overridden: %s", where.name, window, override)
+    """The reason that was given, where it was needed. Raises Frozen in a freeze window."""
+    try:
+        freeze.check(where.name, where.rules.freeze, datetime.now(UTC))
+    except freeze.Frozen as frozen:
+        if not override:
+            raise
+        get_run_logger().warning("%s (%s); overridden: %s", frozen.what, frozen.got, override)
         return override
-    thaw = thaws(where.rules.freeze, now)
-    until = f"until {thaw.astimezone(ZoneInfo(window.zone)):%a %Y-%m-%d %H:%M %Z}" if thaw else "for good"
-    raise Refused(
-        f"{where.name} is frozen {until}",
-        expected="no release in the freeze windows of the environment",
-        got=str(window),
-        next_step="wait, or say why not: --override-freeze REASON",
-    )
+    return ""
 
 
 def findings(

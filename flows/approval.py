@@ -81,6 +81,11 @@ def waits_no_more() -> None:
         _tag(run, waits=False)
 
 
+def waits_no_longer(run: FlowRun) -> None:
+    """For a run that has ended without a process."""
+    _tag(run, waits=False)
+
+
 def hint() -> str:
     """What to type."""
     return f"model-deploy approve {str(_run().id)[:13]} --reason … (or reject)"

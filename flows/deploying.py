@@ -15,8 +15,7 @@ from blocks.environment import Environment
 from blocks.smoke import CheckResult, run_checks_on_each
 from flows.canary import canary
 from flows.stopwatch import Stopwatch
-from flows.trial import NODE_SLACK, Trial, await_node
-from flows.turn import stop_if_cancelled
+from flows.trial import NODE_SLACK, Renewal, Trial, await_node
 from releases.problem import Problem
 from releases.provisioning.resources import RELEASED
 from releases.release import Outcome, Release, Verdict
@@ -54,10 +53,11 @@ def deploy(
     trial = Trial(first, release, generation)
     with _recorded(environment, release, watch), _reverting(environment, release, generation, former):
         results = try_out(trial, checks, token, bake, watch, canary_for=environment if former else None)
+        keep = Renewal(target, release.service, generation, release.confirm_window)
         for wave in others:
             with watch.step("deploy"):
                 wave.propose(release, key_sha256)
-            try_out(replace(trial, target=wave), checks, token, bake, watch)
+            try_out(replace(trial, target=wave, keep=keep), checks, token, bake, watch)
         with watch.step("confirm"):  # all at once: until now every node takes it back by itself
             confirm(replace(trial, target=target))
     return Deployed(release, target.url(release.public_port), results, watch.seconds)
@@ -123,7 +123,7 @@ def start(trial: Trial) -> None:
 def smoke_test(trial: Trial, checks: list[SmokeCheck], token: str | None) -> list[CheckResult]:
     """Ask from outside: with the token the candidate, without it whoever serves users."""
     urls = trial.target.urls(trial.release.public_port)
-    return run_checks_on_each(checks, urls, trial.release.number, token, stop_if_cancelled)
+    return run_checks_on_each(checks, urls, trial.release.number, token, trial.go_on)
 
 
 @task(task_run_name="switch", cache_policy=NO_CACHE)

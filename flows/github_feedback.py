@@ -15,6 +15,7 @@ from blocks.github import GitHub, State
 from blocks.image_builder import TestsFailed
 from flows.turn import current_run
 from releases.problem import Cancelled, Problem, Superseded
+from releases.trigger import Watched
 
 BLOCK = "github"
 PATIENCE = 15.0  # seconds that a run waits for GitHub when all is done
@@ -95,12 +96,8 @@ def told_github(
     where: Environment, source: str, path: str, ref: str, *, deploys: bool = True
 ) -> Iterator[Feedback]:
     """Show the run on GitHub, where the environment watches these sources and GitHub is connected."""
-    watched = next(
-        (one for one in where.services if one.address == source and one.path.strip("/") == path.strip("/")),
-        None,
-    )
-    kind = where.name if deploys else "check"
-    context = f"model-deploy/{kind}/{watched.name}" if watched else ""
+    watched = watched_by(where, source, path)
+    context = context_of(where.name if deploys else "check", watched) if watched else ""
     environment = where.name if deploys else ""
     github = connected_github() if watched else None
     feedback = Feedback(github, watched.repository if watched else "", context, environment, ref)
@@ -113,6 +110,17 @@ def told_github(
         feedback.ended("success", f"live at {feedback.url}" if feedback.url else "tests and build passed")
     finally:
         feedback.close()
+
+
+def watched_by(where: Environment, source: str, path: str) -> Watched | None:
+    """The service that these sources are watched as."""
+    mine = (one for one in where.services if one.address == source and one.path.strip("/") == path.strip("/"))
+    return next(mine, None)
+
+
+def context_of(kind: str, watched: Watched) -> str:
+    """What the status beside a commit is called. `kind`: the environment, or `check`."""
+    return f"model-deploy/{kind}/{watched.name}"
 
 
 def connected_github() -> GitHub | None:

@@ -25,6 +25,8 @@ from flows.deploying import settle_open_claims
 from flows.pages import told
 from flows.tagging import tag_version
 from flows.turn import turn_if_free
+from flows.unheard import tell_the_end
+from releases import freeze
 from releases.ledger import Entry, services_in
 from releases.problem import Problem, Unreachable
 from releases.reconcile import Known, Seen, drift, judge, last_tried
@@ -96,6 +98,8 @@ def reconcile(environment: str = "") -> ReconcileResult:
             mine = [run for run in stuck if set(tags_of(service, name)) <= set(run.tags)]
             look_at(where, service, repositories, mine, result)
         report(name, result)
+        for said in tell_the_end(where) if where.services else ():
+            get_run_logger().info("GitHub was told of %s", said)
     return result
 
 
@@ -155,6 +159,11 @@ def catch_up(
     known = _known(where, service, live, head)
     verdict = judge(head, known)
     if not verdict.start or not _matters(watched, known, head):
+        return None
+    try:
+        freeze.check(where.name, where.rules.freeze, datetime.now(UTC))
+    except freeze.Frozen as frozen:  # a run would only be refused
+        row.done = _said(row.done, f"the release of {head[:8]} waits: {frozen.what}")
         return None
     run = start_release(start(rule, watched, head, branch), verdict.after)
     row.done = _said(row.done, f"started the release of {head[:8]}: {verdict.why}")

@@ -2,23 +2,60 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from blocks.targets.target import Target
+from prefect import get_run_logger
+
+from blocks.targets.target import Target, no_check
 from flows.turn import stop_if_cancelled
+from releases.problem import Problem, Superseded
 from releases.release import Release
 from releases.status import ServiceStatus
 
 NODE_SLACK = 30.0
+RENEWALS = 3  # in a window; one that does not get through is no loss
+
+
+@dataclass
+class Renewal:
+    """Keeps the waves that serve the candidate on trial, for as long as a later one takes.
+
+    Pulling, fetching and starting have their own limits, which are longer than a window. A controller that
+    dies renews nothing, so the window stays what it is.
+    """
+
+    target: Target
+    service: str
+    generation: int
+    window: float  # seconds
+    last: float = field(default_factory=time.monotonic)
+
+    def __call__(self) -> None:
+        """Renew if it is time. Raises Superseded."""
+        if time.monotonic() - self.last < self.window / RENEWALS:
+            return
+        self.last = time.monotonic()
+        try:
+            self.target.renew(self.service, self.generation)
+        except Superseded:
+            raise
+        except Problem as problem:
+            get_run_logger().warning("the confirm window was not renewed: %s", problem)
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A release that stands as a candidate on some of the nodes."""
+    """A release that stands as a candidate on some of the nodes. `keep`: what keeps it on the others."""
 
     target: Target
     release: Release
     generation: int
+    keep: Callable[[], None] = no_check
+
+    def go_on(self) -> None:
+        """To be called while waiting. Raises Cancelled, Superseded."""
+        stop_if_cancelled()
+        self.keep()
 
 
 def await_node(trial: Trial, arrived: Callable[[ServiceStatus], bool], seconds: float) -> ServiceStatus:
@@ -29,6 +66,6 @@ def await_node(trial: Trial, arrived: Callable[[ServiceStatus], bool], seconds: 
         nonlocal looked
         if time.monotonic() - looked > 1:  # the server is asked once a second, the node much more often
             looked = time.monotonic()
-            stop_if_cancelled()
+            trial.go_on()
 
     return trial.target.wait_for(trial.release.service, trial.generation, arrived, seconds, check)

@@ -22,9 +22,11 @@ class Candidate(BaseModel):
         None, gt=0, description="Seconds to confirm in, where other nodes come later; else the release's."
     )
 
+    renewed: int = Field(0, ge=0, description="The window is counted anew when it grows: others are slow.")
+
     @property
     def confirm_window(self) -> float:
-        """Seconds; counted by the node anew at each change of traffic."""
+        """Seconds; counted by the node anew at each change of traffic, and when it is renewed."""
         return self.window or self.release.confirm_window
 
 
@@ -87,6 +89,13 @@ def shift(now: ServiceDesired, generation: int, traffic: int) -> ServiceDesired:
     """Give the candidate of this generation more or less traffic. Raises Superseded."""
     candidate = _candidate_of(now, generation)
     return now.model_copy(update={"candidate": candidate.model_copy(update={"traffic": traffic})})
+
+
+def renew(now: ServiceDesired, generation: int) -> ServiceDesired:
+    """Have the window of this generation's candidate counted anew. Raises Superseded."""
+    candidate = _candidate_of(now, generation)
+    again = candidate.model_copy(update={"renewed": candidate.renewed + 1})
+    return now.model_copy(update={"candidate": again})
 
 
 def confirm(now: ServiceDesired, generation: int) -> ServiceDesired:

@@ -4,7 +4,8 @@ A fleet is released to in waves, but confirmed at once: until the last wave has 
 trial with its old container warm. So a failure anywhere is one switch back everywhere, and a controller
 that dies leaves no fleet on two versions: each node takes the release back by itself at the end of its
 window. Confirming wave by wave would leave the early ones on the new release for good. The price is that
-the window is as long as all waves may take.
+the window is as long as all waves may take. What has limits of its own, pulling above all, may take longer
+than that in a later wave: meanwhile the controller renews the windows of the nodes that serve the candidate.
 """
 
 import json

@@ -9,10 +9,16 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from releases.problem import Refused
+
 HOUR = 60
 DAY = 24 * HOUR
 LONGEST_LOOK = timedelta(days=8)
 MINUTE = timedelta(minutes=1)
+
+
+class Frozen(Refused):
+    """A release in a freeze window; what a push has asked for is tried again after it."""
 
 
 class Day(StrEnum):
@@ -79,6 +85,21 @@ class FreezeWindow(BaseModel):
 def frozen(windows: Sequence[FreezeWindow], moment: datetime) -> FreezeWindow | None:
     """The window that covers the moment, if one does."""
     return next((window for window in windows if window.covers(moment)), None)
+
+
+def check(environment: str, windows: Sequence[FreezeWindow], moment: datetime) -> None:
+    """See that the environment takes releases. Raises Frozen that says until when not."""
+    window = frozen(windows, moment)
+    if window is None:
+        return
+    thaw = thaws(windows, moment)
+    until = f"until {thaw.astimezone(ZoneInfo(window.zone)):%a %Y-%m-%d %H:%M %Z}" if thaw else "for good"
+    raise Frozen(
+        f"{environment} is frozen {until}",
+        expected="no release in the freeze windows of the environment",
+        got=str(window),
+        next_step="wait, or say why not: --override-freeze REASON",
+    )
 
 
 def thaws(windows: Sequence[FreezeWindow], moment: datetime) -> datetime | None:

@@ -21,6 +21,7 @@ class Ended(StrEnum):
     lost = "lost"  # the world around it: its process died, something did not answer
     cancelled = "cancelled"  # by a person
     superseded = "superseded"  # it changed nothing
+    frozen = "frozen"  # refused in a freeze window, before anything was touched
 
 
 SETTLED = {Ended.done, Ended.failed, Ended.cancelled}
@@ -63,10 +64,13 @@ def judge(head: str, known: Known) -> Verdict:
     # What other commits have only tried says nothing about when this one became the head.
     telling = [one for one in known.attempts if one.commit == head or one.ended in SETTLED]
     mine = list(takewhile(lambda one: one.commit == head, telling))
-    if mine and (mine[0].ended is not Ended.lost or len(mine) >= ATTEMPTS):
+    if mine and mine[0].ended is Ended.frozen:
+        return Verdict(True, "it was refused in a freeze window that is over", mine[0].id)
+    lost = sum(one.ended is Ended.lost for one in mine)
+    if mine and (mine[0].ended is not Ended.lost or lost >= ATTEMPTS):
         return Verdict(False, f"tried, and {mine[0].ended}; a new commit or a release by hand goes on")
     if mine:
-        return Verdict(True, f"attempt {len(mine) + 1}: the last one was lost", mine[0].id)
+        return Verdict(True, f"attempt {lost + 1}: the last one was lost", mine[0].id)
     if known.by_hand and (not telling or known.by_hand > telling[0].created):
         return Verdict(False, "tried by hand")
     # A commit that was the head before has its run already; this is another one.

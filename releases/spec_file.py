@@ -1,12 +1,11 @@
 """Reading `model-deploy.yaml`: every mistake is named, with what was probably meant."""
 
-import difflib
 from pathlib import Path
-from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
+from releases.known_keys import known_keys, unknown
 from releases.problem import BadInput
 from releases.spec import ServiceSpec
 
@@ -47,23 +46,10 @@ def parse_spec(text: str, where: str = SPEC_FILE) -> ServiceSpec:
 
 def _first_problem(error: ValidationError, where: str) -> BadInput:
     first = error.errors()[0]
-    field = ".".join(str(part) for part in first["loc"])
+    place = first["loc"]
+    field = ".".join(str(part) for part in place)
     if first["type"] == "extra_forbidden":
-        known = _known_keys(first["loc"][:-1])
-        near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
-        hint = f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(known)}"
-        return BadInput(f"unknown key `{field}`", where=where, expected=hint, got=str(first["loc"][-1]))
+        return unknown(str(place[-1]), known_keys(ServiceSpec, place[:-1]), field, where)
     return BadInput(
         f"`{field}` is not right", where=where, expected=first["msg"], got=repr(first.get("input"))[:200]
     )
-
-
-def _known_keys(path: tuple[int | str, ...]) -> list[str]:
-    schema = ServiceSpec.model_json_schema(by_alias=True)
-    node: dict[str, Any] = schema
-    for part in path:
-        child = node.get("items", {}) if isinstance(part, int) else node.get("properties", {}).get(part, {})
-        options = [child, *child.get("anyOf", []), *child.get("allOf", [])]
-        refs = [option["$ref"] for option in options if "$ref" in option]
-        node = schema["$defs"][refs[0].rsplit("/", 1)[1]] if refs else child
-    return sorted(node.get("properties", {}))

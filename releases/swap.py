@@ -59,7 +59,7 @@ class Clock:
 
 @dataclass(frozen=True)
 class Trial:
-    """A candidate that became ready. `since`: when it did, or when its traffic last changed."""
+    """A candidate that became ready. `since`: when it did, when its traffic changed, or it was renewed."""
 
     generation: int
     container: str
@@ -67,6 +67,7 @@ class Trial:
     traffic: int
     since: float
     boot: str
+    renewed: int = 0
 
 
 @dataclass(frozen=True)
@@ -195,6 +196,9 @@ def settle(wanted: ServiceDesired, memory: Memory, seen: tuple[Container, ...], 
         failure = _trial_over(wanted, trial, seen, clock)
         if failure is not None:
             return give_up(memory, trial.generation, failure)
+        if wanted.candidate is not None and wanted.candidate.renewed != trial.renewed:
+            trial = replace(trial, renewed=wanted.candidate.renewed, since=clock.now)
+            memory = replace(memory, trial=trial)
     if wanted.candidate is not None and wanted.generation not in memory.reverted:
         died = _of(wanted.candidate.release, seen)
         if died is not None and died.state is Running.exited:

@@ -70,6 +70,9 @@ class ContainerDeclaration(ComputeEngineInstances):
             if candidate is not None:
                 self._restart_with(node, candidate.release)
 
+    def renew(self, service: str, generation: int) -> None:
+        """Nothing: without an agent there is no window."""
+
     def revert(self, service: str, generation: int) -> int:
         """As before, by another restart where the release has replaced the old one. Raises Superseded."""
         switched = [

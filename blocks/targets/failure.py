@@ -1,7 +1,10 @@
-"""What an agent says about a generation it gave up, as a problem for people."""
+"""What agents say of a generation that they gave up, or are slow with, as a problem for people."""
 
-from releases.problem import Failed
-from releases.status import Failure, ServiceStatus
+from collections.abc import Mapping
+
+from blocks.targets.edges import answered
+from releases.problem import Failed, Unreachable
+from releases.status import Failure, NodeStatus, ServiceStatus
 
 
 def failed(service: str, status: ServiceStatus, failure: Failure, node: str = "") -> Failed:
@@ -15,4 +18,27 @@ def failed(service: str, status: ServiceStatus, failure: Failure, node: str = ""
         where=node,
         got="\n       ".join(line for line in got if line),
         next_step=failure.next_step or f"model-deploy logs {service}",
+    )
+
+
+def unheard(service: str, generation: int, answers: Mapping[str, NodeStatus | str]) -> bool:
+    """Whether a node answers, but does not know the generation yet."""
+    told = [one.services.get(service) for one in answered(answers, answers).values()]
+    return any(status is None or status.generation < generation for status in told)
+
+
+def late(service: str, seconds: float, answers: Mapping[str, NodeStatus | str]) -> Unreachable:
+    """Some nodes have not come as far as was waited for. `answers`: what each of them says."""
+    name = min(answers)
+    answer = answers[name]
+    if isinstance(answer, NodeStatus):
+        status = answer.services.get(service, ServiceStatus())
+        said = answer.problem or status.message
+        answer = f"generation {status.generation}, phase {status.phase} {said}".strip()
+    return Unreachable(
+        f"{len(answers)} nodes have not come far enough with {service}",
+        where=", ".join(sorted(answers)[:5]),
+        expected=f"within {seconds:.0f} s",
+        got=f"{name}: {answer}",
+        next_step=f"gcloud compute instances get-serial-port-output {name.rpartition('/')[2]}",
     )

@@ -11,7 +11,7 @@ from pydantic import Field, PrivateAttr
 
 from blocks.google_api import GoogleApi
 from blocks.targets.edges import Edges, answered
-from blocks.targets.failure import failed
+from blocks.targets.failure import failed, late, unheard
 from blocks.targets.target import no_check
 from releases import desired as desire
 from releases import fleet
@@ -164,6 +164,12 @@ class Fleet(GoogleApi):
         """Give the candidate more or less traffic, on all these nodes. Raises Superseded."""
         self._change(service, self._mine_of(service), lambda now: desire.shift(now, generation, traffic))
 
+    def renew(self, service: str, generation: int) -> None:
+        """Have the windows of the nodes that serve the candidate counted anew. Raises Superseded."""
+        on_it = self._on(service, generation)
+        serving = {name: one for name, one in on_it.items() if one.candidate and one.candidate.traffic}
+        self._change(service, serving, lambda now: desire.renew(now, generation))
+
     def confirm(self, service: str, generation: int) -> None:
         """Make the candidate the confirmed release wherever it is. Raises Superseded."""
         self._change(service, self._on(service, generation), lambda now: desire.confirm(now, generation))
@@ -222,8 +228,8 @@ class Fleet(GoogleApi):
                 return fleet.whole(there)
             now = time.monotonic()
             if now - started > seconds:
-                raise _late(service, seconds, {name: answers[name] for name in waiting if name not in there})
-            if now - looked > OPERATION_SECONDS and _unheard(service, generation, answers):
+                raise late(service, seconds, {name: answers[name] for name in waiting if name not in there})
+            if now - looked > OPERATION_SECONDS and unheard(service, generation, answers):
                 looked = now
                 self._check_written()
             check()
@@ -346,25 +352,3 @@ def _ports(nodes: Iterable[Node]) -> dict[str, int]:
     parts = [(name, part) for node in nodes for name, part in node.desired.services.items()]
     last = [(name, part.candidate.release if part.candidate else part.confirmed) for name, part in parts]
     return {name: release.public_port for name, release in last if release is not None}
-
-
-def _unheard(service: str, generation: int, answers: Mapping[str, NodeStatus | str]) -> bool:
-    """Whether a node answers, but does not know the generation yet."""
-    told = [one.services.get(service) for one in answered(answers, answers).values()]
-    return any(status is None or status.generation < generation for status in told)
-
-
-def _late(service: str, seconds: float, answers: Mapping[str, NodeStatus | str]) -> Unreachable:
-    name = min(answers)
-    answer = answers[name]
-    if isinstance(answer, NodeStatus):
-        status = answer.services.get(service, ServiceStatus())
-        said = answer.problem or status.message
-        answer = f"generation {status.generation}, phase {status.phase} {said}".strip()
-    return Unreachable(
-        f"{len(answers)} nodes have not come far enough with {service}",
-        where=", ".join(sorted(answers)[:5]),
-        expected=f"within {seconds:.0f} s",
-        got=f"{name}: {answer}",
-        next_step=f"gcloud compute instances get-serial-port-output {name.rpartition('/')[2]}",
-    )

@@ -149,6 +149,10 @@ class LocalTarget(Block):
         """Give the candidate more or less traffic. Raises Superseded."""
         desired_file.change(self.folder, service, lambda now: desire.shift(now, generation, traffic))
 
+    def renew(self, service: str, generation: int) -> None:
+        """Have the candidate's confirm window counted anew. Raises Superseded."""
+        desired_file.change(self.folder, service, lambda now: desire.renew(now, generation))
+
     def confirm(self, service: str, generation: int) -> None:
         """Make the candidate the confirmed release. Raises Superseded."""
         desired_file.change(self.folder, service, lambda now: desire.confirm(now, generation))

@@ -39,6 +39,9 @@ class Target(Protocol):
     def shift(self, service: str, generation: int, traffic: int) -> None:
         """Give the candidate more or less traffic. Raises Superseded."""
 
+    def renew(self, service: str, generation: int) -> None:
+        """Have the confirm windows of nodes that serve the candidate counted anew. Raises Superseded."""
+
     def confirm(self, service: str, generation: int) -> None:
         """Make the candidate the confirmed release. Raises Superseded."""
 

@@ -7,15 +7,20 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from typer.testing import CliRunner
 
 from blocks.store import DirectoryStore
-from deployments import cli
+from blocks.targets import adopting
+from deployments import cli, stack
+from flows.turn import turn_if_free
 from releases.ledger import Ledger
 from releases.problem import Refused
+from releases.release import Verdict
 from tests.blocks.targets.conftest import Vms, running_vms
 from tests.blocks.targets.konlet import Boots
 from tests.blocks.targets.test_container_declaration import old_vm
+from tests.deployments.conftest import PrefectServer
 
 CLOUD = {
     "project": "sandbox",
@@ -32,6 +37,13 @@ def vms(tmp_path: Path) -> Iterator[Vms]:
         yield made
 
 
+@pytest.fixture
+def prefect(prefect_server: PrefectServer) -> Iterator[None]:
+    with temporary_settings({PREFECT_API_URL: stack.api_url(prefect_server.home)}):
+        yield
+
+
+@pytest.mark.usefixtures("prefect")
 def test_it_shows_then_refuses_then_does(vms: Vms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     old_vm(vms, "a")
     file = tmp_path / "environments.yaml"
@@ -58,9 +70,28 @@ def test_it_shows_then_refuses_then_does(vms: Vms, tmp_path: Path, monkeypatch: 
     assert "nothing was changed" in shown.stdout
     assert vms.cloud.world.instances["sandbox", "europe-west1-b", "a"].metadata() == before
     assert ledger.entries() == []
+    with turn_if_free("iris", "production") as free:
+        assert free
+        refused = CliRunner().invoke(cli.app, [*words, "--yes"])
+    assert isinstance(refused.exception, Refused)
+    assert refused.exception.what == "a release of iris is going on in production"
+    assert ledger.entries() == []
+    assert vms.cloud.world.instances["sandbox", "europe-west1-b", "a"].metadata() == before
+
+    def stopped(*_: object) -> None:
+        with turn_if_free("iris", "production") as free:
+            assert not free, "it holds the turn while it works"
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(adopting, "_wait_for", stopped)
+        CliRunner().invoke(cli.app, [*words, "--yes"])
+    assert vms.cloud.world.instances["sandbox", "europe-west1-b", "a"].metadata() == before
+    assert [one.outcome.verdict for one in ledger.entries() if one.outcome] == [Verdict.failed]
+
     done = CliRunner().invoke(cli.app, [*words, "--yes"])
     assert done.exit_code == 0, done
-    assert vms.live() == {"a": "1"}
+    assert vms.live() == {"a": "2"}
     metadata = vms.metadata_of("a")
     assert metadata["user-data"].startswith("#cloud-config")
     assert "gce-container-declaration" not in metadata

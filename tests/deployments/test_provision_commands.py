@@ -1,15 +1,21 @@
 """`model-deploy provision` and `doctor --environment` against the sandbox."""
 
 import json
+import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from typer.testing import CliRunner
 
 from deployments import stack
@@ -48,14 +54,25 @@ class Described:
         return done.output
 
 
+SAVE_CREDENTIALS = """
+import json, sys
+from prefect_gcp import GcpCredentials
+GcpCredentials(service_account_info=json.load(sys.stdin)).save("owner", overwrite=True)
+"""
+
+
 @pytest.fixture
-def described(tmp_path: Path) -> Iterator[Described]:
+def described(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Described]:
+    before = dict(os.environ)
+    monkeypatch.setenv("MODEL_DEPLOY_HOME", str(tmp_path / "home"))
     for cloud in start(Settings(pending_seconds=0.002, running_seconds=0.002)):
         (tmp_path / "token").write_text(cloud.at.token)
         section = {**SECTION, "endpoint": cloud.at.api, "access_token_file": str(tmp_path / "token")}
         file = tmp_path / "environments.yaml"
         file.write_text(yaml.safe_dump({"environments": {"staging": {"cloud": section}}}))
         yield Described(Provisioned(cloud), file)
+    os.environ.clear()
+    os.environ.update(before)  # a command says there which server Prefect has
 
 
 def test_a_plan_changes_nothing_and_says_so(described: Described) -> None:
@@ -136,7 +153,9 @@ def test_the_documented_description_is_one() -> None:
     ("section", "says"),
     [
         ({"zone": "somewhere"}, "`zone` is not right"),
-        ({"surprise": 1}, "`surprise` is not right"),
+        ({"surprise": 1}, "unknown key `surprise`"),
+        ({"acess_token_file": "/x"}, "did you mean `access_token_file`"),
+        ({"machines": {"cuont": 2}}, "did you mean `count`"),
         ({"access_token_file": "/nowhere"}, "the access token cannot be read"),
         (None, "staging is no environment in Google Cloud"),
     ],
@@ -179,3 +198,62 @@ def test_applied_on_yes_and_then_a_no_op(described: Described, prefect_server: P
     assert "1 waits" in done.stdout, done.stderr
     assert "approval of stale" in done.stdout
     assert described.there.todo() == [f"vm {VM[2]}"]
+
+
+def test_credentials_that_are_named_come_from_prefects_server(
+    described: Described, prefect_server: PrefectServer
+) -> None:
+    with tokens(described.there.cloud.at.token) as token_uri:
+        key = rsa.generate_private_key(65537, 2048).private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        account = {
+            "type": "service_account",
+            "client_email": "owner@sandbox.iam.gserviceaccount.com",
+            "private_key": key.decode(),
+            "token_uri": token_uri,
+        }
+        saved = subprocess.run(
+            [sys.executable, "-c", SAVE_CREDENTIALS],
+            env={**prefect_server.environment, **stack.environment(prefect_server.home)},
+            input=json.dumps(account),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert saved.returncode == 0, saved.stderr
+        file = yaml.safe_load(described.file.read_text())
+        del file["environments"]["staging"]["cloud"]["access_token_file"]
+        file["environments"]["staging"]["cloud"]["credentials"] = "owner"
+        described.file.write_text(yaml.safe_dump(file))
+        words = ("-e", "staging", "--file", str(described.file), "--json")
+        planned = prefect_server.model_deploy("provision", *words)
+        assert planned.returncode == 0, planned.stderr
+        assert json.loads(planned.stdout)["changes"]
+        looked_at = prefect_server.model_deploy("doctor", *words)
+        assert json.loads(looked_at.stdout), looked_at.stderr
+
+
+@contextmanager
+def tokens(token: str) -> Iterator[str]:
+    """Google's token endpoint for service accounts, which gives everybody this token."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.dumps({"access_token": token, "expires_in": 3600, "token_type": "Bearer"}).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/token"
+    finally:
+        server.shutdown()
+        server.server_close()

@@ -12,7 +12,8 @@ from blocks import hooks
 from blocks.model_folder import sources_in
 from blocks.model_store import ModelStore
 from blocks.store import DirectoryStore
-from deployments.apply import ENVIRONMENTS, read
+from deployments.apply import read
+from deployments.environments_file import ENVIRONMENTS
 from deployments.machine.home import Home
 from flows.admission import metrics_of
 from flows.promote import copy_model
@@ -79,7 +80,7 @@ def test_a_hook_has_a_deadline_and_must_be_answered_well(address: str) -> None:
     ("gates: ['metrics.accuracy ~ 1']", "gates", "one comparison"),
     ("freeze: [{zone: Mars}]", "freeze", "no time zone"),
     ("hooks: {before: [{url: 'http://x', deployment: a/b}]}", "hooks", "a url or a deployment"),
-    ("promote_from: [staging]", "promote_from", "Extra inputs"),
+    ("promote_from: [staging]", "promote_from", "did you mean `promotes_from`?"),
 ])  # fmt: skip
 def test_a_wrong_rule_is_named(tmp_path: Path, rules: str, field: str, said: str) -> None:
     text = ENVIRONMENTS.read_text(encoding="utf-8")
@@ -89,6 +90,30 @@ def test_a_wrong_rule_is_named(tmp_path: Path, rules: str, field: str, said: str
         read(Home(tmp_path / "home"), file)
     assert f"production.rules.{field}" in caught.value.what
     assert said in caught.value.expected
+
+
+@pytest.mark.parametrize(("written", "key", "expected"), [
+    ("target: {type: compute-engine, project: p, zones: [z], max_unavailble: 2}", "target.max_unavailble",
+     "did you mean `max_unavailable`?"),
+    ("target: {homee: x}", "target.homee", "did you mean `home`?"),
+    ("store: {type: cloud-storage, bucket: b, credential: c}", "store.credential",
+     "did you mean `credentials`?"),
+    ("registry: {prefix: p, google: {end_point: e}}", "registry.google.end_point",
+     "did you mean `endpoint`?"),
+    ("stores: {path: x}", "stores", "did you mean `store`?"),
+    ("services: [{name: a, repository: b/c, paht: d}]", "services.0.paht", "did you mean `path`?"),
+    ("nonsense: 1", "nonsense", "known here: branch, cloud, "),
+])  # fmt: skip
+def test_a_key_that_is_not_known_is_an_error_anywhere_in_the_file(
+    tmp_path: Path, written: str, key: str, expected: str
+) -> None:
+    text = ENVIRONMENTS.read_text(encoding="utf-8")
+    file = tmp_path / "environments.yaml"
+    file.write_text(text[: text.index("    rules: #")] + f"    {written}\n", encoding="utf-8")
+    with pytest.raises(BadInput) as caught:
+        read(Home(tmp_path / "home"), file)
+    assert caught.value.what == f"unknown key `environments.production.{key}`"
+    assert expected in caught.value.expected
 
 
 def test_the_environments_that_are_shipped_can_be_read(tmp_path: Path) -> None:

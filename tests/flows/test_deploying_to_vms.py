@@ -17,6 +17,7 @@ from deployments import apply as apply_module
 from deployments.machine.home import Home
 from flows.deploying import Deployed, deploy, settle_open_claims
 from flows.stopwatch import Stopwatch
+from releases import fleet
 from releases.problem import BadInput, Failed, Problem
 from releases.release import Release, Verdict
 from releases.spec import SmokeCheck
@@ -91,7 +92,7 @@ def test_environments_survive_prefect_and_local_needs_no_type(production: Enviro
 def test_a_type_that_is_none_is_refused_with_those_that_are(tmp_path: Path) -> None:
     described = ENVIRONMENTS % ("{type: kubernetes}", "{path: /x}")
     (tmp_path / "environments.yaml").write_text(described)
-    with pytest.raises(BadInput, match="`target` is not right") as refused:
+    with pytest.raises(BadInput, match=r"`environments.production.target` is not right") as refused:
         apply_module.read(Home(tmp_path / "home"), tmp_path / "environments.yaml")
     assert "'local', 'compute-engine'" in refused.value.expected
 
@@ -109,6 +110,25 @@ def test_a_release_reaches_every_vm_and_a_bad_one_no_user(production: Environmen
     assert verdicts(production) == [Verdict.failed, Verdict.confirmed]
     one_release(production, claimed(production, vms))
     assert set(vms.live().values()) == {"3"}
+
+
+def test_a_later_wave_that_pulls_longer_than_the_window_loses_nobody(
+    production: Environment,
+    vms: Vms,  # noqa: F811
+) -> None:
+    vms.add("a", "b")
+    one_release(production, claimed(production, vms))
+    slow = claimed(production, vms)
+    settings = {
+        "confirm_window": 2.0,
+        "run": slow.run.model_validate({"port": 8000, "health": {"timeout": 0.5}}),
+    }
+    slow = slow.model_copy(update=settings)
+    window = fleet.window(slow, 2)
+    vms.agents.pulls["b"] = window + 3
+    one_release(production, slow)
+    assert set(vms.live().values()) == {"2"}
+    assert verdicts(production) == [Verdict.confirmed, Verdict.confirmed]
 
 
 def test_half_the_fleet_swapped_when_one_node_fails(production: Environment, vms: Vms) -> None:  # noqa: F811

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from deployments.apply import ENVIRONMENTS
+from deployments.environments_file import ENVIRONMENTS
 from tests.controllers import EXECUTE, Command, wait_until
 from tests.place import Place
 

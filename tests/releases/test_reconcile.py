@@ -26,7 +26,7 @@ def history(*runs: tuple[str, Ended]) -> tuple[Attempt, ...]:
 
 
 DONE, FAILED, LOST, GOING = Ended.done, Ended.failed, Ended.lost, Ended.going
-CANCELLED, SUPERSEDED = Ended.cancelled, Ended.superseded
+CANCELLED, SUPERSEDED, FROZEN = Ended.cancelled, Ended.superseded, Ended.frozen
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,17 @@ CANCELLED, SUPERSEDED = Ended.cancelled, Ended.superseded
         pytest.param(Known(C, history((B, SUPERSEDED))), False, "", id="gave way to a release by hand"),
         pytest.param(Known(A, history((B, LOST))), True, "run-0", id="its worker died"),
         pytest.param(Known(A, history(*[(B, LOST)] * ATTEMPTS)), False, "", id="its worker died every time"),
+        pytest.param(Known(A, history((B, FROZEN))), True, "run-0", id="refused in a freeze window"),
+        pytest.param(
+            Known(A, history((B, LOST), *[(B, FROZEN)] * 5)), True, "run-5", id="in many freeze windows"
+        ),
+        pytest.param(
+            Known(A, history((B, FROZEN), (B, LOST), (B, LOST))),
+            True,
+            "run-2",
+            id="lost twice after a freeze",
+        ),
+        pytest.param(Known(A, history((B, FROZEN), (B, FAILED))), False, "", id="failed after a freeze"),
         pytest.param(Known(A, history((B, DONE), (A, DONE))), True, "run-1", id="forced back, push lost"),
         pytest.param(
             Known(A, history((B, FAILED), (A, DONE))), True, "run-1", id="failed, left, forced back"

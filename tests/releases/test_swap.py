@@ -169,6 +169,19 @@ def test_a_revert_in_the_bake_is_one_switch() -> None:
     assert live_number(node) == 1
 
 
+def test_a_window_that_is_renewed_is_counted_anew_but_not_one_that_is_over() -> None:
+    node = node_on_trial()
+    for _ in range(3):
+        node.clock = Clock(node.clock.now + 0.8 * WINDOW, "boot-1")
+        node.wanted = desire.renew(node.wanted, 2)
+        assert node.settle_down() is Phase.bake
+    assert live_number(node) == 2
+    node.clock = Clock(node.clock.now + WINDOW + 0.1, "boot-1")
+    node.wanted = desire.renew(node.wanted, 2)
+    node.settle_down()
+    assert live_number(node) == 1
+
+
 def test_an_unconfirmed_candidate_is_reverted_at_its_deadline_and_a_late_confirm_is_refused() -> None:
     node = node_on_trial()
     node.clock = Clock(node.clock.now + WINDOW + 0.1, "boot-1")

@@ -82,6 +82,10 @@ class Vms:
     def metadata_of(self, name: str) -> dict[str, str]:
         return self.agents.of[name].vm.metadata()
 
+    def metadata_of_any(self, name: str) -> dict[str, str]:
+        """Of a VM that need not have our agent."""
+        return self.cloud.world.instances[self.cloud.project, ZONE, name].metadata()
+
     def edit(self, name: str, **items: str) -> None:
         """What another person does meanwhile: set keys, as `gcloud … add-metadata` does."""
         path = f"/compute/v1/projects/{self.cloud.project}/zones/{ZONE}/instances/{name}"

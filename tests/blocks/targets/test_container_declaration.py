@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from blocks.targets import adopting
+from blocks.targets.compute_api import Vm
 from blocks.targets.container_declaration import ContainerDeclaration
 from releases.problem import Refused, Unreachable
 from releases.status import Phase
@@ -123,6 +124,56 @@ def test_an_adopted_vm_serves_by_the_agent_and_the_old_key_is_gone(vms: Vms) -> 
         adopting.find(where, "a")
     vms.confirmed(where, 2)
     assert vms.live() == {"a": "2"}
+
+
+def test_a_port_of_another_service_is_not_given_again(vms: Vms) -> None:
+    old_vm(vms, "a")
+    vms.add("b", user_data=USER_DATA)
+    vms.confirmed(vms.target(labels={}, names=["b"]), 1)  # of the service iris
+    port = vms.agents.port
+    where = vms.target(ports=[port, port + 1])
+    found = adopting.find(where, "a")
+    assert adopting.free_port(where, found, "iris", None) == port
+    assert adopting.free_port(where, found, "rose", None) == port + 1
+    with pytest.raises(Refused, match=f"port {port} cannot be the public port of rose"):
+        adopting.free_port(where, found, "rose", port)
+
+
+@pytest.mark.parametrize("when", ["old key", "restart", "wait"])
+def test_ctrl_c_at_any_moment_leaves_the_vm_as_it_was(
+    vms: Vms, when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old_vm(vms, "a")
+    where, boots = vms.target(), len(vms.boots.boots)
+    found, before = adopting.find(where, "a"), vms.metadata_of_any("a")
+    write, restart = type(where).set_metadata, type(where).restart
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def write_once(target: object, vm: Vm, metadata: dict[str, str]) -> Vm:
+        if "gce-container-declaration" not in metadata:
+            raise KeyboardInterrupt
+        return write(target, vm, metadata)  # type: ignore[arg-type]
+
+    def restart_then(target: object, vm: Vm) -> object:
+        monkeypatch.setattr(type(where), "restart", restart)
+        restart(target, vm)  # type: ignore[arg-type]
+        raise KeyboardInterrupt
+
+    if when == "old key":
+        monkeypatch.setattr(type(where), "set_metadata", write_once)
+    elif when == "restart":
+        monkeypatch.setattr(type(where), "restart", restart_then)
+    else:
+        monkeypatch.setattr(adopting, "_wait_for", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        adopting.adopt(where, found, vms.release(1), USER_DATA)
+    assert vms.metadata_of_any("a") == before
+    eventually(lambda: "a" in vms.boots.old)
+    assert answering(vms, "a") == "gcr.io/acme/iris:1"
+    if when == "old key":
+        assert len(vms.boots.boots) == boots, "it was not restarted for nothing"
 
 
 def test_a_vm_that_does_not_come_up_runs_as_before(vms: Vms, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,58 @@
+"""The environments' file, read in this one place; apply.py and google_cloud.py make blocks of its sections.
+
+It imports no Prefect, so that a command can see what it needs before it connects.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from releases.known_keys import known_keys, unknown
+from releases.problem import BadInput
+from releases.reconcile import Drifted
+from releases.rules import Rules
+from releases.spec import Name
+from releases.trigger import WatchedServices
+from releases.version import Releasing
+
+ENVIRONMENTS = Path(__file__).parent / "environments.yaml"
+
+
+class Described(BaseModel):
+    """One environment as it is written."""
+
+    model_config = ConfigDict(extra="forbid")
+    branch: str | None = None
+    tags: str = ""
+    services: WatchedServices = Field(default_factory=list)
+    release: Releasing = "by hand"
+    reconcile: Drifted = "report"
+    rules: Rules = Field(default_factory=Rules)
+    # `provision` comes before there is anything to release to, and needs none of these three
+    registry: dict[str, Any] | None = None
+    target: dict[str, Any] | None = None
+    store: dict[str, Any] | None = None
+    cloud: dict[str, Any] | None = None
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    environments: dict[Name, Described]
+
+
+def parse(file: Path) -> dict[str, Described]:
+    """Every environment in it. Raises BadInput that names the field and the nearest known key."""
+    try:
+        return _File.model_validate(yaml.safe_load(file.read_text(encoding="utf-8"))).environments
+    except (OSError, yaml.YAMLError) as error:
+        raise BadInput("the environments cannot be read", where=str(file), got=str(error)) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = first["loc"]
+        field = ".".join(str(part) for part in place) or "environments"
+        if first["type"] == "extra_forbidden":
+            raise unknown(str(place[-1]), known_keys(_File, place[:-1]), field, str(file)) from error
+        expected = first["msg"].removeprefix("Value error, ")
+        raise BadInput(f"`{field}` is not right", where=str(file), expected=expected) from error

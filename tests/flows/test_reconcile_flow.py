@@ -1,0 +1,175 @@
+"""What reconcile does about freeze windows, and about runs that ended while they waited for a person."""
+
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.states import Cancelled, Completed, Failed, State, Suspended
+from pydantic import SecretStr
+
+from blocks.environment import Environment
+from blocks.github import GitHub
+from blocks.image_builder import ImageBuilder
+from blocks.image_registry import ImageRegistry
+from blocks.pushed_runs import PUSHED, attempt, tags_of
+from blocks.store import DirectoryStore
+from blocks.targets.local import LocalTarget
+from flows import reconcile as story
+from flows import unheard
+from flows.approval import WAITS
+from flows.turn import NEVER_RESUMED, name_the_end
+from releases.freeze import FreezeWindow, Frozen
+from releases.reconcile import Ended
+from releases.rules import Rules
+from releases.trigger import Start, Watched
+from tests.github.server import TOKEN, FakeGitHub, Trouble, running
+
+pytestmark = pytest.mark.usefixtures("server")
+ALWAYS = Rules(freeze=(FreezeWindow(),))
+
+
+@flow(name="release", on_failure=[name_the_end])
+def release(source: str, ref: str, path: str, environment: str) -> None:
+    raise Frozen(f"{environment} is frozen until Monday")
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    folder = tmp_path / "models"
+    who = ["-c", "user.name=t", "-c", "user.email=t@localhost"]
+    subprocess.run(["git", "init", "--quiet", "--initial-branch=main", str(folder)], check=True)
+    commit = ["commit", "--quiet", "--allow-empty", "-m", "first"]
+    subprocess.run(["git", "-C", str(folder), *who, *commit], check=True)
+    return folder
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGitHub]:
+    with running() as github:
+        block = GitHub(token=SecretStr(TOKEN), api=github.address, patience=1)
+        monkeypatch.setattr(unheard, "connected_github", lambda: block)
+        yield github
+
+
+def head_of(repository: Path) -> str:
+    argv = ["git", "-C", str(repository), "rev-parse", "main"]
+    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def environment(repository: Path, rules: Rules | None = None) -> Environment:
+    """One of its own for each test, with nothing live."""
+    name = f"e{repository.parent.name}"[:20].replace("_", "-").lower() + uuid4().hex[:4]
+    watched = Watched(name="iris", repository="acme/models", source=str(repository))
+    made = Environment(
+        name=name,
+        branch="main",
+        services=[watched],
+        rules=rules or Rules(),
+        builder=ImageBuilder(),
+        registry=ImageRegistry(prefix="localhost:1"),
+        target=LocalTarget(home=repository.parent, ports=[1], agent_image="none"),
+        store=DirectoryStore(path=repository.parent / "store"),
+    )
+    made.save(name)
+    return made
+
+
+def parameters(where: Environment, commit: str) -> dict[str, Any]:
+    return {"source": where.services[0].address, "ref": commit, "path": "", "environment": where.name}
+
+
+def stored(where: Environment, commit: str, state: State[Any], *more: str) -> FlowRun:
+    with get_client(sync_client=True) as client:
+        run = client.create_flow_run(
+            release, parameters=parameters(where, commit), tags=[*tags_of("iris", where.name), PUSHED, *more]
+        )
+        client.set_flow_run_state(run.id, state, force=True)
+        return client.read_flow_run(run.id)
+
+
+def read(run: UUID) -> FlowRun:
+    with get_client(sync_client=True) as client:
+        return client.read_flow_run(run)
+
+
+def test_a_freeze_is_said_and_the_release_starts_when_it_is_over(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[tuple[Start, str]] = []
+
+    def start(what: Start, after: str) -> UUID:
+        started.append((what, after))
+        return uuid4()
+
+    monkeypatch.setattr(story, "start_release", start)
+    where, head = environment(repository, ALWAYS), head_of(repository)
+    for _ in range(2):
+        (row,) = story.reconcile(environment=where.name).rows
+        assert row.done == f"the release of {head[:8]} waits: {where.name} is frozen for good"
+        assert (row.found, started) == ("", [])
+
+    # What the webhook has started meanwhile was refused: that is no failure of the commit.
+    refused = stored(where, head, Suspended())
+    state = release(**parameters(where, head), return_state=True)
+    with get_client(sync_client=True) as client:
+        ran = client.read_flow_run(state.state_details.flow_run_id)
+        assert ran.state is not None
+        assert ran.state.name == "Frozen"
+        client.set_flow_run_state(refused.id, ran.state, force=True)
+    assert attempt(read(refused.id)).ended is Ended.frozen
+
+    where.rules = Rules()
+    where.save(where.name, overwrite=True)
+    (row,) = story.reconcile(environment=where.name).rows
+    assert row.done == f"started the release of {head[:8]}: it was refused in a freeze window that is over"
+    assert [(what.ref, after) for what, after in started] == [(head, str(refused.id))]
+
+
+NOBODY = "nobody has approved it in time; what was live before is live"
+
+
+@pytest.mark.parametrize(
+    ("ended", "state", "said"),
+    [
+        (lambda: Cancelled(name="Expired"), "failure", NOBODY),
+        (lambda: Failed(message=f"The flow was paused {NEVER_RESUMED}"), "failure", NOBODY),
+        (
+            Cancelled,
+            "error",
+            "cancelled while it waited for an approval; what was live before is live",
+        ),
+    ],
+)
+def test_a_run_that_ended_while_it_waited_for_a_person_is_shown_as_ended(
+    repository: Path, fake: FakeGitHub, ended: Callable[[], State[Any]], state: str, said: str
+) -> None:
+    where, commit = environment(repository), "a" * 40
+    run = stored(where, commit, Suspended(), WAITS)
+    assert unheard.tell_the_end(where) == []
+    assert not fake.requests, "it waits still"
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(run.id, ended(), force=True)
+    fake.always = Trouble(503)
+    assert unheard.tell_the_end(where) == []
+    fake.always = None
+    assert len(unheard.tell_the_end(where)) == 1
+    assert unheard.tell_the_end(where) == [], "once is enough"
+    assert [(about, one["state"], one["description"], one["context"]) for about, one in fake.statuses] == [
+        (commit, state, said, f"model-deploy/{where.name}/iris")
+    ]
+    assert WAITS not in read(run.id).tags
+
+
+def test_a_later_run_of_the_same_commit_speaks_for_it(repository: Path, fake: FakeGitHub) -> None:
+    where, commit = environment(repository), "a" * 40
+    run = stored(where, commit, Cancelled(), WAITS)
+    stored(where, commit, Completed())
+    assert unheard.tell_the_end(where) == []
+    assert not fake.requests
+    assert WAITS not in read(run.id).tags
