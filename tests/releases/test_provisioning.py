@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from releases.provisioning.described import CloudEnvironment
 from releases.provisioning.gcloud import commands, script
-from releases.provisioning.refusal import refusal
+from releases.provisioning.refusal import missing_permission, refusal
 from releases.provisioning.resources import wanted
 from releases.provisioning.rights import Grant
 from releases.provisioning.seen import grants, seen, seen_rights
@@ -279,3 +279,8 @@ FORBIDDEN = "a@b does not have storage.buckets.create access to projects/p."
 )  # fmt: skip
 def test_a_refusal_says_what_to_type(status: int, error: Json, says: str) -> None:
     assert says in str(refusal("create bucket x", "p", "a@b", status, error))
+
+
+def test_the_caller_s_own_name_is_no_permission() -> None:
+    said = "a@b.iam.gserviceaccount.com does not have logging.logEntries.list access"
+    assert missing_permission({"message": said}) == "logging.logEntries.list"
