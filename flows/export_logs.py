@@ -12,7 +12,9 @@ from blocks import flow_run_logs
 from blocks.cloud_log_export import CloudLogExport
 from blocks.cloud_logging import CloudLogging
 from blocks.environment import environment_names, load_environment
+from blocks.log_expiry import expire_logs
 from blocks.log_export import ContainerExport, Exported, waiting
+from blocks.store import DirectoryStore
 from blocks.targets.container_declaration import ContainerDeclaration
 from releases.ledger import services_in
 from releases.log_export import Hole
@@ -35,6 +37,7 @@ class ExportResult(BaseModel):
     raw_bytes: int = 0
     stored_bytes: int = 0
     gaps: list[Hole] = Field(default_factory=list)
+    expired: list[str] = Field(default_factory=list)
 
 
 @flow(name="export-logs", flow_run_name="export logs {environment}")
@@ -83,6 +86,8 @@ def export_environment(environment: str, service: str, end: datetime) -> ExportR
     for hours in range(PREFECT_HOURS, 0, -1):
         part = export_flow_runs(store, environment, end - timedelta(hours=hours))
         result.parts += [part] if part else []
+    if isinstance(store, DirectoryStore):
+        result.expired = expire(store, environment)
     report(result)
     if problems:
         raise Failed(
@@ -113,6 +118,12 @@ def export_cloud_log(
     return CloudLogExport(store, logs, service, environment).run(until, datetime.now(UTC) - LATE)
 
 
+@task(task_run_name="expired days", cache_policy=NO_CACHE)
+def expire(store: DirectoryStore, environment: str) -> list[str]:
+    """Logs that are older than they are kept; in a bucket its lifecycle sees to that."""
+    return expire_logs(store, environment, datetime.now(UTC).date())
+
+
 def add(result: ExportResult, done: Exported) -> None:
     """Count it in."""
     result.parts += done.parts
@@ -129,7 +140,7 @@ def report(result: ExportResult) -> None:
         f"# Logs of {result.environment} until {result.until:%Y-%m-%d %H:%M} UTC\n\n"
         f"{result.lines} lines in {len(result.parts)} objects, "
         f"{result.raw_bytes / 1e6:.1f} MB as {result.stored_bytes / 1e6:.1f} MB ({ratio:.1f}:1), "
-        f"{len(result.gaps)} new gaps"
+        f"{len(result.gaps)} new gaps, {len(result.expired)} days expired"
     )
     create_markdown_artifact(text, key=f"logs-{result.environment}")
     for gap in result.gaps:

@@ -4,7 +4,7 @@ import random
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import zstandard
 
 from agent.logs.follow import Limits
 from bench.json_file import JsonFile, line
+from blocks.log_expiry import expire_logs
 from blocks.log_export import ContainerExport, Exported, waiting
 from blocks.store import DirectoryStore
 from releases.log_export import joined, missing
@@ -203,6 +204,34 @@ def test_two_exports_at_once_write_every_line_once(tmp_path: Path, place: Direct
         list(pool.map(lambda _: export(place), range(4)))
     assert sorted(numbers(tmp_path / "store")) == [*range(60_000)]
     assert not segments(tmp_path / "store")
+
+
+def test_days_that_are_kept_no_longer_go_and_nothing_else(tmp_path: Path) -> None:
+    store = DirectoryStore(path=tmp_path / "store", keep_logs=30)
+    today = date(2026, 11, 25)
+    folder = "logs/{}service={}/environment={}/date={}/hour=10/{}"
+    old = [
+        folder.format("", name, "local", day, "part-a.jsonl.zst")
+        for name, day in (("iris", "2026-10-25"), ("iris", "2025-01-01"), ("prefect", "2026-10-25"))
+    ]
+    kept = [
+        folder.format("", "iris", "local", "2026-10-26", "part-a.jsonl.zst"),
+        folder.format("", "iris", "production", "2025-01-01", "part-a.jsonl.zst"),
+        folder.format(
+            "segments/", "iris", "local", "2025-01-01", "n/aa.1-b.0-9.jsonl.zst"
+        ),  # not exported yet
+        "logs/exports/service=iris/environment=local/aa.json",
+        "models/iris/v1/manifest.json",
+        "releases/iris/local/000001.json",
+        "data/iris-predictions/date=2025-01-01/a.parquet",
+        "reports/environment=local/2025-01-01.html",
+    ]
+    for key in [*old, *kept]:
+        store.create(key, b"x")
+    gone = expire_logs(store, "local", today)
+    assert sorted(gone) == sorted(key.removesuffix("/hour=10/part-a.jsonl.zst") for key in old)
+    assert list(store.list("")) == sorted(kept)
+    assert expire_logs(store, "local", today) == []
 
 
 def turned(*raw: bytes) -> list[dict[str, Any]]:

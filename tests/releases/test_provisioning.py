@@ -284,3 +284,18 @@ def test_a_refusal_says_what_to_type(status: int, error: Json, says: str) -> Non
 def test_the_caller_s_own_name_is_no_permission() -> None:
     said = "a@b.iam.gserviceaccount.com does not have logging.logEntries.list access"
     assert missing_permission({"message": said}) == "logging.logEntries.list"
+
+
+def test_how_long_logs_are_kept_is_the_data_bucket_s_lifecycle_and_never_the_models_one() -> None:
+    kept = CloudEnvironment.model_validate({**SECTION, "keep": {"logs_warm": 7, "logs": 90}})
+    before, after = everything(), everything(kept)
+    changes = plan(after.values(), {key: one.body for key, one in before.items()}).todo
+    (change,) = changes
+    assert change.key == Key(Kind.bucket, kept.data_bucket)
+    rules = after[change.key].body["lifecycle"]["rule"]
+    logs = {
+        one["action"]["type"]: one["condition"]["age"] for one in rules if "matchesPrefix" in one["condition"]
+    }
+    assert logs == {"SetStorageClass": 7, "Delete": 90}
+    models = after[Key(Kind.bucket, kept.models_bucket)].body["lifecycle"]["rule"]
+    assert [one["action"]["type"] for one in models] == ["AbortIncompleteMultipartUpload"]
