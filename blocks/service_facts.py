@@ -8,12 +8,14 @@ from pathlib import Path
 
 from blocks.checkout import committed_at
 from blocks.log_reader import LogHistory
-from releases.access_line import Traffic, count
+from releases.access_line import count
 from releases.collection import DATA
 from releases.data_source import Source
 from releases.dora import Dora, measure
 from releases.drift import stability_index
+from releases.edge_traffic import EDGE, Tally
 from releases.ledger import Entry, Ledger
+from releases.log_stream import Line
 from releases.store import Store
 
 RELEASES = "releases/"
@@ -36,7 +38,7 @@ class ServiceFacts:
     service: str
     entries: list[Entry]
     dora: Dora
-    traffic: dict[int, Traffic]
+    traffic: dict[int, Tally]
     drift: list[Drift] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
 
@@ -59,13 +61,15 @@ def gather(
         if (at := committed_at(one.release.source, one.release.revision)) is not None
     }
     dora = measure(entries, committed, start, end)
-    missing = ["latency: the edge keeps no history of it yet"]
+    missing = []
     unknown = dora.deployments - dora.failed - dora.lead_times
     if unknown > 0:
         missing.append(f"lead time of {unknown} deployments: their repository is not on this machine")
     traffic = _traffic(store, service, environment, start, end)
     if not traffic:
-        missing.append("requests: no access lines in the exported logs")
+        missing.append("requests: no counts of the edge, and no access lines in the exported logs")
+    elif not any(tally.times for tally in traffic.values()):
+        missing.append("latency: no counts of the edge; requests are from the service's own access lines")
     drift = _drift(store, service, start, sources)
     if not drift:
         missing.append(
@@ -78,13 +82,22 @@ def gather(
 
 def _traffic(
     store: Store, service: str, environment: str, start: datetime, end: datetime
-) -> dict[int, Traffic]:
+) -> dict[int, Tally]:
+    """By the edge's own counts; without any by the access lines of the service."""
+    found: dict[int, Tally] = {}
+    for line in _lines(store, EDGE, environment, start, end):
+        tally = Tally.model_validate_json(line.text) if line.stream == EDGE else None
+        if tally is not None and tally.service == service:
+            found.setdefault(tally.release, Tally(service=service, release=tally.release)).add_all(tally)
+    return found or count(service, _lines(store, service, environment, start, end))
+
+
+def _lines(store: Store, service: str, environment: str, start: datetime, end: datetime) -> Iterator[Line]:
     last = f"{end:%Y-%m-%dT%H:%M:%S}"
     with tempfile.TemporaryDirectory(prefix="model-deploy-report-") as scratch:
         history = LogHistory(store, service, environment, Path(scratch))
         history.look(start)
-        lines = (line for line in history.lines(start) if line.time < last)
-        return count((line.release, line.time, line.text) for line in lines)
+        yield from (line for line in history.lines(start) if line.time < last)
 
 
 def _drift(store: Store, service: str, start: datetime, sources: dict[str, Source]) -> list[Drift]:

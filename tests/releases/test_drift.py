@@ -1,11 +1,10 @@
-"""The stability index, and requests in an access log."""
+"""The stability index."""
 
 import random
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from releases.access_line import count
 from releases.drift import LEAST, stability_index, verdict
 
 values = st.lists(st.floats(-1e6, 1e6), min_size=LEAST, max_size=300)
@@ -39,16 +38,3 @@ def test_the_order_of_the_values_does_not_matter(one: list[float], dice: object)
     index = stability_index(one, other)
     dice.shuffle(other)  # type: ignore[attr-defined]
     assert stability_index(one, other) == index
-
-
-def test_requests_are_counted_by_release() -> None:
-    found = count(
-        [
-            (1, "2026-11-24T10:00:00.0Z", 'INFO: 172.31.0.3:5 - "POST /predict HTTP/1.1" 200 OK'),
-            (1, "2026-11-24T10:00:10.0Z", 'INFO: 172.31.0.3:5 - "POST /predict HTTP/1.1" 503 Service'),
-            (1, "2026-11-24T10:00:10.0Z", "loading the model"),
-            (2, "2026-11-24T10:00:05.0Z", '1.2.3.4 - - [24/Nov/2026] "GET / HTTP/2" 404 12'),
-        ]
-    )
-    assert (found[1].requests, found[1].errors, found[1].error_rate, found[1].per_second) == (2, 1, 0.5, 0.2)
-    assert (found[2].requests, found[2].errors) == (1, 0)
