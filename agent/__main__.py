@@ -16,6 +16,7 @@ from agent.logs.follower import LogFollower
 from agent.logs.upload import Uploads
 from agent.memory import BootClock, Disk
 from agent.surroundings import add_vm_arguments, laptop, vm
+from agent.traffic import Traffic
 
 CONTAINERS = Path("/containers")
 STATE = Path("/state")
@@ -31,6 +32,8 @@ def main() -> None:
         follow_logs(engine, around.store)
     agent = Agent(given.node, around, engine, edge, Disk(STATE), BootClock(given.boot))
     threading.Thread(target=status_page.serve, args=[lambda: agent.status], daemon=True).start()
+    if around.store is not None:
+        Traffic(given.node, STATE / "traffic", agent.environment, around.store).start()
     agent.begin()
     while True:
         try:

@@ -106,6 +106,12 @@ class Agent:
         """What the document says now."""
         return self.desired.of(service)
 
+    def environment(self, service: str) -> str:
+        """Which one the service is in."""
+        wanted = self.wanted(service)
+        release = wanted.confirmed or (wanted.candidate.release if wanted.candidate else None)
+        return release.environment if release else "unknown"
+
     def needed_images(self) -> set[str]:
         """The images that are live, confirmed or on trial; the engine keeps those that a container has."""
         return {release.image for release in self._needed()}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from docker.errors import APIError, NotFound
 
-from agent import haproxy
+from agent import haproxy, traffic
 from agent.engine import PREFIX, Engine
 from agent.haproxy import Service
 from releases.status import Counters
@@ -112,8 +112,9 @@ class Edge:
         for service in self.services.values():
             for name, text in haproxy.files(service).items():
                 self._write_file(name, text)
-        agent = f"{self.subnet}.2:9180"
-        self._write_file("haproxy.cfg", haproxy.config(self._sorted(), self.ports, agent))
+        agent = f"{self.subnet}.2"
+        text = haproxy.config(self._sorted(), self.ports, f"{agent}:9180", f"{agent}:{traffic.PORT}")
+        self._write_file("haproxy.cfg", text)
 
     def _write_file(self, name: str, text: str) -> None:
         fresh = self.folder / f"{name}.new"

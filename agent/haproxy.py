@@ -10,6 +10,7 @@ from releases.swap import WHOLE, Slot
 
 FOLDER = "/edge"
 SOCKET = f"{FOLDER}/admin.sock"
+FORMAT = 2  # another one: a running edge that an older agent has configured is reloaded once
 UNITS = {"k": 2**10, "m": 2**20, "g": 2**30}
 
 
@@ -62,14 +63,14 @@ def limits_of(release: Release) -> tuple[float, str | None]:
     return release.run.limits.request_timeout, release.run.limits.max_body
 
 
-def config(services: list[Service], ports: list[int], agent: str) -> str:
+def config(services: list[Service], ports: list[int], agent: str, listener: str) -> str:
     """The whole configuration; a restarted HAProxy serves what it says.
 
     Every one of the edge's ports tells the node's status, with a service on it or not.
     """
     taken = {one.public_port for one in services}
     idle = [port for port in ports if port not in taken]
-    structure = "\n".join([_HEAD, _node(idle, agent), *(_frontend(one) for one in services)])
+    structure = "\n".join([_HEAD, _node(idle, agent), *(_frontend(one, listener) for one in services)])
     backends = "\n".join(_backend(one) for one in services)
     return f"# structure {structure_key(services)}\n{structure}\n{backends}\n"
 
@@ -77,7 +78,7 @@ def config(services: list[Service], ports: list[int], agent: str) -> str:
 def structure_key(services: list[Service]) -> str:
     """Changes when only a reload can bring the running HAProxy there."""
     parts = [(one.name, one.public_port, one.request_timeout, one.max_body) for one in services]
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+    return hashlib.sha256(repr((FORMAT, parts)).encode()).hexdigest()[:16]
 
 
 def files(service: Service) -> dict[str, str]:
@@ -137,11 +138,16 @@ defaults
 
 def _node(ports: list[int], agent: str) -> str:
     frontend = ["frontend node", *(f"  bind :{port}" for port in ports), "  default_backend agent"]
-    backend = ["backend agent", "  timeout server 5s", f"  server agent {agent}"]
+    backend = [
+        "backend agent",
+        "  timeout server 5s",
+        "  http-request set-log-level silent",  # no user asks for the status
+        f"  server agent {agent}",
+    ]
     return "\n".join([*(frontend if ports else []), *backend])
 
 
-def _frontend(service: Service) -> str:
+def _frontend(service: Service, listener: str) -> str:
     lines = [f"frontend {service.name}", f"  bind :{service.public_port}"]
     if service.max_body:
         size = int(float(service.max_body[:-1]) * UNITS[service.max_body[-1]])
@@ -149,6 +155,8 @@ def _frontend(service: Service) -> str:
     return "\n".join(
         [
             *lines,
+            f"  log {listener} format raw local0",  # a datagram for each answer: agent/traffic.py
+            f'  log-format "{service.name} %[var(txn.release)] %ST %Ta"',
             "  http-request set-header X-Forwarded-Proto http",
             "  option forwardfor",
             f"  use_backend agent if {{ path {STATUS_PATH} }}",
@@ -164,7 +172,8 @@ def _backend(service: Service) -> str:
         f"  timeout server {round(service.request_timeout * 1000)}ms",
         f"  http-request set-var(txn.key) req.hdr({CANDIDATE_HEADER}),sha2(256),hex",
         f"  http-request del-header {CANDIDATE_HEADER}",
-        f"  http-response set-header {RELEASE_HEADER} %[srv_name,map({numbers})]",
+        f"  http-response set-var(txn.release) srv_name,map({numbers})",
+        f"  http-response set-header {RELEASE_HEADER} %[var(txn.release)]",
     ]
     for slot in Slot:
         keys = f"{FOLDER}/{_keys(service.name, slot)}"

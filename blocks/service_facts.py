@@ -8,12 +8,15 @@ from pathlib import Path
 
 from blocks.checkout import committed_at
 from blocks.log_reader import LogHistory
-from releases.access_line import Traffic, count
+from blocks.training_data import trained_on
+from releases.access_line import count
 from releases.collection import DATA
 from releases.data_source import Source
 from releases.dora import Dora, measure
-from releases.drift import stability_index
+from releases.drift import Distribution, stability_index
+from releases.edge_traffic import EDGE, Tally
 from releases.ledger import Entry, Ledger
+from releases.log_stream import Line
 from releases.store import Store
 
 RELEASES = "releases/"
@@ -36,7 +39,7 @@ class ServiceFacts:
     service: str
     entries: list[Entry]
     dora: Dora
-    traffic: dict[int, Traffic]
+    traffic: dict[int, Tally]
     drift: list[Drift] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
 
@@ -59,58 +62,87 @@ def gather(
         if (at := committed_at(one.release.source, one.release.revision)) is not None
     }
     dora = measure(entries, committed, start, end)
-    missing = ["latency: the edge keeps no history of it yet"]
+    missing = []
     unknown = dora.deployments - dora.failed - dora.lead_times
     if unknown > 0:
         missing.append(f"lead time of {unknown} deployments: their repository is not on this machine")
     traffic = _traffic(store, service, environment, start, end)
     if not traffic:
-        missing.append("requests: no access lines in the exported logs")
-    drift = _drift(store, service, start, sources)
+        missing.append("requests: no counts of the edge, and no access lines in the exported logs")
+    elif not any(tally.times for tally in traffic.values()):
+        missing.append("latency: no counts of the edge; requests are from the service's own access lines")
+    drift = _drift(store, service, environment, start, sources)
     if not drift:
         missing.append(
-            f"drift: needs the inputs the service logs (a `log` source) and a source {TRAINING}".format(
-                service=service
-            )
+            "drift: needs the inputs the service logs (a `log` source), and its training data: "
+            f"`model publish --training FILE`, or a source {TRAINING}".format(service=service)
         )
     return ServiceFacts(service, ended, dora, traffic, drift, missing)
 
 
 def _traffic(
     store: Store, service: str, environment: str, start: datetime, end: datetime
-) -> dict[int, Traffic]:
+) -> dict[int, Tally]:
+    """By the edge's own counts; without any by the access lines of the service."""
+    found: dict[int, Tally] = {}
+    for line in _lines(store, EDGE, environment, start, end):
+        tally = Tally.model_validate_json(line.text) if line.stream == EDGE else None
+        if tally is not None and tally.service == service:
+            found.setdefault(tally.release, Tally(service=service, release=tally.release)).add_all(tally)
+    return found or count(service, _lines(store, service, environment, start, end))
+
+
+def _lines(store: Store, service: str, environment: str, start: datetime, end: datetime) -> Iterator[Line]:
     last = f"{end:%Y-%m-%dT%H:%M:%S}"
     with tempfile.TemporaryDirectory(prefix="model-deploy-report-") as scratch:
         history = LogHistory(store, service, environment, Path(scratch))
         history.look(start)
-        lines = (line for line in history.lines(start) if line.time < last)
-        return count((line.release, line.time, line.text) for line in lines)
+        yield from (line for line in history.lines(start) if line.time < last)
 
 
-def _drift(store: Store, service: str, start: datetime, sources: dict[str, Source]) -> list[Drift]:
-    logged = [(name, one.log) for name, one in sources.items() if one.log and one.log.service == service]
-    training = _columns(store, TRAINING.format(service=service), "")
+def _drift(
+    store: Store, service: str, environment: str, start: datetime, sources: dict[str, Source]
+) -> list[Drift]:
+    """Against what was published with the live model; without that, against the source of training rows."""
+    live = Ledger(store, service, environment).live()
+    model = live.release.model if live else None
+    trained = trained_on(store, model)
+    version = model.version if model and trained else ""
+    training = trained.features if trained else _training(store, service)
     found = []
-    for name, log in logged:
-        prefix = f"{log.field}__"
-        seen = _columns(store, name, f"{start:%Y-%m-%d}")
-        for column in sorted(set(seen) & {f"{prefix}{feature}" for feature in training}):
-            feature = column.removeprefix(prefix)
-            index = stability_index(training[feature], seen[column])
-            found.append(Drift(feature, index, len(seen[column])))
+    for name, one in sources.items():
+        if one.log is None or one.log.service != service or not training:
+            continue
+        seen = _columns(store, name, f"{start:%Y-%m-%d}", version)
+        for feature, expected in sorted(training.items()):
+            values = seen.get(f"{one.log.field}__{_column(feature)}")
+            if values is not None:
+                found.append(Drift(feature, stability_index(expected, values), len(values)))
     return found
 
 
-def _columns(store: Store, source: str, first_day: str) -> dict[str, list[float]]:
-    """The numbers of a source's rows from a day on, by column."""
+def _training(store: Store, service: str) -> dict[str, Distribution]:
+    columns = _columns(store, TRAINING.format(service=service), "", "")
+    return {name: Distribution.of(values) for name, values in columns.items()}
+
+
+def _column(feature: str) -> str:
+    """As collected data calls it."""
+    from dlt.common.normalizers.naming.snake_case import NamingConvention  # noqa: PLC0415 - slow to import
+
+    return str(NamingConvention().normalize_identifier(feature))
+
+
+def _columns(store: Store, source: str, first_day: str, version: str) -> dict[str, list[float]]:
+    """The numbers of a source's rows from a day on, by column; of one model version, if one is given."""
     columns: dict[str, list[float]] = {}
-    for name, values in _batches(store, source, first_day):
+    for name, values in _batches(store, source, first_day, version):
         columns.setdefault(name, []).extend(values)
     return columns
 
 
-def _batches(store: Store, source: str, first_day: str) -> Iterator[tuple[str, list[float]]]:
-    from pyarrow import parquet, types  # noqa: PLC0415
+def _batches(store: Store, source: str, first_day: str, version: str) -> Iterator[tuple[str, list[float]]]:
+    from pyarrow import compute, parquet, types  # noqa: PLC0415
 
     prefix = f"{DATA}{source}/date="
     with tempfile.TemporaryDirectory(prefix="model-deploy-report-") as scratch:
@@ -120,6 +152,8 @@ def _batches(store: Store, source: str, first_day: str) -> Iterator[tuple[str, l
                 continue
             store.download(key, file)
             table = parquet.read_table(file)
+            if version and "model_version" in table.schema.names:
+                table = table.filter(compute.field("model_version") == version)
             for column in table.schema:
                 if types.is_floating(column.type) or types.is_integer(column.type):
                     yield column.name, table.column(column.name).drop_null().to_pylist()

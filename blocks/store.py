@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from prefect.blocks.core import Block
+from pydantic import Field
 
 from blocks.checksums import crc32c_of
 from releases.store import AlreadyExists, Changed, Moved, NotFound, Stored, key_parts, nobody
@@ -26,6 +27,7 @@ class DirectoryStore(Block):
 
     type: Literal["directory"] = "directory"
     path: Path
+    keep_logs: int = Field(400, ge=1, description="Days; then exported logs are deleted.")
 
     def create(self, key: str, data: bytes) -> None:
         """Write once; the same bytes again are fine. Raises AlreadyExists."""

@@ -48,7 +48,11 @@ def _live(
     from blocks.log_reader import live_lines  # noqa: PLC0415
 
     if environment.target.type != "local":
-        typer.echo("(the last minute or so is still on the VMs)", err=True)
+        from blocks.targets.container_declaration import ContainerDeclaration  # noqa: PLC0415
+
+        followed = not isinstance(environment.target, ContainerDeclaration)
+        newest = "the last minute's are still on the VMs" if followed else "this hour's are in Cloud Logging"
+        typer.echo(f"(lines from the store; {newest})", err=True)
         return []
     labels = [f"model-deploy.node={environment.target.node}", f"model-deploy.service={service}"]
     streams = []

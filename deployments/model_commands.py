@@ -2,7 +2,7 @@
 
 import json
 import sys
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -33,6 +33,9 @@ def publish(
     path: Annotated[Path, typer.Argument(help="A folder, or one file.")],
     metrics: Annotated[Path | None, typer.Option(help="JSON file: name → number or text.")] = None,
     note: Annotated[str, typer.Option(help="What is new, for people.")] = "",
+    training: Annotated[
+        Path | None, typer.Option(help="CSV or Parquet it was trained on: how its columns are distributed.")
+    ] = None,
     allow_unsafe: Annotated[
         bool, typer.Option("--allow-unsafe", help="Publish files that would run code when loaded.")
     ] = False,
@@ -41,11 +44,14 @@ def publish(
 ) -> None:
     """Publish a version: there whole or not at all, and never changed."""
     model, measured = _model(name, version), _metrics(metrics)
-    with _models(environment) as models:
+    with _models(environment) as models, ExitStack() as stack:
         from blocks.model_folder import sources_in  # noqa: PLC0415 - imports Prefect
         from blocks.model_scan import suspects_in, warnings  # noqa: PLC0415
+        from blocks.training_data import with_training  # noqa: PLC0415
 
         sources = sources_in(path)
+        if training is not None:
+            sources = stack.enter_context(with_training(sources, training))
         for line in warnings(suspects_in(sources), allow_unsafe=allow_unsafe):
             typer.echo(f"warning: {line}", err=True)
         with _progress() as progress:

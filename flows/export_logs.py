@@ -9,14 +9,20 @@ from prefect.logging import get_run_logger
 from pydantic import BaseModel, Field
 
 from blocks import flow_run_logs
+from blocks.cloud_log_export import CloudLogExport
+from blocks.cloud_logging import CloudLogging
 from blocks.environment import environment_names, load_environment
+from blocks.log_expiry import expire_logs
 from blocks.log_export import ContainerExport, Exported, waiting
+from blocks.store import DirectoryStore
+from blocks.targets.container_declaration import ContainerDeclaration
+from releases.ledger import services_in
 from releases.log_export import Hole
 from releases.log_segment import Place
 from releases.problem import Failed, Problem
 from releases.store import Store
 
-LATE = timedelta(minutes=3)  # a segment is finished after a minute, and uploaded soon after
+LATE = timedelta(minutes=3)  # a segment is uploaded, an entry in Cloud Logging can be found, well before that
 PREFECT_HOURS = 3
 
 
@@ -31,6 +37,7 @@ class ExportResult(BaseModel):
     raw_bytes: int = 0
     stored_bytes: int = 0
     gaps: list[Hole] = Field(default_factory=list)
+    expired: list[str] = Field(default_factory=list)
 
 
 @flow(name="export-logs", flow_run_name="export logs {environment}")
@@ -60,20 +67,31 @@ def export_logs(
 
 def export_environment(environment: str, service: str, end: datetime) -> ExportResult:
     """One environment's containers, and what Prefect has logged. Raises Failed, Unreachable."""
-    store = load_environment(environment).store
+    found = load_environment(environment)
+    store = found.store
     result, problems = ExportResult(environment=environment, until=end), []
     for (owner, container), places in sorted(waiting(store, environment, service).items()):
         try:
             add(result, export_container(store, owner, environment, container, places, end))
+            result.containers += 1
         except Problem as problem:  # the other containers are not held up
             problems.append(problem)
+    target = found.target
+    if isinstance(target, ContainerDeclaration):
+        for owner in sorted({service} if service else services_in(store, environment)):
+            try:
+                add(result, export_cloud_log(store, target.cloud_logging, owner, environment, end))
+            except Problem as problem:
+                problems.append(problem)
     for hours in range(PREFECT_HOURS, 0, -1):
         part = export_flow_runs(store, environment, end - timedelta(hours=hours))
         result.parts += [part] if part else []
+    if isinstance(store, DirectoryStore):
+        result.expired = expire(store, environment)
     report(result)
     if problems:
         raise Failed(
-            f"{len(problems)} containers could not be exported", got="\n".join(str(one) for one in problems)
+            f"the lines of {len(problems)} could not be exported", got="\n".join(str(one) for one in problems)
         )
     return result
 
@@ -92,9 +110,22 @@ def export_flow_runs(store: Store, environment: str, hour: datetime) -> str | No
     return flow_run_logs.export_hour(store, environment, hour)
 
 
+@task(task_run_name="{service} in Cloud Logging", retries=2, retry_delay_seconds=5, cache_policy=NO_CACHE)
+def export_cloud_log(
+    store: Store, logs: CloudLogging, service: str, environment: str, until: datetime
+) -> Exported:
+    """One service's entries, hour by hour."""
+    return CloudLogExport(store, logs, service, environment).run(until, datetime.now(UTC) - LATE)
+
+
+@task(task_run_name="expired days", cache_policy=NO_CACHE)
+def expire(store: DirectoryStore, environment: str) -> list[str]:
+    """Logs that are older than they are kept; in a bucket its lifecycle sees to that."""
+    return expire_logs(store, environment, datetime.now(UTC).date())
+
+
 def add(result: ExportResult, done: Exported) -> None:
-    """Count a container in."""
-    result.containers += 1
+    """Count it in."""
     result.parts += done.parts
     result.lines += done.lines
     result.raw_bytes += done.raw_bytes
@@ -107,9 +138,9 @@ def report(result: ExportResult) -> None:
     ratio = result.raw_bytes / result.stored_bytes if result.stored_bytes else 0
     text = (
         f"# Logs of {result.environment} until {result.until:%Y-%m-%d %H:%M} UTC\n\n"
-        f"{result.lines} lines of {result.containers} containers in {len(result.parts)} objects, "
+        f"{result.lines} lines in {len(result.parts)} objects, "
         f"{result.raw_bytes / 1e6:.1f} MB as {result.stored_bytes / 1e6:.1f} MB ({ratio:.1f}:1), "
-        f"{len(result.gaps)} new gaps"
+        f"{len(result.gaps)} new gaps, {len(result.expired)} days expired"
     )
     create_markdown_artifact(text, key=f"logs-{result.environment}")
     for gap in result.gaps:

@@ -1,12 +1,13 @@
 """A report as a self-contained HTML page, and as Markdown."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from html import escape
 
 from blocks.service_facts import ServiceFacts
 from flows.report_plots import drift_plot, releases_plot, traffic_plot
 from releases.drift import verdict
+from releases.edge_traffic import Tally
 from releases.ledger import Entry
 from releases.release import Verdict
 
@@ -17,6 +18,8 @@ border-bottom:1px solid #e5e7eb}th{font-weight:600}img{max-width:100%}h2{margin-
 .missing{color:#6b7280}.reverted,.failed,.shifted{color:#b91c1c}.confirmed,.stable{color:#15803d}
 """
 Rows = Sequence[tuple[str, ...]]
+PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+NO_LATENCY = [("", "—")] * len(PERCENTILES)
 
 
 def page(facts: list[ServiceFacts], environment: str, start: datetime, end: datetime) -> str:
@@ -39,6 +42,7 @@ def digest(facts: list[ServiceFacts], environment: str, start: datetime, end: da
         requests = sum(traffic.requests for traffic in one.traffic.values())
         errors = sum(traffic.errors for traffic in one.traffic.values())
         said += [f"{requests} requests, {errors} failed"] if requests else []
+        said += [f"{name} {value}" for name, value in _latency(one.traffic.values())]
         moved = [drift.feature for drift in one.drift if drift.index and verdict(drift.index) == "shifted"]
         said += [f"inputs that shifted: {', '.join(moved)}"] if moved else []
         lines.append(f"- **{one.service}**: {'; '.join(said)}")
@@ -62,11 +66,17 @@ def _section(one: ServiceFacts) -> str:
     ]
     if one.traffic:
         rows = [
-            (str(release), str(each.requests), f"{each.per_second:.2f}/s", f"{each.error_rate:.2%}")
+            (
+                str(release) if release else "the edge itself",
+                str(each.requests),
+                f"{each.per_second:.2f}/s",
+                f"{each.error_rate:.2%}",
+                *(value for _, value in _latency([each]) or NO_LATENCY),
+            )
             for release, each in sorted(one.traffic.items())
         ]
         parts += ["<h3>Requests by release</h3>", _picture("requests", traffic_plot(one))]
-        parts.append(_table(("release", "requests", "mean rate", "failed (5xx)"), rows))
+        parts.append(_table(("release", "requests", "mean rate", "failed (5xx)", *PERCENTILES), rows))
     if one.drift:
         features = [(each.feature, *_index(each.index), str(each.values)) for each in one.drift]
         parts += ["<h3>Inputs against the training data</h3>", _picture("drift", drift_plot(one))]
@@ -75,6 +85,15 @@ def _section(one: ServiceFacts) -> str:
         said = "".join(f"<li>{escape(each)}</li>" for each in one.missing)
         parts.append(f'<div class="missing">Not in this report:<ul>{said}</ul></div>')
     return "".join(parts)
+
+
+def _latency(tallies: Iterable[Tally]) -> Rows:
+    """The percentiles of all of them; nothing where none is known."""
+    whole = Tally(service="", release=0)
+    for tally in tallies:
+        whole.add_all(tally)
+    found = [(name, whole.milliseconds(share)) for name, share in PERCENTILES.items()]
+    return [(name, f"{value:.0f} ms") for name, value in found if value is not None]
 
 
 def _dora(one: ServiceFacts) -> Rows:

@@ -100,12 +100,12 @@ def parse(text: str) -> Declaration:
         raise Failed("the container declaration cannot be read", f"metadata key {KEY}", got=said) from error
 
 
-def with_image(text: str, image: str, env: dict[str, str]) -> str:
-    """The declaration with another image, and these variables set; everything else stays. Raises Failed."""
+def with_image(text: str, image: str, name: str, env: dict[str, str]) -> str:
+    """Another image under another name, and these variables set; everything else stays. Raises Failed."""
     parse(text)
     whole = yaml.safe_load(text)
     container = whole["spec"]["containers"][0]
-    container["image"] = image
+    container |= {"image": image, "name": name}
     kept = [one for one in container.get("env") or [] if one["name"] not in env]
     variables = [*kept, *({"name": name, "value": value} for name, value in env.items())]
     if variables:

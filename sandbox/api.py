@@ -8,6 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from sandbox import control, faults
 from sandbox.compute import firewalls, groups, instances, operations, places, rights, subnetworks, templates
 from sandbox.errors import ApiError, answer_api_error, answer_bad_request, answer_no_route
+from sandbox.logging import entries
 from sandbox.metadata import metadata_app
 from sandbox.provisioning import (
     accounts,
@@ -43,6 +44,7 @@ def cloud(world: World) -> ASGIApp:
     app.include_router(objects.downloads, prefix="/download/storage/v1")
     for prefix in ("/upload/storage/v1", "/resumable/upload/storage/v1"):  # gcloud
         app.include_router(uploads.router, prefix=prefix)
+    app.include_router(entries.router)
     for other in PROVISIONING:
         app.include_router(other.router)
     app.include_router(faults.router)

@@ -41,6 +41,8 @@ ROLES: dict[str, tuple[str, ...]] = {
     "roles/compute.instanceAdmin.v1": ("compute.instances.*", "compute.*.get", "compute.*.list"),
     "roles/compute.admin": ("compute.*",),
     "roles/iam.serviceAccountUser": ("iam.serviceAccounts.actAs",),
+    "roles/logging.logWriter": ("logging.logEntries.create",),
+    "roles/logging.viewer": ("logging.logEntries.list",),
     "roles/secretmanager.admin": ("secretmanager.*",),
     "roles/secretmanager.secretAccessor": ("secretmanager.versions.access",),
     "roles/secretmanager.secretVersionAdder": ("secretmanager.versions.add",),

@@ -96,6 +96,7 @@ class World:
     buckets: dict[str, "Bucket"] = field(default_factory=dict)
     uploads: dict[str, "Upload"] = field(default_factory=dict)
     firewalls: dict[Key, dict[str, Any]] = field(default_factory=dict)
+    log_entries: list[dict[str, Any]] = field(default_factory=list)
 
     def now(self) -> float:
         """Seconds since the epoch, on the sandbox's clock."""

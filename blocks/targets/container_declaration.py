@@ -9,12 +9,14 @@ from typing import Literal
 import httpx
 from pydantic import Field
 
+from blocks.cloud_logging import CloudLogging
 from blocks.targets.compute_api import Conflict, Vm
 from blocks.targets.compute_engine import ComputeEngineInstances
 from blocks.targets.fleet import Node
 from blocks.targets.target import no_check
 from releases import container_declaration as declaration
 from releases import fleet
+from releases.cloud_log import container_name
 from releases.desired import ServiceDesired
 from releases.problem import Failed, Refused, Unreachable
 from releases.release import Release
@@ -41,6 +43,17 @@ class ContainerDeclaration(ComputeEngineInstances):
 
     type: Literal["container-declaration"] = "container-declaration"  # type: ignore[assignment]
     start_seconds: float = Field(300, gt=0, description="A VM's restart, its pull and the service's start.")
+    logging_endpoint: str | None = Field(None, description="As `endpoint`, for Cloud Logging.")
+
+    @property
+    def cloud_logging(self) -> CloudLogging:
+        """Where the lines of these VMs' containers are: no agent follows them."""
+        return CloudLogging(
+            project=self.project,
+            credentials=self.credentials,
+            access_token_file=self.access_token_file,
+            endpoint=self.logging_endpoint,
+        )
 
     def urls(self, port: int) -> Sequence[str]:  # noqa: ARG002 - the protocol's
         """None: without an edge no check can know who answers it."""
@@ -148,10 +161,11 @@ class ContainerDeclaration(ComputeEngineInstances):
 
     def _restart_with(self, node: Node, release: Release) -> None:
         env = {**release.run.env, "RELEASE": str(release.number), "ENVIRONMENT": release.environment}
+        name = container_name(release.service, release.environment, release.number)
 
         def make(vm: Vm) -> dict[str, str]:
             text = self._declared(vm)
-            wanted = declaration.with_image(text, release.image, env)
+            wanted = declaration.with_image(text, release.image, name, env)
             return {**vm.metadata, declaration.KEY: wanted, BEFORE: vm.metadata.get(BEFORE, text)}
 
         self._rewrite(node, make)

@@ -7,7 +7,7 @@ from releases.problem import Failed, Problem, Refused, Unreachable
 from releases.provisioning.wanted import Json
 
 PERMISSION = re.compile(
-    r"\b((?:compute|storage|iam|artifactregistry|secretmanager|serviceusage|resourcemanager)"
+    r"(?<![.\w])((?:compute|storage|iam|artifactregistry|secretmanager|serviceusage|resourcemanager|logging)"
     r"(?:\.[a-zA-Z]+){2})\b"
 )
 # The narrowest predefined role with the permission, by how the permission begins; the first that fits.
@@ -24,6 +24,7 @@ ROLES = {
     "secretmanager.": "roles/secretmanager.admin",
     "serviceusage.": "roles/serviceusage.serviceUsageAdmin",
     "resourcemanager.": "roles/resourcemanager.projectIamAdmin",
+    "logging.logEntries.list": "roles/logging.viewer",
 }
 MYSELF = "user:$(gcloud config get account)"
 OFF = {"SERVICE_DISABLED", "accessNotConfigured"}

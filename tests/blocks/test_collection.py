@@ -1,15 +1,11 @@
 """Rows are taken in exactly once, whatever happens in between."""
 
 import json
-import multiprocessing
-import random
-import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import date
-from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +20,8 @@ from blocks.store import DirectoryStore
 from releases.collection import check_backfill, days
 from releases.problem import Failed, Problem, Refused, Superseded, Unreachable
 from releases.source_file import parse_sources
+from tests.flaky_store import FlakyStore
+from tests.killing import Killer
 from tests.shop.server import Shop, shop
 
 KILLS = 20
@@ -77,62 +75,24 @@ def quarantine(store: DirectoryStore) -> list[dict[str, Any]]:
     return [json.loads(line) for file in files for line in file.read_text().splitlines()]
 
 
-def collect_here(store: Path, yaml: str, begun: Event) -> None:
+def collect_here(store: Path, yaml: str) -> None:
     tempfile.tempdir = str(store.parent)  # what a killed run leaves goes with the test
-    begun.set()
     collect(DirectoryStore(path=store), yaml)
 
 
 def test_killed_at_random_points_every_row_is_there_once(store: DirectoryStore, api: Shop) -> None:
-    seed = random.randrange(1 << 32)
-    sys.stdout.write(f"seed {seed}\n")
-    dice = random.Random(seed)
-    processes = multiprocessing.get_context("forkserver")  # a fork is quick: it imports nothing
-    sold = killed = 0
-    takes = 2.0
+    killer, sold = Killer(), 0
     for _ in range(KILLS):
         api.sell(sold, sold + 150)
         api.orders[sold + 149]["total"] = "much"  # the newest row breaks the contract
         sold += 150
-        begun = processes.Event()
-        process = processes.Process(target=collect_here, args=[store.path, SOURCES % api.address, begun])
-        process.start()
-        assert begun.wait(60)
-        started = time.monotonic()
-        process.join(dice.random() * takes)  # the random point
-        if process.exitcode is None:
-            killed += 1
-        else:
-            takes = time.monotonic() - started
-        process.kill()
-        process.join()
-    assert killed > KILLS / 4
+        killer.run(collect_here, store.path, SOURCES % api.address)
+    assert killer.killed > KILLS / 3
     collect(store, SOURCES % api.address)
     bad = [number for number in range(sold) if number % 150 == 149]
     assert ids(store) == [number for number in range(sold) if number not in bad]
     assert sorted(one["row"]["id"] for one in quarantine(store)) == bad
     assert not list(store.list("collect/pending/"))
-
-
-class Flaky:
-    """A store that fails before the effect or loses the answer after it."""
-
-    def __init__(self, store: DirectoryStore, seed: int) -> None:
-        self.store = store
-        self.dice = random.Random(seed)
-
-    def __getattr__(self, name: str) -> Any:
-        real = getattr(self.store, name)
-
-        def call(*given: Any) -> Any:
-            if self.dice.random() < 0.06:
-                raise Unreachable("503")
-            done = real(*given)
-            if self.dice.random() < 0.06:
-                raise Unreachable("the answer was lost")
-            return done
-
-        return call
 
 
 def gathered(folder: Path, batch: int, day: str = "2026-11-01") -> Gathered:
@@ -146,7 +106,7 @@ def gathered(folder: Path, batch: int, day: str = "2026-11-01") -> Gathered:
 
 @pytest.mark.parametrize("seed", range(10))
 def test_a_store_that_fails_gets_every_row_once(store: DirectoryStore, tmp_path: Path, seed: int) -> None:
-    flaky = Flaky(store, seed)
+    flaky = FlakyStore(store, seed)
     for _ in range(500):
         try:
             collection = Collection.begin(flaky, "orders")

@@ -1,12 +1,20 @@
-"""One Prefect server for all flows that are run in this process."""
+"""One Prefect server for all flows that are run in this process, and a cloud for each test that wants one."""
 
 from collections.abc import Iterator
 
 import pytest
 from prefect.testing.utilities import prefect_test_harness
 
+from sandbox.world import Settings
+from tests.sandbox.conftest import Cloud, start
+
 
 @pytest.fixture(scope="package")
 def server() -> Iterator[None]:
     with prefect_test_harness(server_startup_timeout=240):
         yield
+
+
+@pytest.fixture
+def cloud() -> Iterator[Cloud]:
+    yield from start(Settings())

@@ -1,13 +1,10 @@
 """What the nodes have uploaded is exported exactly once, and what is missing is said."""
 
-import multiprocessing
 import random
-import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
-from multiprocessing.synchronize import Event
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +14,15 @@ import zstandard
 
 from agent.logs.follow import Limits
 from bench.json_file import JsonFile, line
+from blocks.log_expiry import expire_logs
 from blocks.log_export import ContainerExport, Exported, waiting
 from blocks.store import DirectoryStore
 from releases.log_export import joined, missing
 from releases.log_line import Lines, full_time
 from releases.problem import Unreachable
 from tests.agent.logs import container, follower, origins, settle
+from tests.flaky_store import FlakyStore
+from tests.killing import Killer
 
 HOUR = datetime(2025, 11, 24, 10, tzinfo=UTC)
 LATER = HOUR + timedelta(days=365)
@@ -165,62 +165,29 @@ def test_a_whole_file_that_was_dropped_is_missed(tmp_path: Path, place: Director
     assert (hole.file, hole.start) == (files[1].split("-")[1], 0)
 
 
-def export_here(store: Path, begun: Event) -> None:
+def export_here(store: Path) -> None:
     tempfile.tempdir = str(store.parent)  # what a killed export leaves goes with the test
-    begun.set()
     export(DirectoryStore(path=store))
 
 
 def test_killed_at_random_points_every_line_is_there_once(tmp_path: Path, place: DirectoryStore) -> None:
-    seed = random.randrange(1 << 32)
-    sys.stdout.write(f"seed {seed}\n")
-    dice = random.Random(seed)
-    processes = multiprocessing.get_context("forkserver")  # a fork is quick: it imports nothing
-    written = killed = 0
+    killer, written = Killer(), 0
     for _ in range(KILLS):
         write(tmp_path, written, written + 3000, per_second=1)
         written += 3000
         settle(follower(tmp_path, "a"), "a")
-        begun = processes.Event()
-        process = processes.Process(target=export_here, args=[tmp_path / "store", begun])
-        process.start()
-        assert begun.wait(60)
-        process.join(dice.random() * 0.05)  # the random point
-        process.kill()
-        process.join()
-        killed += process.exitcode != 0
-    assert killed > KILLS / 4
+        killer.run(export_here, tmp_path / "store")
+    assert killer.killed > KILLS / 3
     export(place)
     assert sorted(numbers(tmp_path / "store")) == [*range(written)]
     assert not segments(tmp_path / "store")
-
-
-class Flaky:
-    """A store that fails before the effect or loses the answer after it."""
-
-    def __init__(self, store: DirectoryStore, seed: int) -> None:
-        self.store = store
-        self.dice = random.Random(seed)
-
-    def __getattr__(self, name: str) -> Any:
-        real = getattr(self.store, name)
-
-        def call(*given: Any) -> Any:
-            if self.dice.random() < 0.05:
-                raise Unreachable("503")
-            done = real(*given)
-            if self.dice.random() < 0.05:
-                raise Unreachable("the answer was lost")
-            return done
-
-        return call
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_a_store_that_fails_gets_every_line_once(tmp_path: Path, place: DirectoryStore, seed: int) -> None:
     write(tmp_path, 0, 60_000)
     settle(follower(tmp_path, "a"), "a")
-    flaky = Flaky(place, seed)
+    flaky = FlakyStore(place, seed)
     for _ in range(200):
         try:
             export(flaky)
@@ -237,6 +204,34 @@ def test_two_exports_at_once_write_every_line_once(tmp_path: Path, place: Direct
         list(pool.map(lambda _: export(place), range(4)))
     assert sorted(numbers(tmp_path / "store")) == [*range(60_000)]
     assert not segments(tmp_path / "store")
+
+
+def test_days_that_are_kept_no_longer_go_and_nothing_else(tmp_path: Path) -> None:
+    store = DirectoryStore(path=tmp_path / "store", keep_logs=30)
+    today = date(2026, 11, 25)
+    folder = "logs/{}service={}/environment={}/date={}/hour=10/{}"
+    old = [
+        folder.format("", name, "local", day, "part-a.jsonl.zst")
+        for name, day in (("iris", "2026-10-25"), ("iris", "2025-01-01"), ("prefect", "2026-10-25"))
+    ]
+    kept = [
+        folder.format("", "iris", "local", "2026-10-26", "part-a.jsonl.zst"),
+        folder.format("", "iris", "production", "2025-01-01", "part-a.jsonl.zst"),
+        folder.format(
+            "segments/", "iris", "local", "2025-01-01", "n/aa.1-b.0-9.jsonl.zst"
+        ),  # not exported yet
+        "logs/exports/service=iris/environment=local/aa.json",
+        "models/iris/v1/manifest.json",
+        "releases/iris/local/000001.json",
+        "data/iris-predictions/date=2025-01-01/a.parquet",
+        "reports/environment=local/2025-01-01.html",
+    ]
+    for key in [*old, *kept]:
+        store.create(key, b"x")
+    gone = expire_logs(store, "local", today)
+    assert sorted(gone) == sorted(key.removesuffix("/hour=10/part-a.jsonl.zst") for key in old)
+    assert list(store.list("")) == sorted(kept)
+    assert expire_logs(store, "local", today) == []
 
 
 def turned(*raw: bytes) -> list[dict[str, Any]]:

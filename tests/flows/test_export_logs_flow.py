@@ -10,9 +10,14 @@ from prefect.client.orchestration import get_client
 from prefect.logging import get_run_logger
 
 from blocks.store import DirectoryStore
+from blocks.targets.container_declaration import ContainerDeclaration
 from flows import export_logs as module
+from releases.ledger import Ledger
 from tests.agent.logs import follower, settle
+from tests.flows.test_export_cloud_logs import printed
 from tests.flows.test_export_logs import lines, segments, write
+from tests.releases.test_swap import release
+from tests.sandbox.conftest import Cloud
 
 
 @flow
@@ -25,7 +30,7 @@ def test_the_flow_exports_services_and_its_own_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = DirectoryStore(path=tmp_path / "store")
-    monkeypatch.setattr(module, "load_environment", lambda _: SimpleNamespace(store=store))
+    monkeypatch.setattr(module, "load_environment", lambda _: SimpleNamespace(store=store, target=None))
     write(tmp_path, 0, 5000)
     settle(follower(tmp_path, "a"), "a")
     talks()
@@ -42,3 +47,24 @@ def test_the_flow_exports_services_and_its_own_server(
     assert len(found) - len(own) == 5000
     with get_client(sync_client=True) as client:
         assert "logs-local" in {artifact.key for artifact in client.read_latest_artifacts()}
+
+
+@pytest.mark.usefixtures("server")
+def test_vms_without_an_agent_are_exported_from_cloud_logging(
+    cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = DirectoryStore(path=tmp_path / "store")
+    (tmp_path / "token").write_text(cloud.at.token)
+    target = ContainerDeclaration(
+        project=cloud.project,
+        zones=["europe-west1-b"],
+        access_token_file=tmp_path / "token",
+        logging_endpoint=cloud.at.api,
+    )
+    found = SimpleNamespace(store=store, target=target)
+    monkeypatch.setattr(module, "load_environment", lambda _: found)
+    Ledger(store, "iris", "old").claim(release)
+    cloud.pass_time(-600)  # what comes in the last minutes waits for the next run
+    printed(cloud, range(540))
+    (result,) = module.export_logs(environment="old")
+    assert (result.lines, len(result.parts)) == (540, 2)

@@ -1,12 +1,11 @@
-"""The stability index, and requests in an access log."""
+"""The stability index."""
 
 import random
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from releases.access_line import count
-from releases.drift import LEAST, stability_index, verdict
+from releases.drift import LEAST, Distribution, stability_index, verdict
 
 values = st.lists(st.floats(-1e6, 1e6), min_size=LEAST, max_size=300)
 
@@ -17,38 +16,32 @@ def normal(mean: float, seed: int, count_: int = 2000) -> list[float]:
 
 
 def test_the_same_distribution_is_stable_and_a_moved_one_has_shifted() -> None:
-    training = normal(0, 1)
+    training = Distribution.of(normal(0, 1))
     same, moved = stability_index(training, normal(0, 2)), stability_index(training, normal(1, 3))
     assert same is not None
     assert moved is not None
     assert (verdict(same), verdict(moved)) == ("stable", "shifted")
     assert stability_index(training, [0.0] * (LEAST - 1)) is None
+    assert stability_index(Distribution.of([]), normal(0, 2)) is None
+
+
+def test_what_is_no_number_counts_for_nothing() -> None:
+    training = Distribution.of([*normal(0, 1), float("nan"), float("inf")])
+    assert training == Distribution.of(normal(0, 1))
+    assert stability_index(training, [*normal(0, 2), float("nan")]) == stability_index(training, normal(0, 2))
 
 
 @given(values, values)
 def test_the_index_is_never_negative_and_nothing_moved_is_zero(one: list[float], other: list[float]) -> None:
-    index = stability_index(one, other)
+    index = stability_index(Distribution.of(one), other)
     assert index is not None
     assert index >= 0
-    assert stability_index(one, one) == 0
+    assert stability_index(Distribution.of(one), one) == 0
 
 
 @given(values, st.randoms())
 def test_the_order_of_the_values_does_not_matter(one: list[float], dice: object) -> None:
     other = [value + 1 for value in one]
-    index = stability_index(one, other)
+    index = stability_index(Distribution.of(one), other)
     dice.shuffle(other)  # type: ignore[attr-defined]
-    assert stability_index(one, other) == index
-
-
-def test_requests_are_counted_by_release() -> None:
-    found = count(
-        [
-            (1, "2026-11-24T10:00:00.0Z", 'INFO: 172.31.0.3:5 - "POST /predict HTTP/1.1" 200 OK'),
-            (1, "2026-11-24T10:00:10.0Z", 'INFO: 172.31.0.3:5 - "POST /predict HTTP/1.1" 503 Service'),
-            (1, "2026-11-24T10:00:10.0Z", "loading the model"),
-            (2, "2026-11-24T10:00:05.0Z", '1.2.3.4 - - [24/Nov/2026] "GET / HTTP/2" 404 12'),
-        ]
-    )
-    assert (found[1].requests, found[1].errors, found[1].error_rate, found[1].per_second) == (2, 1, 0.5, 0.2)
-    assert (found[2].requests, found[2].errors) == (1, 0)
+    assert stability_index(Distribution.of(one), other) == index

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from releases.provisioning.described import CloudEnvironment
 from releases.provisioning.gcloud import commands, script
-from releases.provisioning.refusal import refusal
+from releases.provisioning.refusal import missing_permission, refusal
 from releases.provisioning.resources import wanted
 from releases.provisioning.rights import Grant
 from releases.provisioning.seen import grants, seen, seen_rights
@@ -279,3 +279,23 @@ FORBIDDEN = "a@b does not have storage.buckets.create access to projects/p."
 )  # fmt: skip
 def test_a_refusal_says_what_to_type(status: int, error: Json, says: str) -> None:
     assert says in str(refusal("create bucket x", "p", "a@b", status, error))
+
+
+def test_the_caller_s_own_name_is_no_permission() -> None:
+    said = "a@b.iam.gserviceaccount.com does not have logging.logEntries.list access"
+    assert missing_permission({"message": said}) == "logging.logEntries.list"
+
+
+def test_how_long_logs_are_kept_is_the_data_bucket_s_lifecycle_and_never_the_models_one() -> None:
+    kept = CloudEnvironment.model_validate({**SECTION, "keep": {"logs_warm": 7, "logs": 90}})
+    before, after = everything(), everything(kept)
+    changes = plan(after.values(), {key: one.body for key, one in before.items()}).todo
+    (change,) = changes
+    assert change.key == Key(Kind.bucket, kept.data_bucket)
+    rules = after[change.key].body["lifecycle"]["rule"]
+    logs = {
+        one["action"]["type"]: one["condition"]["age"] for one in rules if "matchesPrefix" in one["condition"]
+    }
+    assert logs == {"SetStorageClass": 7, "Delete": 90}
+    models = after[Key(Kind.bucket, kept.models_bucket)].body["lifecycle"]["rule"]
+    assert [one["action"]["type"] for one in models] == ["AbortIncompleteMultipartUpload"]

@@ -22,6 +22,7 @@ APIS = (
     "artifactregistry.v1",
     "cloudresourcemanager.v1",
     "cloudresourcemanager.v3",
+    "logging.v2",
 )
 
 

@@ -85,6 +85,8 @@ def test_a_release_restarts_the_vm_with_the_new_image_and_back(
     container = yaml.safe_load(metadata["gce-container-declaration"])["spec"]["containers"][0]
     assert {"name": "MODE", "value": "new"} in container["env"]
     assert container["volumeMounts"] == [{"name": "data", "mountPath": "/data"}]
+    assert container["name"] == "iris.local.1"  # so its entries in Cloud Logging say whose they are
+    assert where.cloud_logging.project == vms.cloud.project
     back = where.revert("iris", generation)
     where.wait_for("iris", back, is_in(Phase.idle), SECONDS)
     assert answering(vms, "a") == "gcr.io/acme/iris:1"
