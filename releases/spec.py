@@ -1,8 +1,16 @@
 """`model-deploy.yaml`: what a service's repository says about itself. Every field has a default."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from releases.model_version import is_alias, is_version
 from releases.problem import BadInput
@@ -81,6 +89,9 @@ class Resources(_Section):
 
     memory: Memory | None = None
     cpus: float | None = Field(None, gt=0, le=1024)
+    gpus: int | None = Field(
+        None, ge=1, le=16, exclude_if=is_unsaid, description="As docker run --gpus; needs swap: replace."
+    )
 
 
 class Logs(_Section):
@@ -127,6 +138,16 @@ class Run(_Section):
     swap: Swap = Field("overlap", description="replace: stop the old one first (downtime), for one GPU.")
     logs: Logs = Field(default_factory=Logs)
     limits: Limits = Field(default_factory=Limits)
+
+    @model_validator(mode="after")
+    def _one_copy_on_a_gpu(self) -> Self:
+        """The engine hands every container the same first GPUs: the old and the new one would share them."""
+        if self.resources.gpus and self.swap == "overlap":
+            raise ValueError(
+                "with resources.gpus write swap: replace: the old and the new copy would be on the same GPU; "
+                "it costs the downtime of a start"
+            )
+        return self
 
     def names(self, environment: str) -> tuple[str, ...]:
         """What the service is called in the environment; empty: it has a port of its own."""
