@@ -26,7 +26,7 @@ def main() -> None:
     """Run until killed; whatever serves goes on serving."""
     given = _arguments()
     around = vm(given) if given.metadata else laptop()
-    engine = Engine(given.node, around.secrets, Path(given.models), around.login)
+    engine = Engine(given.node, around.secrets, Path(given.models), around.login, given.gpu_driver)
     edge = Edge(engine, given.edge_image, [int(port) for port in given.ports.split(",")], given.listen)
     if CONTAINERS.exists() and around.store is not None:
         follow_logs(engine, around.store)
@@ -62,6 +62,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--boot", default="", help="which boot this is; the kernel's own id if not given")
     parser.add_argument(
         "--models", default=str(MODELS), help=f"the host's folder that is mounted at {MODELS}"
+    )
+    parser.add_argument(
+        "--gpu-driver", default="", help="the host's folder with it, without NVIDIA's container toolkit"
     )
     add_vm_arguments(parser)
     return parser.parse_args()

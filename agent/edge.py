@@ -18,6 +18,8 @@ from releases.swap import Slot
 FOLDER = Path(haproxy.FOLDER)
 ANSWER_SECONDS = 5.0
 START_SECONDS = 15.0
+LONGEST_LINE = 8000  # bytes; HAProxy's own limit is its buffer of 16 KiB
+REFUSED = ("No such", "Unknown", "Require", "Can't", "Invalid", "'")
 
 
 class EdgeError(Exception):
@@ -34,6 +36,7 @@ class Edge:
         self.listen = listen
         self.folder = FOLDER
         self.services: dict[str, Service] = {}
+        self.told: dict[str, dict[str, str]] = {}  # the maps as the running HAProxy has them, for all we know
         self.lock = threading.Lock()
         self.name = f"{engine.node}-edge"
         self.subnet = engine.subnet()
@@ -53,7 +56,7 @@ class Edge:
     def converge(self, service: Service) -> None:
         """Make the edge serve the service like this: files first, then the running HAProxy."""
         with self.lock:
-            if service.public_port:
+            if service.places:
                 self.services[service.name] = service
             else:
                 self.services.pop(service.name, None)
@@ -61,8 +64,10 @@ class Edge:
             self._ensure_container()
             if self._loaded() != self._structure():
                 self._reload()
-            if service.public_port:
-                self.send(haproxy.runtime_commands(service))
+            up, down = haproxy.server_commands(service)
+            self.send(up)
+            self._tell_maps()
+            self.send(down)
 
     def sessions(self, service: str) -> dict[Slot, int]:
         """Requests in flight, by slot."""
@@ -78,43 +83,54 @@ class Edge:
 
     def _statistics(self, service: str) -> dict[Slot, dict[str, str]]:
         """HAProxy's fields of the service's slots, by name; empty before the edge knows the service."""
-        lines = self.send(["show stat"]).removeprefix("# ").splitlines()
-        ours = [one for one in csv.DictReader(lines) if one["pxname"] == f"service_{service}"]
-        return {Slot(one["svname"]): one for one in ours if one["svname"] in set(Slot)}
+        known = self.services.get(service)
+        if known is None:
+            return {}
+        head, *servers = self.send(["show stat -1 4 -1"]).removeprefix("# ").splitlines()
+        lines = [head, *(line for line in servers if line.startswith(f"{known.backend},"))]
+        return {Slot(one["svname"]): one for one in csv.DictReader(lines) if one["svname"] in set(Slot)}
 
     def send(self, commands: list[str]) -> str:
-        """Send runtime commands on one connection. Raises EdgeError at a refusal or no answer."""
+        """Send runtime commands, few lines of many. Raises EdgeError at a refusal or no answer."""
+        return "".join(self._send(line) for line in _lines(commands))
+
+    def _send(self, line: str) -> str:
         try:
             with socket.socket(socket.AF_UNIX) as connection:
                 connection.settimeout(ANSWER_SECONDS)
                 connection.connect(str(self.folder / "admin.sock"))
-                connection.sendall((";".join(commands) + "\n").encode())
+                connection.sendall(f"{line}\n".encode())
                 chunks = []
                 while chunk := connection.recv(65536):
                     chunks.append(chunk)
         except OSError as error:
             raise EdgeError(f"HAProxy's runtime socket does not answer: {error}") from error
         answer = b"".join(chunks).decode()
-        refused = [
-            line for line in answer.splitlines() if line.startswith(("No such", "Unknown", "Require", "'"))
-        ]
+        refused = [one for one in answer.splitlines() if one.startswith(REFUSED)]
         if refused:
             raise EdgeError(f"HAProxy refused a command: {refused[0]}")
         return answer
 
-    def _structure(self) -> str:
-        return haproxy.structure_key(self._sorted())
+    def _tell_maps(self) -> None:
+        """Bring the running HAProxy's maps to what the files say, each at one stroke."""
+        wanted = haproxy.maps(self.services.values())
+        changed = [name for name, entries in wanted.items() if self.told.get(name) != entries]
+        for name in changed:
+            answer = self.send([f"prepare map {haproxy.FOLDER}/{name}"])
+            self.send(haproxy.fill_map(name, answer.rpartition(":")[2].strip(), wanted[name]))
+            self.told[name] = wanted[name]
 
-    def _sorted(self) -> list[Service]:
-        return [self.services[name] for name in sorted(self.services)]
+    def _structure(self) -> str:
+        return haproxy.structure_key(self._where())
+
+    def _where(self) -> haproxy.Where:
+        agent = f"{self.subnet}.2"
+        return haproxy.Where(tuple(self.ports), status=f"{agent}:9180", traffic=f"{agent}:{traffic.PORT}")
 
     def _write(self) -> None:
-        for service in self.services.values():
-            for name, text in haproxy.files(service).items():
-                self._write_file(name, text)
-        agent = f"{self.subnet}.2"
-        text = haproxy.config(self._sorted(), self.ports, f"{agent}:9180", f"{agent}:{traffic.PORT}")
-        self._write_file("haproxy.cfg", text)
+        for name, entries in haproxy.maps(self.services.values()).items():
+            self._write_file(name, haproxy.file(entries))
+        self._write_file("haproxy.cfg", haproxy.config(self.services.values(), self._where()))
 
     def _write_file(self, name: str, text: str) -> None:
         fresh = self.folder / f"{name}.new"
@@ -149,7 +165,7 @@ class Edge:
         except NotFound:
             self._create()
         self._wait(lambda: "Pid:" in self.send(["show info"]))
-        self._write_file("loaded", self._structure())
+        self._has_loaded()
 
     def _create(self) -> None:
         api = self.engine.api
@@ -177,11 +193,15 @@ class Edge:
             raise EdgeError(f"the edge does not start: {error.explanation}") from error
 
     def _reload(self) -> None:
-        """Only for a new service or other limits, never for a swap; the listeners are handed over."""
+        """Only after another agent with other ideas of the configuration; the listeners are handed over."""
         before = self._pid()
         self.engine.api.kill(self.name, "SIGUSR2")
         self._wait(lambda: self._pid() not in {before, ""})  # no answer at all is no new worker
+        self._has_loaded()
+
+    def _has_loaded(self) -> None:
         self._write_file("loaded", self._structure())
+        self.told = {}
 
     def _pid(self) -> str:
         lines = self.send(["show info"]).splitlines()
@@ -199,3 +219,13 @@ class Edge:
             if time.monotonic() > deadline:
                 raise EdgeError(f"the edge is not ready after {START_SECONDS:.0f} s: {problem}")
             time.sleep(0.02)
+
+
+def _lines(commands: list[str]) -> list[str]:
+    lines: list[str] = []
+    for command in commands:
+        if lines and len(lines[-1]) + len(command) < LONGEST_LINE:
+            lines[-1] += f";{command}"
+        else:
+            lines.append(command)
+    return lines

@@ -8,6 +8,7 @@ import docker
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.types import LogConfig, Mount
 
+from agent import gpus
 from agent.failure import StepFailed
 from agent.secrets import Secrets
 from releases.release import Release
@@ -49,12 +50,15 @@ class Login(Protocol):
 class Engine:
     """docker-py, with our labels on everything."""
 
-    def __init__(self, node: str, secrets: Secrets, models: Path, login: Login | None = None) -> None:
+    def __init__(
+        self, node: str, secrets: Secrets, models: Path, login: Login | None = None, gpu_driver: str = ""
+    ) -> None:
         self.node = node
         self.network = node
         self.secrets = secrets
         self.models = models  # the host's path: what the engine mounts, it finds there
         self.login = login
+        self.gpu_driver = gpu_driver  # the host's folder with it, where there is no NVIDIA container toolkit
         self.client = docker.from_env(timeout=API_SECONDS)
         self.api: Any = self.client.api  # its stubs are stricter than it is
         self.puller = docker.from_env(timeout=PULL_SECONDS)
@@ -249,14 +253,16 @@ class Engine:
             mounts=self._mounts(release),
             nano_cpus=round(run.resources.cpus * 1e9) if run.resources.cpus else None,
             restart_policy={"Name": "no"},  # a crash on trial is a verdict
+            **gpus.requested(run.resources.gpus, self.gpu_driver),
         )
 
     def _mounts(self, release: Release) -> list[Mount]:
         """As `mounts`, not `binds`: a folder that is missing is an error, not made anew and empty."""
-        if not release.model_sha256:
-            return []
-        folder = str(self.models / release.model_sha256)
-        return [Mount(target=MODEL_DIR, source=folder, type="bind", read_only=True)]
+        found = gpus.mounts(release.run.resources.gpus, self.gpu_driver)
+        if release.model_sha256:
+            folder = str(self.models / release.model_sha256)
+            found.append(Mount(target=MODEL_DIR, source=folder, type="bind", read_only=True))
+        return found
 
     def _remove_name(self, name: str) -> None:
         """A container left by an agent that was killed between create and start."""

@@ -1,17 +1,32 @@
-"""HAProxy's configuration and runtime commands, as pure text. Checked against HAProxy 2.6."""
+"""HAProxy's configuration and runtime commands, as pure text. Checked against HAProxy 2.6.
+
+Nothing that services bring along is in the configuration: it has a seat for every service that a node may
+have, and which service is where lies in maps that are changed at runtime. So HAProxy is loaded anew, which
+would cut what its old process is still answering, only for another agent's other configuration.
+"""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from releases.place import Place
 from releases.release import Release
 from releases.status import CANDIDATE_HEADER, RELEASE_HEADER, STATUS_PATH, Counters
 from releases.swap import WHOLE, Slot
 
 FOLDER = "/edge"
 SOCKET = f"{FOLDER}/admin.sock"
-FORMAT = 2  # another one: a running edge that an older agent has configured is reloaded once
 UNITS = {"k": 2**10, "m": 2**20, "g": 2**30}
+SEATS = 122  # two addresses each, of a /24: 20 KB of HAProxy's memory a seat
+
+
+@dataclass(frozen=True)
+class Where:
+    """The edge's ports, and the agent's addresses: what tells the node's status, what counts the answers."""
+
+    ports: tuple[int, ...]
+    status: str
+    traffic: str
 
 
 @dataclass(frozen=True)
@@ -27,10 +42,11 @@ class Server:
 
 @dataclass(frozen=True)
 class Service:
-    """One service at the edge. public_port 0: nothing of it is wanted, the edge forgets it."""
+    """One service at the edge. No place: nothing of it is wanted, the edge forgets it."""
 
     name: str
-    public_port: int
+    seat: int
+    places: tuple[Place, ...]
     request_timeout: float
     max_body: str | None
     a: Server
@@ -43,7 +59,7 @@ class Service:
     @property
     def backend(self) -> str:
         """The backend's name."""
-        return f"service_{self.name}"
+        return f"seat_{self.seat}"
 
 
 def weights(live: Slot | None, candidate: Slot | None, traffic: int) -> dict[Slot, int | None]:
@@ -63,47 +79,72 @@ def limits_of(release: Release) -> tuple[float, str | None]:
     return release.run.limits.request_timeout, release.run.limits.max_body
 
 
-def config(services: list[Service], ports: list[int], agent: str, listener: str) -> str:
-    """The whole configuration; a restarted HAProxy serves what it says.
+def config(services: Iterable[Service], where: Where) -> str:
+    """The whole configuration; a restarted HAProxy serves what it and the maps say.
 
     Every one of the edge's ports tells the node's status, with a service on it or not.
     """
-    taken = {one.public_port for one in services}
-    idle = [port for port in ports if port not in taken]
-    structure = "\n".join([_HEAD, _node(idle, agent), *(_frontend(one, listener) for one in services)])
-    backends = "\n".join(_backend(one) for one in services)
-    return f"# structure {structure_key(services)}\n{structure}\n{backends}\n"
+    by_seat = {one.seat: one for one in services}
+    backends = (_backend(seat, by_seat.get(seat)) for seat in range(SEATS))
+    return "\n".join([f"# structure {structure_key(where)}", *_fixed(where), *backends]) + "\n"
 
 
-def structure_key(services: list[Service]) -> str:
+def structure_key(where: Where) -> str:
     """Changes when only a reload can bring the running HAProxy there."""
-    parts = [(one.name, one.public_port, one.request_timeout, one.max_body) for one in services]
-    return hashlib.sha256(repr((FORMAT, parts)).encode()).hexdigest()[:16]
+    parts = [*_fixed(where), _backend(0, None)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
-def files(service: Service) -> dict[str, str]:
-    """The files beside the configuration: who may reach a candidate, which release is in which slot."""
-    numbers = "".join(f"{slot} {service.server(slot).release or 0}\n" for slot in Slot)
-    keys = {_keys(service.name, slot): f"{service.server(slot).key_sha256 or 'none'}\n" for slot in Slot}
-    return {_map(service.name): numbers, **keys}
+def maps(services: Iterable[Service]) -> dict[str, dict[str, str]]:
+    """The files beside the configuration: name → key → value, in the order in which they are to change.
+
+    Where two services say that a place is theirs, it is the first one's by name, and stays so.
+    """
+    services = sorted(services, key=lambda one: one.name)
+    slots = [(one, slot, one.server(slot)) for one in services for slot in Slot]
+    routes: dict[str, str] = {}
+    names: dict[str, list[str]] = {}
+    for one in services:
+        for place in one.places:
+            for key in [f"{place.port}/{host}" for host in place.hosts] or [f"{place.port}"]:
+                routes.setdefault(key, one.backend)
+            names.setdefault(f"{place.port}", []).extend(place.hosts)
+    return {
+        "keys.map": {server.key_sha256: f"{one.backend}/{slot}" for one, slot, server in slots},
+        "releases.map": {f"{one.backend}/{slot}": f"{server.release or 0}" for one, slot, server in slots},
+        "names.map": {one.backend: one.name for one in services},
+        "timeouts.map": {one.backend: f"{round(one.request_timeout * 1000)}" for one in services},
+        "bodies.map": {one.backend: f"{_bytes(one.max_body)}" for one in services if one.max_body},
+        "routes.map": routes,
+        "hosts.map": {port: ",".join(sorted(set(hosts))) for port, hosts in names.items() if hosts},
+    }
 
 
-def runtime_commands(service: Service) -> list[str]:
-    """What brings the running HAProxy there. First what comes up, then what goes away."""
+def file(entries: Mapping[str, str]) -> str:
+    """A map's file."""
+    return "".join(f"{key} {value}\n" for key, value in entries.items() if key)
+
+
+def fill_map(name: str, version: str, entries: Mapping[str, str]) -> list[str]:
+    """What replaces the map at one stroke, in the version that `prepare map` has given."""
+    path = f"{FOLDER}/{name}"
+    added = [f"add map @{version} {path} {key} {value}" for key, value in entries.items() if key]
+    return [*added, f"commit map @{version} {path}"]
+
+
+def server_commands(service: Service) -> tuple[list[str], list[str]]:
+    """What brings the slots there: first what comes up, then what goes away."""
     up, down = [], []
     for slot in Slot:
         server, name = service.server(slot), f"{service.backend}/{slot}"
-        keys = f"{FOLDER}/{_keys(service.name, slot)}"
-        up += [f"clear acl {keys}", f"add acl {keys} {server.key_sha256 or 'none'}"]
-        up += [f"set map {FOLDER}/{_map(service.name)} {slot} {server.release or 0}"]
-        if server.weight is None:
+        if server.weight is None or not service.places:
             down += [f"set server {name} state maint"]
         else:
             up += [f"set server {name} addr {server.address} port {server.port}"]
             raised = [f"set server {name} weight {server.weight}", f"set server {name} state ready"]
             # A weight that falls waits until the other one's has risen.
             (up if server.weight == WHOLE else down).extend(raised)
-    return up + down
+    return up, down
 
 
 def counters(fields: Mapping[str, str]) -> Counters:
@@ -131,63 +172,65 @@ defaults
   retry-on conn-failure
   timeout connect 5s
   timeout client 75s
+  timeout server 60s
   timeout http-keep-alive 75s
   timeout http-request 30s
   timeout tunnel 1h"""
 
-
-def _node(ports: list[int], agent: str) -> str:
-    frontend = ["frontend node", *(f"  bind :{port}" for port in ports), "  default_backend agent"]
-    backend = [
-        "backend agent",
-        "  timeout server 5s",
-        "  http-request set-log-level silent",  # no user asks for the status
-        f"  server agent {agent}",
-    ]
-    return "\n".join([*(frontend if ports else []), *backend])
+NOBODY = Server("127.0.0.1", 1, None, None)
+_SEATED = "var(txn.seat) -m found"
+_MISDIRECTED = f"!{{ {_SEATED} }} {{ var(txn.hosts) -m found }} !{{ path {STATUS_PATH} }}"
+_TOO_LARGE = "{ var(txn.body) -m found } { req.hdr_val(content-length),sub(txn.body) gt 0 }"
+_NOBODY = (
+    r'"no service here is called %[var(txn.host)]; those at port %[dst_port] are called %[var(txn.hosts)]\n"'
+)
 
 
-def _frontend(service: Service, listener: str) -> str:
-    lines = [f"frontend {service.name}", f"  bind :{service.public_port}"]
-    if service.max_body:
-        size = int(float(service.max_body[:-1]) * UNITS[service.max_body[-1]])
-        lines.append(f"  http-request deny deny_status 413 if {{ req.hdr_val(content-length) gt {size} }}")
-    return "\n".join(
-        [
-            *lines,
-            f"  log {listener} format raw local0",  # a datagram for each answer: agent/traffic.py
-            f'  log-format "{service.name} %[var(txn.release)] %ST %Ta"',
-            "  http-request set-header X-Forwarded-Proto http",
-            "  option forwardfor",
-            f"  use_backend agent if {{ path {STATUS_PATH} }}",
-            f"  default_backend {service.backend}",
-        ]
-    )
-
-
-def _backend(service: Service) -> str:
-    numbers = f"{FOLDER}/{_map(service.name)}"
-    lines = [
-        f"backend {service.backend}",
-        f"  timeout server {round(service.request_timeout * 1000)}ms",
-        f"  http-request set-var(txn.key) req.hdr({CANDIDATE_HEADER}),sha2(256),hex",
+def _fixed(where: Where) -> list[str]:
+    """All but the seats."""
+    edge = [
+        "frontend edge",
+        *(f"  bind :{port}" for port in where.ports),
+        f"  log {where.traffic} format raw local0",  # a datagram for each answer: agent/traffic.py
+        f'  log-format "%[var(txn.seat),map({FOLDER}/names.map)] %[var(txn.release)] %ST %Ta"',
+        "  option forwardfor",
+        "  http-request set-header X-Forwarded-Proto http",
+        "  http-request set-var-fmt(txn.port) %[dst_port]",
+        "  http-request set-var(txn.host) req.hdr(host),host_only,lower",
+        '  http-request set-var-fmt(txn.place) "%[dst_port]/%[var(txn.host)]"',
+        f"  http-request set-var(txn.seat) var(txn.place),map({FOLDER}/routes.map)",
+        f"  http-request set-var(txn.seat) var(txn.port),map({FOLDER}/routes.map) if !{{ {_SEATED} }}",
+        f"  http-request set-var(txn.hosts) var(txn.port),map({FOLDER}/hosts.map)",
+        f"  http-request return status 421 content-type text/plain lf-string {_NOBODY} if {_MISDIRECTED}",
+        f"  http-request set-var(txn.body) var(txn.seat),map_str_int({FOLDER}/bodies.map)",
+        f"  http-request deny deny_status 413 if {_TOO_LARGE}",
+        f"  http-request set-var(txn.key) req.hdr({CANDIDATE_HEADER}),sha2(256),hex,lower",
+        f"  http-request set-var(txn.marked) var(txn.key),map({FOLDER}/keys.map)",
         f"  http-request del-header {CANDIDATE_HEADER}",
-        f"  http-response set-var(txn.release) srv_name,map({numbers})",
+        f"  use_backend agent if {{ path {STATUS_PATH} }}",
+        f"  use_backend %[var(txn.seat)] if {{ {_SEATED} }}",
+        "  default_backend agent",
+    ]
+    quiet = "  http-request set-log-level silent"  # no user asks for the status
+    return [_HEAD, *edge, "backend agent", "  timeout server 5s", quiet, f"  server agent {where.status}"]
+
+
+def _backend(seat: int, service: Service | None) -> str:
+    name = f"seat_{seat}"
+    lines = [
+        f"backend {name}",
+        f"  http-request set-timeout server var(txn.seat),map_str_int({FOLDER}/timeouts.map,60000)",
+        "  http-response set-var-fmt(txn.slot) %[be_name]/%[srv_name]",
+        f"  http-response set-var(txn.release) var(txn.slot),map({FOLDER}/releases.map)",
         f"  http-response set-header {RELEASE_HEADER} %[var(txn.release)]",
+        *(f"  use-server {slot} if {{ var(txn.marked) -m str {name}/{slot} }}" for slot in Slot),
     ]
     for slot in Slot:
-        keys = f"{FOLDER}/{_keys(service.name, slot)}"
-        lines.append(f"  use-server {slot} if {{ var(txn.key) -m str -i -f {keys} }}")
-    for slot in Slot:
-        server = service.server(slot)
+        server = service.server(slot) if service else NOBODY
         state = "disabled" if server.weight is None else f"weight {server.weight}"
         lines.append(f"  server {slot} {server.address}:{server.port} {state}")
     return "\n".join(lines)
 
 
-def _map(name: str) -> str:
-    return f"releases-{name}.map"
-
-
-def _keys(name: str, slot: Slot) -> str:
-    return f"keys-{name}-{slot}.acl"
+def _bytes(size: str) -> int:
+    return int(float(size[:-1]) * UNITS[size[-1]])

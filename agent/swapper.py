@@ -14,10 +14,11 @@ from agent.edge import Edge, EdgeError
 from agent.engine import Addresses, Engine
 from agent.failure import Interrupted, StepFailed
 from agent.images import Images
-from agent.memory import Disk
+from agent.memory import FIRST_ADDRESS, Disk
 from agent.models import Models
-from releases import swap
+from releases import place, swap
 from releases.desired import ServiceDesired
+from releases.place import Place
 from releases.release import Release
 from releases.status import Counters, Failure, Phase, ServiceStatus, SideBySide
 from releases.swap import Clock, Container, Memory, Running, Slot
@@ -72,6 +73,7 @@ class Swapper:
         self.memory, self.message = node.disk.load(service)
         first = node.disk.first_address(service)
         subnet = node.edge.subnet
+        self.seat = (first - FIRST_ADDRESS) // 2
         self.addresses = Addresses(f"{subnet}.{first}", f"{subnet}.{first + 1}")
         self.seconds: dict[str, float] = {}
         self.generation = -1
@@ -180,6 +182,8 @@ class Swapper:
                 self.memory = swap.removed(self.memory, container)
             case swap.Rest(Phase.live):
                 self._tidy(wanted)
+            case swap.Rest(Phase.idle):
+                self._leave(wanted)
             case swap.Rest():
                 pass
 
@@ -217,7 +221,8 @@ class Swapper:
         seen = self.node.engine.containers(self.service)
         on_trial = next((one.slot for one in seen if trial and one.id == trial.container), None)
         shares = haproxy.weights(memory.live, on_trial, trial.traffic if trial else 0)
-        reference = (trial.release if trial else None) or memory.confirmed or _candidate(wanted)
+        coming = None if wanted.generation in memory.reverted else _candidate(wanted)
+        reference = (trial.release if trial else None) or memory.confirmed or coming
         timeout, body = haproxy.limits_of(reference) if reference else (60.0, None)
         key = wanted.candidate.key_sha256 if wanted.candidate else ""
 
@@ -227,8 +232,14 @@ class Swapper:
             marked = key if trial and slot is on_trial else ""
             return haproxy.Server(self.addresses.of(slot), port, shares[slot], number, marked)
 
-        public = reference.public_port if reference else 0
-        return haproxy.Service(self.service, public, timeout, body, server(Slot.a), server(Slot.b))
+        return haproxy.Service(
+            self.service, self.seat, self._places(reference), timeout, body, server(Slot.a), server(Slot.b)
+        )
+
+    def _places(self, reference: Release | None) -> tuple[Place, ...]:
+        """Where it is found: what is confirmed keeps its names until what is on trial has taken its place."""
+        shown = [one for one in (self.memory.confirmed, reference) if one is not None]
+        return tuple({place.of(one): None for one in shown})
 
     def _grace(self) -> float:
         return self.memory.confirmed.run.stop_grace if self.memory.confirmed else 10.0
@@ -272,6 +283,11 @@ class Swapper:
         self.node.images.kept.prune(self.service)
         self.node.models.prune(self.service)
 
+    def _leave(self, wanted: ServiceDesired) -> None:
+        """A first release that failed has been at the edge for a moment: its name is free again."""
+        if self.service in self.node.edge.services:
+            self._converge(wanted)
+
     def _report(self, phase: Phase) -> None:
         wanted, memory, trial = self.wanted(), self.memory, self.memory.trial
         failure = memory.reverted.get(wanted.generation)
@@ -294,6 +310,7 @@ class Swapper:
             failure=failure or memory.reverted.get(wanted.generation - 1),  # of the last trial
             reverted=dict(memory.reverted),
             public_port=release.public_port if release else None,
+            hosts=release.hosts if release else (),
             message=self.message,
             changed=self.changed,
             seconds=dict(self.seconds),

@@ -64,6 +64,8 @@ class Traffic:
         """`SERVICE RELEASE STATUS MILLISECONDS`, as haproxy.py has it; anything else is not for us."""
         try:
             service, release, status, milliseconds = said.split()
+            if service == "-":
+                return  # asked for a name that no service has
             number = int(release) if release.isdigit() else 0
             answer = (now, int(status), int(milliseconds))
         except ValueError:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from secrets import token_hex
 from tempfile import mkdtemp
@@ -28,26 +29,33 @@ class LocalNode:
     image: str
     numbers: int = 0
 
-    @property
+    @cached_property
     def port(self) -> int:
         return self.target.service_port("sample", None)
 
     def release(
-        self, behaviour: str = "", window: float = 30, model: ReleasedModel | None = None, **run: object
+        self,
+        behaviour: str = "",
+        window: float = 30,
+        model: ReleasedModel | None = None,
+        service: str = "sample",
+        **run: object,
     ) -> Release:
         self.numbers += 1
         health = {"path": "/healthz", "timeout": 10}
         settings = {"health": health, "stop_grace": 1, "drain": 5, "env": {"BEHAVIOUR": behaviour}, **run}
+        made = Run.model_validate(settings)
+        port = self.target.service_port(service, made.public_port, made.names("local"))
         return Release(
-            service="sample",
+            service=service,
             environment="local",
             number=self.numbers,
             image=self.image,
             version=str(self.numbers),
             model=model,
             port=8000,
-            public_port=self.port,
-            run=Run.model_validate(settings),
+            public_port=port,
+            run=made,
             confirm_window=window,
             created=datetime.now(UTC),
         )
@@ -57,24 +65,26 @@ class LocalNode:
 
     def verified(self, release: Release, token: str = "t") -> int:
         generation = self.propose(release, token)
-        self.target.wait_for("sample", generation, lambda s: s.phase is Phase.verify, SECONDS)
+        self.target.wait_for(release.service, generation, lambda s: s.phase is Phase.verify, SECONDS)
         return generation
 
     def switched(self, release: Release, traffic: int = 100) -> int:
         generation = self.verified(release)
-        self.shifted(generation, traffic)
+        self.shifted(generation, traffic, release.service)
         return generation
 
-    def shifted(self, generation: int, traffic: int) -> None:
-        self.target.shift("sample", generation, traffic)
+    def shifted(self, generation: int, traffic: int, service: str = "sample") -> None:
+        self.target.shift(service, generation, traffic)
         self.target.wait_for(
-            "sample", generation, lambda s: s.traffic == traffic and s.phase is Phase.bake, SECONDS
+            service, generation, lambda s: s.traffic == traffic and s.phase is Phase.bake, SECONDS
         )
 
     def confirmed(self, release: Release) -> int:
         generation = self.switched(release)
-        self.target.confirm("sample", generation)
-        self.target.wait_for("sample", generation, lambda s: s.confirmed_generation == generation, SECONDS)
+        self.target.confirm(release.service, generation)
+        self.target.wait_for(
+            release.service, generation, lambda s: s.confirmed_generation == generation, SECONDS
+        )
         return generation
 
 

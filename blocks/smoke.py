@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import httpx
 
+from blocks.edge import by_name
 from releases.problem import Failed
 from releases.smoke import misfit, p95
 from releases.spec import SmokeCheck
@@ -33,15 +34,19 @@ def run_checks_on_each(
     release: int,
     token: str | None,
     between: Callable[[], None],
+    host: str = "",
 ) -> list[CheckResult]:
-    """Every check on every node; latencies of one check come together. Raises Failed that names the node."""
+    """Every check on every node; latencies of one check come together. Raises Failed that names the node.
+
+    `host`: the name to ask each node by, where services share a port.
+    """
     if not urls:
         return []
     if len(urls) == 1:
-        return run_checks(checks, urls[0], release, token, between)
+        return run_checks(checks, urls[0], release, token, between, host)
     pool = ThreadPoolExecutor(NODES_AT_ONCE)
     try:
-        going = {pool.submit(run_checks, checks, url, release, token, _nothing): url for url in urls}
+        going = {pool.submit(run_checks, checks, url, release, token, _nothing, host): url for url in urls}
         found = []
         for done in as_completed(going):
             between()
@@ -73,11 +78,16 @@ def _of_node(result: Callable[[], list[CheckResult]], url: str) -> list[CheckRes
 
 
 def run_checks(
-    checks: list[SmokeCheck], url: str, release: int, token: str | None, between: Callable[[], None]
+    checks: list[SmokeCheck],
+    url: str,
+    release: int,
+    token: str | None,
+    between: Callable[[], None],
+    host: str = "",
 ) -> list[CheckResult]:
     """Run every check; with a token the candidate is met, else whoever serves users. Raises Failed."""
     results = []
-    with httpx.Client(base_url=url, verify=_trusted()) as client:
+    with httpx.Client(base_url=url, verify=_trusted(), headers=by_name(host)) as client:
         for check in checks:
             between()
             results.append(_with_attempts(client, check, release, token))

@@ -133,7 +133,7 @@ def status(service: OfService = "", environment: InEnvironment = "local", as_jso
             live = f"release {one.live} live" if one.live else "nothing live"
             trial = f", release {one.candidate} on trial ({one.phase})" if one.candidate else ""
             why = f"; last trial failed: {one.failure.reason}" if one.failure else ""
-            where = target.url(one.public_port) if one.public_port else "no port"
+            where = target.url(one.public_port, next(iter(one.hosts), "")) if one.public_port else "no port"
             typer.echo(f"{name}{at}: {live} at {where}{trial}{why}")
     if not names:
         typer.echo("no service runs here yet; next: model-deploy release")

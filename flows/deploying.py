@@ -20,7 +20,7 @@ from releases.problem import Problem
 from releases.provisioning.resources import RELEASED
 from releases.release import Outcome, Release, Verdict
 from releases.rollout import WHOLE
-from releases.spec import SmokeCheck
+from releases.spec import Run, SmokeCheck
 from releases.status import Phase, ServiceStatus
 
 STEPS = ["deploy", "start", "smoke test", "canary", "switch", "smoke test after", "bake", "confirm"]
@@ -60,7 +60,7 @@ def deploy(
             try_out(replace(trial, target=wave, keep=keep), checks, token, bake, watch)
         with watch.step("confirm"):  # all at once: until now every node takes it back by itself
             confirm(replace(trial, target=target))
-    return Deployed(release, target.url(release.public_port), results, watch.seconds)
+    return Deployed(release, target.url(release.public_port, release.host), results, watch.seconds)
 
 
 def try_out(
@@ -87,6 +87,11 @@ def try_out(
     with watch.step("bake"):
         watch_it(trial, bake)
     return results
+
+
+def public_port(environment: Environment, service: str, run: Run) -> int:
+    """Where the service is found at the environment's edges. Raises Refused: it is another's."""
+    return environment.target.service_port(service, run.public_port, run.names(environment.name))
 
 
 def settle_open_claims(environment: Environment, service: str) -> None:
@@ -123,7 +128,7 @@ def start(trial: Trial) -> None:
 def smoke_test(trial: Trial, checks: list[SmokeCheck], token: str | None) -> list[CheckResult]:
     """Ask from outside: with the token the candidate, without it whoever serves users."""
     urls = trial.target.urls(trial.release.public_port)
-    return run_checks_on_each(checks, urls, trial.release.number, token, trial.go_on)
+    return run_checks_on_each(checks, urls, trial.release.number, token, trial.go_on, trial.release.host)
 
 
 @task(task_run_name="switch", cache_policy=NO_CACHE)

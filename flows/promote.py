@@ -59,6 +59,7 @@ def promote(
             proven = look_at_the_source(source, service)
         with watch.step("reach the node"):
             where.target.ensure_node()
+            deploying.public_port(where, service, proven[0].run)
         with admitted(where, service, lambda: propose(source, where, *proven), override_freeze) as admission:
             stop_if_cancelled()
             with watch.step("copy"):
@@ -107,7 +108,9 @@ def look_at_the_source(source: Environment, service: str) -> tuple[Release, Proo
         )
     urls = source.target.urls(release.public_port)
     try:
-        results = run_checks_on_each(smoke_checks(release), urls, release.number, None, stop_if_cancelled)
+        results = run_checks_on_each(
+            smoke_checks(release), urls, release.number, None, stop_if_cancelled, release.host
+        )
     except Failed as failed:
         failed.what = f"release {release.number} of {service} is not well in {source.name}: {failed.what}"
         raise Refused(failed.what, failed.where, failed.expected, failed.got) from failed
@@ -167,7 +170,7 @@ def claim(where: Environment, proven: Release, image: str, admission: Admission)
     changes = {
         "environment": where.name,
         "image": image,
-        "public_port": where.target.service_port(proven.service, proven.run.public_port),
+        "public_port": deploying.public_port(where, proven.service, proven.run),
         "restores": None,
         "promoted": admission.proposal.proof,
         "approval": admission.approval,

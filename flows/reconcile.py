@@ -219,7 +219,8 @@ def see(where: Environment, release: Release) -> dict[str, Seen]:
     except Problem as problem:
         return {where.name: Seen(unreachable=problem.got or problem.what)}
     urls = target.urls(release.public_port)
-    silent = {url: Seen(unreachable=why) for url in urls if (why := no_answer(url, release.run.health.path))}
+    path, host = release.run.health.path, release.host
+    silent = {url: Seen(unreachable=why) for url in urls if (why := no_answer(url, path, host))}
     return silent or {
         node.node: Seen(
             silent=(datetime.now(UTC) - node.at).total_seconds(),

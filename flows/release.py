@@ -92,6 +92,7 @@ def release(
             weights = find_model(where, sources.spec, model)
         with watch.step("reach the node"):
             where.target.ensure_node()
+            deploying.public_port(where, sources.service, sources.spec.run)  # taken? said before the build
         pushed = Pushed(where, sources.service, source, sources.checkout.revision, branch)
         with admitted(
             where,
@@ -268,7 +269,7 @@ def claim(
     """Write the release into the ledger under the next number."""
     spec, checkout = sources.spec, sources.checkout
     port = spec.run.port or _only_port(where, image)
-    public_port = where.target.service_port(sources.service, spec.run.public_port)
+    public_port = deploying.public_port(where, sources.service, spec.run)
 
     def make(number: int) -> Release:
         return Release(

@@ -14,6 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pydantic import ValidationError
 
 from releases import desired as desire
+from releases import place
 from releases.desired import FORMAT, Desired, ServiceDesired
 from releases.problem import Failed, Superseded
 from releases.release import Release
@@ -59,9 +60,12 @@ def taken_back(on_it: Collection[ServiceDesired], generation: int) -> ServiceDes
 def document(text: str, service: str, wanted: ServiceDesired) -> str:
     """The node's document in which only this service's part is another. Raises Failed.
 
-    Parts of other services stay as they were written, fields that we do not know included.
+    Parts of other services stay as they were written, fields that we do not know included. Raises Refused
+    where a release that is put on trial would have another service's port or name.
     """
     parsed = parse(text)
+    if wanted.candidate is not None and wanted.generation != parsed.of(service).generation:
+        place.check(wanted.candidate.release, place.taken(parsed))
     raw = json.loads(text) if text else parsed.model_dump(mode="json")
     raw["services"] = {**raw.get("services", {}), service: wanted.model_dump(mode="json")}
     return json.dumps(raw, separators=(",", ":"))

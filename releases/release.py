@@ -8,12 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from releases.evidence import Approval, Proof
 from releases.rollout import Rollout
-from releases.spec import Run, SmokeCheck
-
-
-def _is_unsaid(value: object) -> bool:
-    """For fields that are younger than the record: left out, they change no fingerprint from before them."""
-    return not value
+from releases.spec import Run, SmokeCheck, is_unsaid
 
 
 class ReleasedModel(BaseModel):
@@ -52,15 +47,15 @@ class Release(BaseModel):
     run: Run
     smoke: tuple[SmokeCheck, ...] = Field((), description="Checked again when this release is brought back.")
     confirm_window: float = Field(gt=0, description="Seconds; see releases.swap.")
-    rollout: Rollout | None = Field(None, exclude_if=_is_unsaid)
+    rollout: Rollout | None = Field(None, exclude_if=is_unsaid)
     bake: float = Field(
-        0, ge=0, exclude_if=_is_unsaid, description="Seconds it is watched before it is confirmed."
+        0, ge=0, exclude_if=is_unsaid, description="Seconds it is watched before it is confirmed."
     )
     restores: int | None = Field(None, description="The release that this one brings back.")
-    promoted: Proof | None = Field(None, exclude_if=_is_unsaid, description="Where it was proven before.")
-    approval: Approval | None = Field(None, exclude_if=_is_unsaid)
+    promoted: Proof | None = Field(None, exclude_if=is_unsaid, description="Where it was proven before.")
+    approval: Approval | None = Field(None, exclude_if=is_unsaid)
     freeze_override: str = Field(
-        "", exclude_if=_is_unsaid, description="Why it was released in a freeze window."
+        "", exclude_if=is_unsaid, description="Why it was released in a freeze window."
     )
     created: datetime
     created_by: str = ""
@@ -74,6 +69,16 @@ class Release(BaseModel):
     def model_sha256(self) -> str:
         """Which model the node fetches; empty: none."""
         return self.model.sha256 if self.model else ""
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The names at the edge; empty: the port is this service's alone."""
+        return self.run.names(self.environment)
+
+    @property
+    def host(self) -> str:
+        """The name to ask a node's edge by, where it has one."""
+        return next(iter(self.hosts), "")
 
     @property
     def fingerprint(self) -> str:

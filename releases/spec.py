@@ -1,8 +1,16 @@
 """`model-deploy.yaml`: what a service's repository says about itself. Every field has a default."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from releases.model_version import is_alias, is_version
 from releases.problem import BadInput
@@ -17,6 +25,20 @@ Name = Annotated[
 ]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Memory = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?[kmg]$", description="For example 512m or 2g.")]
+_LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+HostName = Annotated[
+    str,
+    Field(
+        pattern=rf"^{_LABEL}(\.{_LABEL})*$",
+        max_length=253,
+        description="Lower-case, without a port, such as iris.example.com.",
+    ),
+]
+
+
+def is_unsaid(value: object) -> bool:
+    """For fields younger than the record of releases: left out, they change no fingerprint from before."""
+    return not value
 
 
 class _Section(BaseModel):
@@ -67,6 +89,9 @@ class Resources(_Section):
 
     memory: Memory | None = None
     cpus: float | None = Field(None, gt=0, le=1024)
+    gpus: int | None = Field(
+        None, ge=1, le=16, exclude_if=is_unsaid, description="As docker run --gpus; needs swap: replace."
+    )
 
 
 class Logs(_Section):
@@ -83,12 +108,23 @@ class Limits(_Section):
     max_body: Memory | None = Field(None, description="Largest request body; none: no limit.")
 
 
+class Hosts(_Section):
+    """How users of one environment reach the service by name, at a port that services share."""
+
+    names: list[HostName] = Field(min_length=1, description="The service answers to these, and to no other.")
+
+
 class Run(_Section):
     """How the container runs on a node."""
 
     port: int | None = Field(None, ge=1, le=65535, description="The image's EXPOSE if not given.")
     public_port: int | None = Field(
         None, ge=1, le=65535, description="The edge's next free port if not given."
+    )
+    hosts: dict[Name, Hosts] = Field(
+        default_factory=dict,
+        exclude_if=is_unsaid,
+        description="Environment → host names; elsewhere the service has a port of its own.",
     )
     health: Health = Field(default_factory=Health)
     warmup: Warmup | None = None
@@ -102,6 +138,20 @@ class Run(_Section):
     swap: Swap = Field("overlap", description="replace: stop the old one first (downtime), for one GPU.")
     logs: Logs = Field(default_factory=Logs)
     limits: Limits = Field(default_factory=Limits)
+
+    @model_validator(mode="after")
+    def _one_copy_on_a_gpu(self) -> Self:
+        """The engine hands every container the same first GPUs: the old and the new one would share them."""
+        if self.resources.gpus and self.swap == "overlap":
+            raise ValueError(
+                "with resources.gpus write swap: replace: the old and the new copy would be on the same GPU; "
+                "it costs the downtime of a start"
+            )
+        return self
+
+    def names(self, environment: str) -> tuple[str, ...]:
+        """What the service is called in the environment; empty: it has a port of its own."""
+        return tuple(self.hosts[environment].names) if environment in self.hosts else ()
 
 
 class Expect(_Section):

@@ -82,6 +82,7 @@ class ServiceStatus(BaseModel):
     failure: Failure | None = None
     reverted: dict[int, Failure] = Field(default_factory=dict, description="Generation → why, newest few.")
     public_port: int | None = None
+    hosts: tuple[str, ...] = Field((), description="The names it is asked by, if it shares its port.")
     message: str = ""
     changed: str = Field("", description="What somebody has changed on the live container by hand.")
     seconds: dict[str, float] = Field(

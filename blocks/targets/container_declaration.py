@@ -59,9 +59,20 @@ class ContainerDeclaration(ComputeEngineInstances):
         """None: without an edge no check can know who answers it."""
         return []
 
-    def url(self, port: int) -> str:
+    def url(self, port: int, host: str = "") -> str:  # noqa: ARG002 - nobody has a name here
         """The first VM's own address."""
         return self.service_url or f"http://{self._mine()[0].address}:{port}"
+
+    def service_port(self, service: str, wanted: int | None, hosts: tuple[str, ...] = ()) -> int:
+        """As with an edge, but for names: there is nobody to tell them apart. Raises Refused."""
+        if hosts:
+            raise Refused(
+                f"{service} cannot be told apart by host name here",
+                where="run.hosts",
+                expected="an edge on the VM, which only an adopted one has",
+                next_step="model-deploy adopt",
+            )
+        return super().service_port(service, wanted)
 
     def ensure_node(self) -> None:
         """See that the VMs run and have a declaration; say what this way costs. Raises Refused."""

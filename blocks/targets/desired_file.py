@@ -25,10 +25,20 @@ def read(folder: Path) -> Desired:
         ) from error
 
 
-def change(folder: Path, service: str, make: Callable[[ServiceDesired], ServiceDesired]) -> ServiceDesired:
-    """Change one service's part and leave the others' alone; what `make` raises changes nothing."""
+def _any(_: Desired) -> None:
+    """Most changes are nobody else's business."""
+
+
+def change(
+    folder: Path,
+    service: str,
+    make: Callable[[ServiceDesired], ServiceDesired],
+    check: Callable[[Desired], None] = _any,
+) -> ServiceDesired:
+    """Change one service's part, leave the others' alone; what `check` or `make` raises changes nothing."""
     with _locked(folder):
         desired = read(folder)
+        check(desired)
         wanted = make(desired.of(service))
         fresh = folder / "desired.json.new"
         with fresh.open("wb") as file:

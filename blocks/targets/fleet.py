@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, PrivateAttr
 
@@ -14,8 +15,9 @@ from blocks.targets.edges import Edges, answered
 from blocks.targets.failure import failed, late, unheard
 from blocks.targets.target import no_check
 from releases import desired as desire
-from releases import fleet
+from releases import fleet, place
 from releases.desired import Desired, ServiceDesired
+from releases.place import Taken
 from releases.problem import Problem, Refused, Superseded, Unreachable
 from releases.release import Release
 from releases.status import NodeStatus, ServiceStatus
@@ -87,13 +89,16 @@ class Fleet(GoogleApi):
     def _way_in(self) -> str:
         """What to type to give the edges a route."""
 
-    def url(self, port: int) -> str:
-        """The load balancer's if there is one, else the first node's."""
+    def url(self, port: int, host: str = "") -> str:
+        """The load balancer's if there is one, else the first node's; with a name, by that."""
+        if host:
+            front = urlsplit(self.service_url or _url(host, port))
+            return front._replace(netloc=front.netloc.replace(front.hostname or host, host)).geturl()
         return self.service_url or self.urls(port)[0]
 
     def urls(self, port: int) -> Sequence[str]:
         """Every node's own edge."""
-        return [_url(node, port) for node in self._mine()]
+        return [_url(node.address, port) for node in self._mine()]
 
     def ensure_node(self) -> None:
         """Ask every node's edge for its status. Raises Refused, Unreachable."""
@@ -112,22 +117,10 @@ class Fleet(GoogleApi):
                 next_step=self._way_in(),
             )
 
-    def service_port(self, service: str, wanted: int | None) -> int:
+    def service_port(self, service: str, wanted: int | None, hosts: tuple[str, ...] = ()) -> int:
         """The service's port at the edge, as the nodes' documents have it. Raises Refused."""
         self._read()
-        taken = _ports(self._mine())
-        others = {port: name for name, port in taken.items() if name != service}
-        free = [port for port in self.ports if port not in others]
-        if wanted is not None and wanted not in free:
-            raise Refused(
-                f"port {wanted} cannot be the public port of {service}",
-                where="run.public_port",
-                expected=f"one of {free}" if free else "a free port; all are taken",
-                got=f"taken by {others[wanted]}" if wanted in others else "not one of the edge's ports",
-            )
-        if wanted is None and taken.get(service) not in self.ports and not free:
-            raise Refused("every port of the edge is taken", got=", ".join(taken))
-        return wanted or next((port for port in [taken.get(service)] if port in free), None) or free[0]
+        return place.choose(service, wanted, hosts, self.ports, _taken(self._mine()))
 
     def waves(self) -> Sequence[Self]:
         """One node first, then `max_unavailable` at a time."""
@@ -140,7 +133,7 @@ class Fleet(GoogleApi):
     def propose(self, release: Release, key_sha256: str) -> int:
         """Put the release on trial on these nodes; what was written is taken back if one refuses."""
         nodes = self._read()
-        self._check_port(release, nodes.values())
+        place.check(release, _taken(nodes.values()))
         parts = {name: node.desired.of(release.service) for name, node in nodes.items()}
         last = fleet.latest(list(parts.values()))
         waves = len(fleet.split(list(nodes), self.max_unavailable))
@@ -235,16 +228,6 @@ class Fleet(GoogleApi):
             check()
             time.sleep(POLL_SECONDS)
 
-    def _check_port(self, release: Release, nodes: Iterable[Node]) -> None:
-        """Of two first releases that chose a port at once, the later one is refused."""
-        others = {port: name for name, port in _ports(nodes).items() if name != release.service}
-        if release.public_port in others:
-            raise Refused(
-                f"port {release.public_port} cannot be the public port of {release.service}",
-                got=f"taken by {others[release.public_port]} meanwhile",
-                next_step="release again: another port is chosen then",
-            )
-
     def _part(self, names: Iterable[str]) -> Self:
         part = self.model_copy()  # shares what is known
         part._only = tuple(names)  # noqa: SLF001 - it is one of us
@@ -329,7 +312,7 @@ class Fleet(GoogleApi):
         return self._known.edges.ask(self._status_urls({node.id: node for node in self._mine()}))
 
     def _status_urls(self, nodes: Mapping[str, Node]) -> dict[str, str]:
-        return {name: _url(node, self.ports[0]) for name, node in nodes.items()}
+        return {name: _url(node.address, self.ports[0]) for name, node in nodes.items()}
 
     def _reverted(self, service: str, parts: Mapping[str, ServiceDesired], last: ServiceDesired) -> set[int]:
         """The generation if every node on trial with it has said that it was taken back."""
@@ -343,12 +326,9 @@ class Fleet(GoogleApi):
         return {last.generation} if everyone else set()
 
 
-def _url(node: Node, port: int) -> str:
-    return f"http://{node.address}" if port == 80 else f"http://{node.address}:{port}"  # noqa: PLR2004 - HTTP's own
+def _url(address: str, port: int) -> str:
+    return f"http://{address}" if port == 80 else f"http://{address}:{port}"  # noqa: PLR2004 - HTTP's own
 
 
-def _ports(nodes: Iterable[Node]) -> dict[str, int]:
-    """Service → its port at the edge."""
-    parts = [(name, part) for node in nodes for name, part in node.desired.services.items()]
-    last = [(name, part.candidate.release if part.candidate else part.confirmed) for name, part in parts]
-    return {name: release.public_port for name, release in last if release is not None}
+def _taken(nodes: Iterable[Node]) -> list[Taken]:
+    return [one for node in nodes for one in place.taken(node.desired)]

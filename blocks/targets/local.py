@@ -20,9 +20,11 @@ from blocks.targets import desired_file
 from blocks.targets.failure import failed
 from blocks.targets.target import Target, no_check
 from releases import desired as desire
+from releases import place
 from releases.desired import ServiceDesired
 from releases.log_segment import SEGMENTS
 from releases.model_manifest import MODELS
+from releases.place import Place, Taken
 from releases.problem import Failed, Refused, Unreachable
 from releases.release import Release
 from releases.status import STATUS_PATH, NodeStatus, Phase, ServiceStatus
@@ -51,9 +53,9 @@ class LocalTarget(Block):
         """What the controllers and the agent share."""
         return self.home / "node"
 
-    def url(self, port: int) -> str:
-        """Where the edge answers."""
-        return f"http://127.0.0.1:{port}"
+    def url(self, port: int, host: str = "") -> str:
+        """Where the edge answers; by a name that leads here, such as iris.localhost, it is for people."""
+        return f"http://{host or '127.0.0.1'}:{port}"
 
     def urls(self, port: int) -> Sequence[str]:
         """The one edge."""
@@ -105,29 +107,20 @@ class LocalTarget(Block):
         for network in client.networks.list(filters=mine):
             _quietly(network.remove)
 
-    def service_port(self, service: str, wanted: int | None) -> int:
+    def service_port(self, service: str, wanted: int | None, hosts: tuple[str, ...] = ()) -> int:
         """The service's port at the edge, chosen once. Raises Refused."""
         file = self.folder / "ports.json"
-        taken: dict[str, int] = json.loads(file.read_bytes()) if file.exists() else {}
-        others = {port: name for name, port in taken.items() if name != service}
-        if wanted is not None and (wanted in others or wanted not in self.ports[1:]):
-            raise Refused(
-                f"port {wanted} cannot be the public port of {service}",
-                where="run.public_port",
-                expected=f"one of {self.ports[1:]}, the local edge's ports, or none to get a free one",
-                got=f"taken by {others[wanted]}" if wanted in others else "not one of the edge's ports",
-            )
-        port = wanted or taken.get(service)
-        if port is None:
-            port = next((one for one in self.ports[1:] if one not in others), None)
-        if port is None:
-            raise Refused(
-                "every port of the local edge is taken", got=", ".join(taken), next_step="model-deploy down"
-            )
-        if taken.get(service) != port:
+        kept: dict[str, int] = json.loads(file.read_bytes()) if file.exists() else {}
+        had = place.taken(desired_file.read(self.folder))
+        # A port that is shared is not kept: others may be released to it while this one is built.
+        known = [(name, Place(port)) for name, port in kept.items() if not _shares(name, had)]
+        port = place.choose(service, wanted, hosts, self.ports[1:], [*known, *had])
+        if kept.get(service) != (None if hosts else port):
+            mine = {} if hosts else {service: port}
+            others = {name: other for name, other in kept.items() if name != service}
             self.folder.mkdir(parents=True, exist_ok=True)
             fresh = file.with_suffix(".new")
-            fresh.write_text(json.dumps({**taken, service: port}), encoding="utf-8")
+            fresh.write_text(json.dumps({**others, **mine}), encoding="utf-8")
             fresh.replace(file)
         return port
 
@@ -143,7 +136,9 @@ class LocalTarget(Block):
             over = status.generation == now.generation and status.phase is Phase.reverted
             return desire.propose(now, release, key_sha256, reverted=over)
 
-        return desired_file.change(self.folder, release.service, make).generation
+        return desired_file.change(
+            self.folder, release.service, make, lambda now: place.check(release, place.taken(now))
+        ).generation
 
     def shift(self, service: str, generation: int, traffic: int) -> None:
         """Give the candidate more or less traffic. Raises Superseded."""
@@ -327,6 +322,10 @@ class LocalTarget(Block):
             ),
         )
         api.start(created["Id"])
+
+
+def _shares(service: str, had: list[Taken]) -> bool:
+    return any(name == service and place.hosts for name, place in had)
 
 
 def _quietly(remove: Callable[[], Any]) -> None:

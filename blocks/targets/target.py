@@ -15,8 +15,8 @@ def no_check() -> None:
 class Target(Protocol):
     """One node or many, seen as one: a generation is on all of them, or taken back from all of them."""
 
-    def url(self, port: int) -> str:
-        """Where users find the service with this port."""
+    def url(self, port: int, host: str = "") -> str:
+        """Where users find the service with this port, by that name if it has one."""
 
     def urls(self, port: int) -> Sequence[str]:
         """Where each node's edge answers for the service with this port."""
@@ -24,8 +24,8 @@ class Target(Protocol):
     def ensure_node(self) -> None:
         """See that every node's edge answers, before anything is built. Raises Unreachable, Refused."""
 
-    def service_port(self, service: str, wanted: int | None) -> int:
-        """The service's port at the edge. Raises Refused."""
+    def service_port(self, service: str, wanted: int | None, hosts: tuple[str, ...] = ()) -> int:
+        """The service's port at the edge; with hosts, one that it may share. Raises Refused."""
 
     def waves(self) -> "Sequence[Target]":
         """The nodes in the order they are released to, each part a target of its own."""

@@ -11,6 +11,7 @@ DESIRED_KEY = "model-deploy"  # metadata: releases.desired.Desired as JSON, writ
 AGENT_IMAGE_KEY = "model-deploy-agent"  # metadata: another agent's image takes over without a reboot
 
 _FOLDER = "/etc/model-deploy"
+_GPU_DRIVER = "/var/lib/nvidia"  # where cos-extensions puts it
 _UNITS = "/etc/systemd/system"
 _IMAGE = re.compile(r"[a-z0-9][\w.:/@-]*")
 _HOST = re.compile(r"[a-z0-9][a-z0-9.:-]*")
@@ -27,7 +28,7 @@ class NodeBoot:
     ports: tuple[int, ...]  # the edge's; each answers /_model-deploy/status, with a service on it or not
     bucket: str = ""  # for finished log segments; empty: they stay on the node, bounded
     models_bucket: str = ""  # where models are fetched from; empty: only those in images are served
-    gpu: bool = False  # install the driver at boot
+    gpu: bool = False  # install the driver at boot, and tell the agent where it is
 
 
 def node_user_data(boot: NodeBoot) -> str:
@@ -59,6 +60,8 @@ def _environment(boot: NodeBoot) -> str:
         "BUCKET": boot.bucket,
         "MODELS_BUCKET": boot.models_bucket,
     }
+    if boot.gpu:
+        values["GPU_DRIVER"] = _GPU_DRIVER
     return "".join(f"{name}={value}\n" for name, value in values.items())
 
 

@@ -29,6 +29,7 @@ class Machines(_Section):
     type: str = Field("e2-standard-4", description="4 vCPU and 16 GB.")
     disk_gb: int = Field(50, ge=10, description="Images, log segments and the model cache live on it.")
     image_family: str = Field("cos-stable", description="Of the project cos-cloud.")
+    gpu: bool = Field(False, description="Install the driver; the machine type brings the GPU, as g2-… does.")
     external_ip: bool = Field(False, description="Without, Google's APIs are reached from inside the VPC.")
 
     @model_validator(mode="after")

@@ -223,6 +223,7 @@ def _vm(cloud: CloudEnvironment, change: Change) -> Iterator[Command]:
     said = [f"--metadata={_pairs(metadata)}"] if metadata else []
     said += [f"--metadata-from-file=user-data={file}"] if files else []
     if change.action is Action.create:
+        said += ["--maintenance-policy=TERMINATE"] if cloud.machines.gpu else []
         yield _gcloud("compute", "instances", "create", name, zone, *_new_vm(fields), *said, files=files)
         return
     if said:

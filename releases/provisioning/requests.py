@@ -46,4 +46,6 @@ def instance(cloud: CloudEnvironment, wanted: Wanted) -> Json:
             "enableVtpm": True,
             "enableIntegrityMonitoring": True,
         },
+        # A VM with a GPU cannot be moved while it runs, and Google makes none that says it could.
+        **({"scheduling": {"onHostMaintenance": "TERMINATE"}} if cloud.machines.gpu else {}),
     }

@@ -186,6 +186,7 @@ def user_data(cloud: CloudEnvironment) -> str:
         tuple(sorted(set(cloud.ports))),
         cloud.data_bucket,
         cloud.models_bucket,
+        machines.gpu,
     )
     return node_user_data(boot)
 

@@ -40,6 +40,7 @@ def test_a_document_it_cannot_take_changes_nothing_and_is_reported(
     node: LocalNode, text: str, said: str
 ) -> None:
     node.confirmed(node.release())
+    assert live(node) == "1"
     path = node.target.folder / "desired.json"
     good = path.read_text()
     path.with_suffix(".fresh").write_text(text)

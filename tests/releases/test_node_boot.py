@@ -72,6 +72,9 @@ def test_a_gpu_has_its_driver_installed_at_every_boot_and_others_have_not() -> N
     assert gpu not in written(BOOT)
     with_gpu = replace(BOOT, gpu=True)
     assert "cos-extensions install gpu" in written(with_gpu)[gpu]
+    assert "remount,exec /var/lib/nvidia" in written(with_gpu)[gpu]
+    assert "GPU_DRIVER=/var/lib/nvidia\n" in written(with_gpu)["/etc/model-deploy/node.env"]
+    assert "GPU_DRIVER" not in written(BOOT)["/etc/model-deploy/node.env"]
     assert (
         "systemctl start --no-block model-deploy-gpu.service"
         in yaml.safe_load(node_user_data(with_gpu))["runcmd"]

@@ -1,0 +1,103 @@
+"""What the engine is asked for where a service wants GPUs; a server that writes down stands in for the engine."""
+
+import json
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from agent.engine import Engine
+from agent.secrets import SecretFiles
+from releases.problem import BadInput
+from releases.release import Release
+from releases.spec import Run
+from releases.spec_file import read_spec
+from releases.swap import Slot
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict]]:
+    """The bodies of `POST /containers/create`."""
+    bodies: list[dict] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def _answer(self, status: int, body: object) -> None:
+            data = json.dumps(body).encode() if status != 204 else b""
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def do_GET(self) -> None:
+            self._answer(200, {"ApiVersion": "1.41"})
+
+        def do_DELETE(self) -> None:
+            self._answer(404, {"message": "no such container"})
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            if "/containers/create" in self.path:
+                bodies.append(json.loads(body))
+                self._answer(201, {"Id": "c1", "Warnings": []})
+            else:
+                self._answer(204, None)
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{server.server_address[1]}")
+    yield bodies
+    server.shutdown()
+    server.server_close()
+
+
+def started(asked: list[dict], driver: str = "", **resources: object) -> dict:
+    """HostConfig of the container that was asked for."""
+    run = Run.model_validate({"swap": "replace", "resources": resources})
+    release = Release(
+        service="iris", environment="local", number=1, image="i@sha256:" + "0" * 64, version="1", port=80,
+        public_port=80, run=run, confirm_window=60, created=datetime.now(UTC),
+    )  # fmt: skip
+    Engine("n", SecretFiles(Path("/none")), Path("/models"), None, driver).start(
+        release, Slot.a, "10.0.0.2", 1
+    )
+    return asked[-1]["HostConfig"]
+
+
+def test_gpus_are_asked_for_as_docker_run_does(asked: list[dict]) -> None:
+    assert started(asked, gpus=2)["DeviceRequests"] == [
+        {"Driver": "", "Count": 2, "DeviceIDs": [], "Capabilities": [["gpu"]], "Options": {}}
+    ]
+    assert not started(asked).get("DeviceRequests")
+
+
+def test_on_container_optimized_os_the_devices_and_the_driver_are_given(asked: list[dict]) -> None:
+    host = started(asked, "/var/lib/nvidia", gpus=2)
+    devices = [one["PathOnHost"] for one in host["Devices"]]
+    assert devices == ["/dev/nvidia0", "/dev/nvidia1", "/dev/nvidia-uvm", "/dev/nvidiactl"]
+    assert {(one["Source"], one["Target"], one["ReadOnly"]) for one in host["Mounts"]} == {
+        ("/var/lib/nvidia/lib64", "/usr/local/nvidia/lib64", True),
+        ("/var/lib/nvidia/bin", "/usr/local/nvidia/bin", True),
+    }
+    assert not host.get("DeviceRequests")
+    plain = started(asked, "/var/lib/nvidia")
+    assert not plain.get("Devices")
+    assert not plain.get("Mounts")
+
+
+@pytest.mark.parametrize("swap", ["", "  swap: overlap\n"])
+def test_two_copies_on_one_gpu_are_refused_with_what_to_write(tmp_path: Path, swap: str) -> None:
+    (tmp_path / "model-deploy.yaml").write_text(f"run:\n  resources: {{gpus: 1}}\n{swap}")
+    with pytest.raises(BadInput, match="swap: replace"):
+        read_spec(tmp_path)
+
+
+def test_a_release_without_gpus_has_the_fingerprint_it_had_before_there_were_any() -> None:
+    assert "gpus" not in json.loads(Run().model_dump_json())["resources"]
