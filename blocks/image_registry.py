@@ -12,7 +12,7 @@ from prefect_docker import DockerRegistryCredentials
 from pydantic import Field
 
 from blocks.google_api import GoogleApi, said_plainly
-from releases.problem import Failed, Unreachable
+from releases.problem import Failed, Refused, Unreachable
 
 PUSH_SECONDS = 900
 PUSH_ATTEMPTS = 4
@@ -39,9 +39,10 @@ class ImageRegistry(Block):
         return f"{self.prefix}/{service}"
 
     def find(self, repository: str, tag: str) -> str | None:
-        """The digest behind a tag, pinned; None if there is none. Raises Unreachable."""
+        """What a tag or digest leads to, pinned; None if there is none. Raises Unreachable."""
+        name = f"{repository}@{tag}" if tag.startswith("sha256:") else f"{repository}:{tag}"
         try:
-            data = self._client().images.get_registry_data(f"{repository}:{tag}", auth_config=self._login())
+            data = self._client().images.get_registry_data(name, auth_config=self._login())
         except (NoSuchImage, ImageNotFound):
             return None
         except APIError as error:
@@ -51,6 +52,17 @@ class ImageRegistry(Block):
                 "the registry does not answer", where=self.prefix, got=str(error)[:300]
             ) from error
         return f"{repository}@{data.id}"
+
+    def require(self, image: str) -> None:
+        """See that a pinned image is still there, without pulling it. Raises Refused, Unreachable."""
+        repository, _, digest = image.rpartition("@")
+        if self.find(repository, digest) is None:
+            raise Refused(
+                "the image is no longer in the registry",
+                where=repository,
+                expected=digest,
+                next_step="release its commit again: model-deploy release --ref COMMIT",
+            )
 
     def push(self, local: str, repository: str, tags: list[str]) -> str:
         """Push under every tag; returns repository@digest. Retried where that can help. Raises Failed.

@@ -19,7 +19,7 @@ from releases.release import Release
 from releases.smoke import checks_of
 from releases.spec import SmokeCheck
 
-STEPS = ["reach the node", "pull", *deploying.STEPS]
+STEPS = ["reach the node", "look for the image", *deploying.STEPS]
 
 
 @flow(
@@ -54,8 +54,8 @@ def rollback(
                     f"{service} has no release in {environment} yet", next_step="model-deploy release"
                 )
             old = ledger.named(to) if to else ledger.before(live.release)
-            with watch.step("pull"):
-                where.registry.pull(old.image)  # pruned meanwhile? known before anything is touched
+            with watch.step("look for the image"):  # a node that has pruned it pulls it again
+                where.registry.require(old.image)
                 where.models().check(old.model)
             made = ledger.claim(lambda number: again(old, number))
             deployed = deploy(where, made, smoke_checks(old), bake, watch)

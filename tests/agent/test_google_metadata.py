@@ -71,6 +71,7 @@ def test_brief_trouble_is_no_news_and_lasting_trouble_is(cloud: Cloud, server: M
     assert source.next() == b"first"
 
 
+@pytest.mark.fault(23)
 def test_only_the_one_registry_sees_the_token_and_a_refused_one_is_replaced(
     cloud: Cloud, server: MetadataServer
 ) -> None:

@@ -4,6 +4,8 @@ import itertools
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from agent.logs.follow import Limits
 from bench.json_file import JsonFile, line
 from tests.agent.logs import container, contiguous, follower, gaps, settle, stored, texts
@@ -46,6 +48,7 @@ def test_rotation_while_reading_loses_nothing(tmp_path: Path) -> None:
     assert not gaps(tmp_path / "store")
 
 
+@pytest.mark.fault(27)
 def test_rotation_that_outruns_the_reader_is_a_gap_with_its_bounds(tmp_path: Path) -> None:
     file = JsonFile(tmp_path / "containers", container("a"), SIZE, 2)
     logs = follower(tmp_path, "a")
@@ -136,6 +139,7 @@ def test_a_segment_holds_one_hour(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.fault(31)
 def test_a_clock_set_back_loses_nothing(tmp_path: Path) -> None:
     file = JsonFile(tmp_path / "containers", container("a"), 10 << 20, 5)
     logs = follower(tmp_path, "a", limits=Limits())

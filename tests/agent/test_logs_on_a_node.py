@@ -18,6 +18,7 @@ def wait(condition: Callable[[], bool], seconds: float = 30) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.fault(28)
 def test_the_last_lines_of_a_replaced_container_are_in_the_store(node: LocalNode) -> None:
     store = node.target.home / "store"
     node.confirmed(node.release())

@@ -56,6 +56,7 @@ def test_weights_change_without_a_new_image_and_the_container_knows_which(
     assert mounts.strip() == "/model false"
 
 
+@pytest.mark.fault(29)
 def test_a_spoilt_file_is_refused_before_anything_starts_and_the_old_model_serves(
     shared: LocalNode, tmp_path: Path
 ) -> None:

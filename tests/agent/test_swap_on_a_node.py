@@ -90,6 +90,7 @@ def test_a_crash_in_the_bake_goes_back_at_once(node: LocalNode) -> None:
     wait(lambda: live(node) == "1", 2)
 
 
+@pytest.mark.fault(33)
 def test_an_unconfirmed_release_is_reverted_by_the_node_itself(node: LocalNode) -> None:
     node.confirmed(node.release())
     generation = node.switched(node.release(window=2))
@@ -128,6 +129,7 @@ def test_a_first_release_that_fails_leaves_nothing_running(node: LocalNode) -> N
 
 
 @pytest.mark.parametrize("phase", [Phase.start, Phase.probe, Phase.verify, Phase.bake, Phase.drain])
+@pytest.mark.fault(18)
 def test_an_agent_killed_in_any_phase_goes_on_where_it_was(node: LocalNode, phase: Phase) -> None:
     node.confirmed(node.release())
     agent = f"{node.target.node}-agent"
@@ -165,6 +167,7 @@ def test_an_agent_killed_in_any_phase_goes_on_where_it_was(node: LocalNode, phas
     )
 
 
+@pytest.mark.fault(19)
 def test_an_edge_that_restarts_serves_the_same_release(node: LocalNode) -> None:
     node.confirmed(node.release())
     node.confirmed(node.release())

@@ -58,6 +58,7 @@ def test_what_nobody_confirms_is_taken_back_by_the_node(vm: Vm) -> None:
     assert "not confirmed" in vm.status().reverted[generation].reason
 
 
+@pytest.mark.fault(18)
 def test_an_agent_killed_during_the_swap_goes_on_and_one_killed_past_the_window_takes_back(vm: Vm) -> None:
     with load(vm, rate=50) as requests:
         generation = vm.proposed(vm.release())
@@ -80,6 +81,7 @@ def test_an_agent_killed_during_the_swap_goes_on_and_one_killed_past_the_window_
     assert requests.failures == []
 
 
+@pytest.mark.fault(21)
 def test_a_reset_in_mid_swap_comes_back_with_what_was_confirmed(vm: Vm) -> None:
     before = vm.live()
     generation = vm.switched(vm.release(window=600))
@@ -121,6 +123,7 @@ def test_a_document_it_cannot_take_changes_nothing_and_is_reported(vm: Vm, docum
     vm.until(lambda: (status := vm.node_status()) is not None and not status.problem)
 
 
+@pytest.mark.fault(23)
 def test_a_metadata_server_that_is_away_delays_and_breaks_nothing(vm: Vm) -> None:
     for kind in ("unavailable", "rate_limit", "lost_request", "unavailable"):
         vm.cloud.fault(kind, path="/computeMetadata/*", vm=vm.name)

@@ -32,6 +32,7 @@ def generations(cloud: Cloud, key: str) -> int:
 
 
 @pytest.mark.parametrize("kind", ["lost_response", "lost_request", "unavailable", "rate_limit", "internal"])
+@pytest.mark.fault(25)
 def test_a_write_whose_answer_was_lost_is_one_object(
     cloud: Cloud, store: CloudStorage, tmp_path: Path, kind: str
 ) -> None:

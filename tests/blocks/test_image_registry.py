@@ -17,7 +17,7 @@ from blocks.google_api import GoogleApi
 from blocks.image_registry import ImageRegistry
 from deployments.machine.home import free_ports
 from deployments.machine.registry import ensure_registry, remove_registry
-from releases.problem import Failed, Unreachable
+from releases.problem import Failed, Refused, Unreachable
 
 pytestmark = pytest.mark.containers
 
@@ -70,6 +70,7 @@ def local_image() -> Iterator[str]:
     subprocess.run(["docker", "image", "rm", "-f", image], capture_output=True, check=False)
 
 
+@pytest.mark.fault(11)
 def test_a_push_that_is_cut_is_tried_again_and_has_the_same_digest(registry: str, local_image: str) -> None:
     port = int(registry.rsplit(":", 1)[1])
     name = secrets.token_hex(4)
@@ -91,12 +92,14 @@ def test_a_registry_that_is_away_is_said_after_some_attempts(local_image: str) -
             registry.find(registry.repository("x"), "one")
 
 
+@pytest.mark.fault(12)
 def test_a_moved_tag_does_not_move_what_was_pushed(registry: str, local_image: str) -> None:
     here = ImageRegistry(prefix=registry)
     repository = here.repository(secrets.token_hex(4))
     first = here.push(local_image, repository, ["latest"])
     other = here.push("python:3.11-slim", repository, ["latest"])
     assert here.find(repository, "latest") == other != first
+    here.require(first)
     here.pull(first)
     shown = subprocess.run(["docker", "image", "inspect", first], capture_output=True, check=False)
     assert shown.returncode == 0
@@ -105,8 +108,11 @@ def test_a_moved_tag_does_not_move_what_was_pushed(registry: str, local_image: s
 def test_an_image_that_is_not_there_is_none_and_cannot_be_pulled(registry: str) -> None:
     here = ImageRegistry(prefix=registry)
     assert here.find(here.repository("never-pushed"), "one") is None
+    never = f"{registry}/never-pushed@sha256:{'0' * 64}"
     with pytest.raises(Unreachable, match="cannot be pulled"):
-        here.pull(f"{registry}/never-pushed@sha256:{'0' * 64}")
+        here.pull(never)
+    with pytest.raises(Refused, match="no longer in the registry"):
+        here.require(never)
 
 
 def test_a_refused_login_is_not_tried_again(monkeypatch: pytest.MonkeyPatch, local_image: str) -> None:

@@ -48,6 +48,7 @@ WRONG, RIGHT = {"answer": "wrong"}, {"answer": "right"}
 
 
 @pytest.mark.parametrize(("attempts", "passes"), [(1, False), (2, True), (3, True)])
+@pytest.mark.fault(16)
 def test_a_check_that_fails_once_and_then_passes_is_as_the_spec_says(attempts: int, passes: bool) -> None:
     with answering(WRONG, RIGHT) as (url, tokens):
         if passes:

@@ -8,6 +8,7 @@ from tests.deployments.conftest import PrefectServer
 
 
 @pytest.mark.parametrize("flow", ["reconcile", "export-logs"])
+@pytest.mark.fault(32)
 def test_one_run_is_active_and_the_next_is_cancelled(prefect_server: PrefectServer, flow: str) -> None:
     with httpx.Client(base_url=stack.api_url(prefect_server.home), timeout=30) as api:
         deployment = api.get(f"/deployments/name/{flow}/{flow}").json()

@@ -88,6 +88,7 @@ def test_githubs_own_examples(
         ({"repository": {"full_name": "evil/models"}}, "watches nothing in evil/models"),
     ],
 )
+@pytest.mark.fault(3)
 def test_a_push_that_starts_nothing_says_why(
     receiver: Receiver, changes: dict[str, Any], reason: str
 ) -> None:
@@ -182,6 +183,7 @@ BODY = json.dumps(push()).encode()
         pytest.param(b"x" * (MAX + 1), {}, 413, id="too large"),
     ],
 )
+@pytest.mark.fault(2)
 def test_what_is_wrong_starts_nothing(
     receiver: Receiver, prefect_server: PrefectServer, payload: Any, headers: dict[str, Any], status: int
 ) -> None:
@@ -221,6 +223,7 @@ def test_a_body_that_is_larger_than_it_said_or_said_nothing_is_cut_off(
     assert receiver.deliver(push()).status_code == 202
 
 
+@pytest.mark.fault(1)
 def test_the_same_delivery_again_is_the_same_run(receiver: Receiver, prefect_server: PrefectServer) -> None:
     pushed, delivery = push(), delivery_id()
     with ThreadPoolExecutor(5) as senders:
@@ -252,6 +255,7 @@ def test_twenty_pushes_at_once_are_twenty_runs(receiver: Receiver, prefect_serve
     assert len(wanted) == 20
 
 
+@pytest.mark.fault(6)
 def test_a_run_that_was_promised_is_there_though_the_receiver_is_killed(
     prefect_server: PrefectServer, receiver: Receiver, tmp_path: Path
 ) -> None:

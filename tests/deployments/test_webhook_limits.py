@@ -191,6 +191,7 @@ def test_large_bodies_together_are_bounded(store: Store) -> None:
 
 
 @pytest.mark.parametrize("signature", ["", "sha256=", "sha1=" + "0" * 40, "sha256=" + "G" * 64, "x" * 71])
+@pytest.mark.fault(2)
 def test_what_is_no_signature(signature: str) -> None:
     assert not is_signed(b"body", signature, ["secret"])
 

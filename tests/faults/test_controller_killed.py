@@ -20,6 +20,7 @@ AROUND_THE_SWITCH = ["smoke test", "switch", "smoke test after"]
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.fault(9)
 def test_the_next_run_converges_wherever_the_last_was_killed(place: Place) -> None:
     place.released()
     for step in BEFORE_THE_SWITCH + AROUND_THE_SWITCH:

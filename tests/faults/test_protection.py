@@ -162,6 +162,7 @@ MAY_NOT = {
 
 
 @pytest.mark.parametrize("email", sorted(MAY))
+@pytest.mark.fault(30)
 def test_who_may_do_what(there: Provisioned, email: str) -> None:
     for attempt in MAY[email]:
         assert attempt.by(there, email).is_success, attempt

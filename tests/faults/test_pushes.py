@@ -23,6 +23,7 @@ def pushed(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
         yield made
 
 
+@pytest.mark.fault(4)
 def test_an_older_push_that_arrives_after_a_newer_one_never_goes_back(pushed: Pushing) -> None:
     older, newer = pushed.commit(), pushed.commit()
     run = pushed.accepted(newer)
@@ -59,6 +60,7 @@ def test_a_forced_push_goes_back_and_is_not_done_twice(pushed: Pushing) -> None:
     assert pushed.place.live() == live
 
 
+@pytest.mark.fault(5)
 def test_of_twenty_pushes_the_newest_is_live_and_those_between_are_superseded(pushed: Pushing) -> None:
     before = pushed.place.live()
     commits = [pushed.commit() for _ in range(20)]
@@ -73,6 +75,7 @@ def test_of_twenty_pushes_the_newest_is_live_and_those_between_are_superseded(pu
     assert set(states.values()) == {"Superseded"}
 
 
+@pytest.mark.fault(7)
 def test_a_push_while_prefect_is_away_is_released_by_the_next_reconcile_and_once(pushed: Pushing) -> None:
     commit = pushed.commit()
     kill_server(pushed.place)
@@ -93,6 +96,7 @@ def test_a_push_while_prefect_is_away_is_released_by_the_next_reconcile_and_once
     assert "started" not in pushed.place.model_deploy("reconcile").stdout
 
 
+@pytest.mark.fault(8)
 def test_prefects_server_killed_in_mid_run_is_one_deployment(pushed: Pushing) -> None:
     before = pushed.place.live()
     commit = pushed.commit(bake=15, window=120)

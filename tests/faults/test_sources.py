@@ -61,6 +61,7 @@ def pushed(place: Place) -> set[str]:
     ],
     ids=["tests fail", "tests are killed", "tests hang", "tests cannot start"],
 )
+@pytest.mark.fault(10)
 def test_tests_that_do_not_pass_stop_the_release(
     place: Place, before: int, command: str, junit: str, said: list[str]
 ) -> None:
@@ -103,6 +104,7 @@ def test_tests_that_pass_are_shown_as_a_table(place: Place, before: int) -> None
     ],
     ids=["a step fails", "no such base image", "two ports"],
 )
+@pytest.mark.fault(10)
 def test_an_image_that_cannot_be_built_stops_the_release(
     place: Place, before: int, dockerfile: str, code: int, said: str
 ) -> None:

@@ -131,6 +131,7 @@ def test_a_later_wave_that_pulls_longer_than_the_window_loses_nobody(
     assert verdicts(production) == [Verdict.confirmed, Verdict.confirmed]
 
 
+@pytest.mark.fault(35)
 def test_half_the_fleet_swapped_when_one_node_fails(production: Environment, vms: Vms) -> None:  # noqa: F811
     """FAULTS row 35."""
     vms.add("a", "b", "c", "d")

@@ -170,6 +170,7 @@ def export_here(store: Path) -> None:
     export(DirectoryStore(path=store))
 
 
+@pytest.mark.fault(26)
 def test_killed_at_random_points_every_line_is_there_once(tmp_path: Path, place: DirectoryStore) -> None:
     killer, written = Killer(), 0
     for _ in range(KILLS):

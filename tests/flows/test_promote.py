@@ -209,6 +209,7 @@ def test_an_approval_in_the_ui_lets_it_go_on_and_is_recorded(production: Product
     assert (approval["by"], approval["reason"]) == ("ann", "seen it")
 
 
+@pytest.mark.fault(34)
 def test_an_approval_is_void_once_another_release_went_live(production: Production) -> None:
     """FAULTS.md row 34."""
     production.ruled(ASKS % 600)

@@ -31,6 +31,7 @@ def test_a_release_is_live_and_the_same_sources_are_not_built_again(place: Place
         ("too slow", ["the smoke check `right` failed", "p95 within 500 ms", "over 3 requests"]),
     ],
 )
+@pytest.mark.fault(14, 15)
 def test_a_bad_service_is_taken_back_while_the_old_one_serves(
     place: Place, behaviour: str, said: list[str]
 ) -> None:
@@ -91,6 +92,7 @@ def test_a_ref_that_does_not_exist_names_the_near_ones(place: Place) -> None:
     assert "did you mean main" in done.stderr
 
 
+@pytest.mark.fault(24)
 def test_the_newest_of_the_waiting_releases_goes_on_and_those_between_are_superseded(place: Place) -> None:
     place.released()
     before = place.live()

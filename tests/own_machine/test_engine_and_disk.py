@@ -30,6 +30,7 @@ def fill(machine: Machine, leave_mb: int) -> Path:
     return ballast
 
 
+@pytest.mark.fault(13)
 def test_a_disk_that_is_full_leaves_the_old_one_serving_and_says_so(
     machine: Machine, own_node: LocalNode, registry_outside: str
 ) -> None:
@@ -49,6 +50,7 @@ def test_a_disk_that_is_full_leaves_the_old_one_serving_and_says_so(
     assert live(own_node) == 3
 
 
+@pytest.mark.fault(13, 17)
 def test_retired_images_make_room_but_never_the_live_one(
     machine: Machine, own_node: LocalNode, registry_outside: str
 ) -> None:
@@ -88,6 +90,7 @@ def test_only_the_newest_images_are_kept(
     wait_until(lambda: [has(image) for image in images] == [False, False, *[True] * 5], 10)
 
 
+@pytest.mark.fault(20)
 def test_an_engine_that_is_killed_comes_back_with_the_same_release(
     machine: Machine, own_node: LocalNode, registry_outside: str
 ) -> None:
@@ -102,6 +105,7 @@ def test_an_engine_that_is_killed_comes_back_with_the_same_release(
 
 
 @pytest.mark.parametrize("traffic", [0, 100])
+@pytest.mark.fault(21)
 def test_a_reboot_before_the_confirmation_brings_the_confirmed_release(
     machine: Machine, own_node: LocalNode, registry_outside: str, traffic: int
 ) -> None:
@@ -121,6 +125,7 @@ def test_a_reboot_before_the_confirmation_brings_the_confirmed_release(
         own_node.target.wait_for("sample", generation, lambda status: False, 20)
 
 
+@pytest.mark.fault(21)
 def test_a_reboot_after_the_confirmation_brings_the_new_release_with_no_control_plane(
     machine: Machine, own_node: LocalNode, registry_outside: str
 ) -> None:

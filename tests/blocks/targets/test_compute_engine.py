@@ -94,6 +94,7 @@ def test_of_two_releases_racing_one_wins_everywhere(vms: Vms) -> None:
     assert set(vms.live().values()) == {str(won[0])}
 
 
+@pytest.mark.fault(24)
 def test_a_stale_writer_is_refused(vms: Vms) -> None:  # FAULTS row 24
     vms.add("a")
     mine, theirs = vms.target(), vms.target()
@@ -108,6 +109,7 @@ def test_a_stale_writer_is_refused(vms: Vms) -> None:  # FAULTS row 24
     assert (document["generation"], document["confirmed"]) == (generation + 1, None)
 
 
+@pytest.mark.fault(35)
 def test_a_node_that_fails_in_the_middle_is_named_and_all_go_back(vms: Vms) -> None:  # FAULTS row 35
     vms.add("a", "b", "c")
     target = vms.target()
@@ -189,6 +191,7 @@ def test_an_api_that_is_away_for_a_while_costs_time_only(vms: Vms, kind: str) ->
         ("conflict", "resource is in use", ""),
     ],
 )
+@pytest.mark.fault(22)
 def test_a_refusal_names_the_vm_and_what_is_missing(  # FAULTS row 22
     vms: Vms, kind: str, said: str, next_step: str
 ) -> None:
@@ -204,6 +207,7 @@ def test_a_refusal_names_the_vm_and_what_is_missing(  # FAULTS row 22
     assert "model-deploy" not in vms.metadata_of("a")
 
 
+@pytest.mark.fault(22)
 def test_an_operation_that_fails_is_noticed_while_waiting(vms: Vms) -> None:  # FAULTS row 22
     vms.add("a")
     target = vms.target()
