@@ -11,6 +11,7 @@ from blocks.cloud_storage import CloudStorage
 from blocks.image_builder import ImageBuilder
 from blocks.image_registry import ImageRegistry
 from blocks.model_store import ModelStore
+from blocks.schema_once import SchemaOnce
 from blocks.store import DirectoryStore
 from blocks.targets.compute_engine import ComputeEngineInstances
 from blocks.targets.container_declaration import ContainerDeclaration
@@ -45,7 +46,7 @@ AnyStore = Annotated[
 ]
 
 
-class Environment(Block):
+class Environment(SchemaOnce, Block):
     """Everything that a flow needs to know of an environment."""
 
     _block_type_name = "Environment"

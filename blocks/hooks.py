@@ -1,6 +1,7 @@
 """Calls before and after a deploy."""
 
 from typing import Any
+from uuid import UUID
 
 import httpx
 
@@ -29,6 +30,7 @@ def _post(url: str, hook: Hook, event: dict[str, str]) -> None:
 
 def _run(deployment: str, hook: Hook, event: dict[str, str]) -> None:
     from prefect.deployments import run_deployment  # noqa: PLC0415 - most environments have no such hook
+    from prefect.exceptions import ObjectNotFound  # noqa: PLC0415
 
     try:
         run: Any = run_deployment(
@@ -38,11 +40,23 @@ def _run(deployment: str, hook: Hook, event: dict[str, str]) -> None:
             poll_interval=FIRST_LOOK,
             as_subflow=False,
         )
+    except ObjectNotFound as error:
+        raise _failed(hook, "a deployment of that name", "none") from error
     except (ValueError, httpx.HTTPError) as error:
         raise _failed(hook, "a run of it", str(error)) from error
+    if run.state is None or not run.state.is_final():
+        _cancel(run.id)  # or it would run when what it is about is long over
     if run.state is None or not run.state.is_completed():
         state = run.state.name if run.state else "no state"
         raise _failed(hook, "a run that completes", f"{run.name}: {state}")
+
+
+def _cancel(run: UUID) -> None:
+    from prefect.client.orchestration import get_client  # noqa: PLC0415
+    from prefect.states import Cancelling  # noqa: PLC0415
+
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(run, Cancelling())
 
 
 def _failed(hook: Hook, expected: str, got: str) -> Failed:

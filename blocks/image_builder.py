@@ -12,6 +12,7 @@ from prefect.blocks.core import Block
 
 from blocks.command import run
 from blocks.docker_client import DockerClient, find_docker
+from blocks.schema_once import SchemaOnce
 from releases.problem import Failed, Unreachable
 from releases.source_key import base_images
 from releases.spec import Build, Tests
@@ -46,7 +47,7 @@ class TestReport:
         return tuple(case for case in self.cases if case.message)
 
 
-class ImageBuilder(Block):
+class ImageBuilder(SchemaOnce, Block):
     """The docker command with BuildKit: docker-py knows no `RUN --mount`."""
 
     _block_type_name = "Image Builder"

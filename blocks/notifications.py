@@ -1,18 +1,21 @@
 """Telling people through Prefect's notification blocks: Slack, e-mail, or any block that can notify."""
 
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 from prefect import get_run_logger
 from prefect.blocks.core import Block
+
+KINDS = ("prefect.blocks.notifications", "blocks.email")  # Prefect's own and ours, to be loadable
 
 
 def tell(blocks: Sequence[str], subject: str, body: str) -> None:
     """Send it through every block (TYPE/NAME). One that fails is warned of, and fails nothing else."""
     for name in blocks:
         try:
-            import prefect.blocks.notifications  # noqa: F401, PLC0415 - Prefect's own kinds, to be loadable
-
+            for kind in KINDS:
+                import_module(kind)
             block: Any = Block.load(name)
             block.notify(body, subject)
         except Exception as error:  # noqa: BLE001 - whatever a block does wrong, a release goes on

@@ -13,13 +13,14 @@ from prefect.blocks.core import Block
 from pydantic import Field
 
 from blocks.checksums import crc32c_of
+from blocks.schema_once import SchemaOnce
 from releases.store import AlreadyExists, Changed, Moved, NotFound, Stored, key_parts, nobody
 
 LOCK = ".lock"
 BLOCK = 1 << 20
 
 
-class DirectoryStore(Block):
+class DirectoryStore(SchemaOnce, Block):
     """Implements releases.store.Store on files; every write is a rename or a link."""
 
     _block_type_name = "Directory Store"

@@ -9,6 +9,7 @@ from typing import Any, get_args
 from prefect.blocks.core import Block
 from pydantic import ValidationError
 
+from blocks.email import Email
 from blocks.environment import AnyStore, AnyTarget, Environment
 from blocks.image_builder import ImageBuilder
 from blocks.image_registry import ImageRegistry
@@ -38,6 +39,7 @@ def apply(home: Home, file: Path = ENVIRONMENTS) -> list[Change]:
     clouds = {name: in_google_cloud(name, described, file) for name, one in described.items() if one.cloud}
     if any(wanted.rules.approval for wanted in environments.values()):
         ensure_expiry()
+    Email.register_type_and_schema()  # so that the UI can make one
     changes = [Change(name, _saved(name, wanted)) for name, wanted in environments.items()]
     return changes + [Change(f"{name} in Google Cloud", _saved(name, one)) for name, one in clouds.items()]
 

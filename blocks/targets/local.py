@@ -16,6 +16,7 @@ from docker.types import IPAMConfig, IPAMPool
 from prefect.blocks.core import Block
 from pydantic import ValidationError
 
+from blocks.schema_once import SchemaOnce
 from blocks.targets import desired_file
 from blocks.targets.failure import failed
 from blocks.targets.target import Target, no_check
@@ -35,7 +36,7 @@ UP_SECONDS = 40.0
 POLL_SECONDS = 0.03
 
 
-class LocalTarget(Block):
+class LocalTarget(SchemaOnce, Block):
     """Runs an environment's releases on the local container engine, through the agent."""
 
     _block_type_name = "Local Target"
