@@ -14,7 +14,7 @@ from pydantic import Field
 from blocks.checksums import Summed, checksums_of, crc32c_of_bytes
 from blocks.google_api import GoogleApi, said_plainly
 from releases.problem import Failed
-from releases.store import AlreadyExists, Changed, Moved, NotFound, Stored, key_parts, nobody
+from releases.store import AlreadyExists, Changed, Moved, NotFound, Stored, key_parts, no_room_said, nobody
 
 PIECE = 32 << 20  # of a resumable upload; in memory at once
 ANSWER_SECONDS = 60
@@ -114,7 +114,11 @@ class CloudStorage(GoogleApi):
         """To a file, whole or not at all; returns its SHA-256. Raises NotFound, Failed."""
         fresh = file.with_name(f".{file.name}.part")
         try:
-            with self._said("read", key), self._found(key):
+            with (
+                self._said("read", key),
+                self._found(key),
+                no_room_said(f"fetch {key}", str(file.parent)),
+            ):
                 blob = self._blob(key)
                 blob.reload(retry=_retry(), timeout=ANSWER_SECONDS)
                 self._download_slices(blob, fresh, moved)
@@ -145,7 +149,9 @@ class CloudStorage(GoogleApi):
                     retry=_retry(),
                     timeout=ANSWER_SECONDS,
                 )
-                os.pwrite(opened.fileno(), data, start)
+                written = 0
+                while written < len(data):  # a disk that gets full takes a part first
+                    written += os.pwrite(opened.fileno(), data[written:], start + written)
                 moved(len(data))
 
             slices = [pool.submit(fetch, start) for start in range(0, blob.size, SLICE)]

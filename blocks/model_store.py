@@ -3,7 +3,7 @@
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,7 +32,7 @@ from releases.model_version import ModelVersion, is_alias, is_version
 from releases.problem import BadInput, Failed, Refused
 from releases.release import ReleasedModel
 from releases.spec import Model
-from releases.store import AlreadyExists, Changed, Moved, NotFound, Store, Stored
+from releases.store import AlreadyExists, Changed, Moved, NotFound, Store, Stored, no_room_said
 
 AT_ONCE = 8  # files; the store, not the processor, is what a transfer waits for
 ATTEMPTS = 20
@@ -166,7 +166,8 @@ class ModelStore:
                 "there is something already", where=str(folder), expected="a new or an empty folder"
             )
         begun = folder.with_name(f".{folder.name}.{published.sha256[:SHORT]}.part")
-        begun.mkdir(parents=True, exist_ok=True)
+        with no_room_said(f"make {begun.name}", str(begun.parent)):
+            begun.mkdir(parents=True, exist_ok=True)
         here = sum(file.stat().st_size for file in begun.rglob("*") if file.is_file())
         free = shutil.disk_usage(begun).free + here
         if free < published.manifest.size:
@@ -270,7 +271,8 @@ class ModelStore:
             ) from error
 
     def _download(self, manifest: Manifest, file: ModelFile, to: Path, moved: Moved) -> None:
-        to.parent.mkdir(parents=True, exist_ok=True)
+        with no_room_said(f"fetch {file.path}", str(to.parent)):
+            to.parent.mkdir(parents=True, exist_ok=True)
         if to.is_file() and to.stat().st_size == file.size and checksums_of(to).sha256 == file.sha256:
             moved(file.size)
             return
@@ -301,6 +303,10 @@ class ModelStore:
             raise Failed("the model's aliases cannot be read", where=key) from error
 
 
+class _GivenUp(Failed):
+    """Of the files that were under way when another one failed: never what a person is told."""
+
+
 def _described(source: Source, moved: Moved) -> ModelFile:
     try:
         sums = checksums_of(source.file, moved)
@@ -317,18 +323,23 @@ def _all_at_once(do: Callable[[Item, Moved], Result], items: Iterable[Item], mov
 
     def told(size: int) -> None:
         if ended.is_set():
-            raise Failed("given up: another file has failed")
+            raise _GivenUp("another file has failed")
         moved(size)
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         futures = [pool.submit(do, item, told) for item in items]
         try:
-            wait(futures, return_when=FIRST_EXCEPTION)
-            for future in futures:
-                if future.done():
-                    future.result()
+            ready, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            _raise_the_cause(ready)
         except BaseException:
             ended.set()
             pool.shutdown(cancel_futures=True)
             raise
         return [future.result() for future in futures]
+
+
+def _raise_the_cause(ready: Iterable[Future[Result]]) -> None:
+    """What made the others give up, if anything has failed."""
+    problems = [one for future in ready if (one := future.exception()) is not None]
+    for problem in sorted(problems, key=lambda one: isinstance(one, _GivenUp)):
+        raise problem

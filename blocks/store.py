@@ -14,7 +14,7 @@ from pydantic import Field
 
 from blocks.checksums import crc32c_of
 from blocks.schema_once import SchemaOnce
-from releases.store import AlreadyExists, Changed, Moved, NotFound, Stored, key_parts, nobody
+from releases.store import AlreadyExists, Changed, Moved, NotFound, Stored, key_parts, no_room_said, nobody
 
 LOCK = ".lock"
 BLOCK = 1 << 20
@@ -82,11 +82,17 @@ class DirectoryStore(SchemaOnce, Block):
         """To a file, whole or not at all; returns its SHA-256. Raises NotFound."""
         fresh = file.with_name(f".{file.name}.part")
         try:
-            with self._path(key).open("rb") as source, fresh.open("wb") as target:
+            with (
+                no_room_said(f"fetch {key}", str(file.parent)),
+                self._path(key).open("rb") as source,
+                fresh.open("wb") as target,
+            ):
                 digest = _copy(source, target, moved)
+            fresh.replace(file)
         except FileNotFoundError as error:
             raise NotFound(f"there is no {key}", where=str(self.path)) from error
-        fresh.replace(file)
+        finally:
+            fresh.unlink(missing_ok=True)
         return digest
 
     def address(self, key: str) -> str:
@@ -104,13 +110,14 @@ class DirectoryStore(SchemaOnce, Block):
     def _fresh(self, key: str) -> Iterator[tuple[Path, Path]]:
         """A file beside the key's own that is gone afterwards, whatever happens."""
         path = self._path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".new-", dir=path.parent)
-        os.close(handle)
-        try:
-            yield Path(name), path
-        finally:
-            Path(name).unlink(missing_ok=True)
+        with no_room_said(f"write {key}", str(self.path)):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(prefix=".new-", dir=path.parent)
+            os.close(handle)
+            try:
+                yield Path(name), path
+            finally:
+                Path(name).unlink(missing_ok=True)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

@@ -1,11 +1,15 @@
 """Storage behind one small protocol: a directory and Cloud Storage pass the same tests."""
 
+import errno
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from releases.problem import BadInput, Problem
+from releases.problem import BadInput, Failed, Problem
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class AlreadyExists(Problem):
@@ -18,6 +22,22 @@ class Changed(Problem):
 
 class NotFound(Problem):
     """No such object."""
+
+
+@contextmanager
+def no_room_said(doing: str, where: str) -> Iterator[None]:
+    """Turn a full disk into a Problem; whatever else fails stays as it is. Raises Failed."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise Failed(
+            f"cannot {doing}: there is no room left",
+            where,
+            got=error.strerror or str(error),
+            next_step="make room there, then the same again",
+        ) from error
 
 
 def key_parts(key: str) -> tuple[str, ...]:
