@@ -1,13 +1,11 @@
 """The story of a deploy on a fleet: a real Prefect server, the sandbox, simulated agents."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from prefect import flow
-from prefect.testing.utilities import prefect_test_harness
 
 from blocks.cloud_storage import CloudStorage
 from blocks.environment import Environment, load_environment
@@ -39,12 +37,6 @@ environments:
 RIGHT = SmokeCheck.model_validate(
     {"name": "right", "path": "/", "requests": 2, "expect": {"json": {"answer": "right"}}}
 )
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[None]:
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
 
 
 @pytest.fixture
