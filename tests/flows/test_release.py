@@ -1,6 +1,8 @@
 """Whole releases: a real Prefect server, a real engine, a real registry, a service in a real repository."""
 
+import json
 import secrets
+import subprocess
 from collections.abc import Callable
 
 import pytest
@@ -66,6 +68,24 @@ def test_two_rollbacks_go_two_releases_back(place: Place) -> None:
         done = place.model_deploy("rollback", "sample")
         assert done.returncode == 0, done.stderr
         assert f"restores {restored}" in place.model_deploy("history", "sample").stdout.splitlines()[0]
+
+
+def test_a_rollback_to_an_image_that_is_gone_touches_nothing(place: Place) -> None:
+    for bake in (0.01, 0.02):  # sources of their own, so images of their own
+        place.released(bake=bake)
+    live = place.live()
+    _, older = json.loads(place.model_deploy("history", "sample", "--json").stdout)[:2]
+    digest = older["release"]["image"].rpartition("@sha256:")[2]
+    link = f"/var/lib/registry/docker/registry/v2/repositories/sample/_manifests/revisions/sha256/{digest}"
+    registry = f"{place.node}-registry"
+    subprocess.run(["docker", "exec", registry, "rm", "-r", link], check=True)
+    subprocess.run(["docker", "restart", "-t", "1", registry], check=True, capture_output=True)  # its cache
+    done = place.model_deploy("rollback", "sample")
+    assert done.returncode == 3
+    assert "the image is no longer in the registry" in done.stderr
+    assert place.live() == live
+    newest = json.loads(place.model_deploy("history", "sample", "--json").stdout)[0]
+    assert newest["release"]["number"] == live, "not even a number was taken"
 
 
 @pytest.mark.parametrize(
