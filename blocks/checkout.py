@@ -78,14 +78,6 @@ def check_out(source: str, ref: str, path: str, into: Path, also: str = "") -> C
     )
 
 
-def commits_between(source: str, old: str, new: str, most: int = 20) -> list[str]:
-    """The commits from one release to the next, newest first; none where the history does not tell."""
-    if not old or not new or not Path(source).exists():
-        return []
-    finished = git(Path(source), "log", "--oneline", "--no-decorate", f"-{most}", f"{old}..{new}")
-    return finished.output.splitlines() if finished.code == 0 else []
-
-
 def committed_at(source: str, revision: str) -> datetime | None:
     """When a release's revision was committed; None where its repository is not on this machine."""
     if not revision or not Path(source).exists():

@@ -1,6 +1,8 @@
-"""A repository as it is where it comes from: its branches, its tags, and what differs between two commits."""
+"""A repository as it is where it comes from: its branches and tags, and what lies between two commits."""
 
 import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,17 +49,41 @@ def read_refs(source: str) -> Refs:
 
 def changed_files(source: str, old: str, new: str) -> frozenset[str] | None:
     """The files that differ between two commits; None where that cannot be told."""
-    with tempfile.TemporaryDirectory(prefix="model-deploy-compare-") as name:
-        folder = Path(name)
-        # Two commits with their trees and nothing else: quick in a repository of any size.
-        fetch = ["fetch", "--quiet", "--depth=1", "--filter=blob:none", "--no-tags", "origin", old, new]
-        try:
-            run(["git", "init", "--quiet", "--bare", str(folder)], timeout=ASK_SECONDS)
-            git(folder, "remote", "add", "--", "origin", source)
-            argv = ["git", "-C", str(folder), *fetch]
-            if run(argv, timeout=FETCH_SECONDS, env=NO_QUESTIONS).code != 0:
-                return None
-            listed = git(folder, "diff-tree", "-r", "-z", "--name-only", "--no-renames", old, new)
-        except Failed:
+    # Two commits with their trees and nothing else: quick in a repository of any size.
+    with _fetched(source, ["--depth=1", "--filter=blob:none"], old, new) as folder:
+        if folder is None:
             return None
+        listed = git(folder, "diff-tree", "-r", "-z", "--name-only", "--no-renames", old, new)
         return frozenset(filter(None, listed.output.split("\0"))) if listed.code == 0 else None
+
+
+def commits_between(source: str, old: str, new: str, most: int = 20) -> list[str]:
+    """The commits from one release to the next, newest first; none where the history does not tell."""
+    if not old or not new or old == new:
+        return []
+    if Path(source).exists():
+        return _log(Path(source), old, new, most)
+    with _fetched(source, ["--filter=tree:0"], old, new) as folder:  # commits, and no files
+        return _log(folder, old, new, most) if folder else []
+
+
+def _log(folder: Path, old: str, new: str, most: int) -> list[str]:
+    finished = git(folder, "log", "--oneline", "--no-decorate", f"-{most}", f"{old}..{new}")
+    return finished.output.splitlines() if finished.code == 0 else []
+
+
+@contextmanager
+def _fetched(source: str, how: list[str], *commits: str) -> Iterator[Path | None]:
+    """A repository with the commits in it while the block runs; None where they cannot be had."""
+    with tempfile.TemporaryDirectory(prefix="model-deploy-compare-") as name:
+        yield Path(name) if _fetch(source, Path(name), how, commits) else None
+
+
+def _fetch(source: str, into: Path, how: list[str], commits: Sequence[str]) -> bool:
+    words = ["fetch", "--quiet", *how, "--no-tags", "origin", *commits]
+    try:
+        run(["git", "init", "--quiet", "--bare", str(into)], timeout=ASK_SECONDS)
+        git(into, "remote", "add", "--", "origin", source)
+        return run(["git", "-C", str(into), *words], timeout=FETCH_SECONDS, env=NO_QUESTIONS).code == 0
+    except Failed:
+        return False

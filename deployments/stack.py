@@ -2,24 +2,29 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
+from base64 import b64encode
 from collections.abc import Callable
+from http import HTTPStatus
 from pathlib import Path
 
 from blocks.command import run
 from deployments.machine.home import Home
 from deployments.pools import ensure_pools
 from deployments.processes import Process, command
-from releases.problem import Failed, Unreachable
+from releases.problem import BadInput, Failed, Unreachable
 
 ROOT = Path(__file__).parent.parent
 SERVER_SECONDS = 120
 DEPLOY_SECONDS = 180
 STOP_SECONDS = 15
+CLOUD = re.compile(r"https://api\.prefect\.cloud/api/accounts/([^/]+)/workspaces/([^/]+)/?")
 
 
 def api_url(home: Home) -> str:
@@ -60,7 +65,11 @@ def ensure_server(home: Home, *, start: bool = True) -> str:
 
 def interface(home: Home) -> str:
     """The address of Prefect's UI."""
-    return api_url(home).removesuffix("/api")
+    url = api_url(home)
+    cloud = CLOUD.fullmatch(url)
+    if cloud:
+        return f"https://app.prefect.cloud/account/{cloud[1]}/workspace/{cloud[2]}"
+    return os.environ.get("PREFECT_UI_URL") or url.removesuffix("/api")
 
 
 def ensure_running(home: Home, process: Process) -> None:
@@ -127,11 +136,29 @@ def _pid_file(home: Home, process: Process) -> Path:
 
 
 def _answers(url: str) -> bool:
+    asked = urllib.request.Request(f"{url}/health", headers=_login())
     try:
-        with urllib.request.urlopen(f"{url}/health", timeout=3) as answer:
-            return bool(answer.status == 200)  # noqa: PLR2004 - OK
+        with urllib.request.urlopen(asked, timeout=3) as answer:
+            return bool(answer.status == HTTPStatus.OK)
+    except urllib.error.HTTPError as error:
+        if error.code not in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+            return False
+        raise BadInput(
+            "Prefect's API does not let us in",
+            where=url,
+            got=f"HTTP {error.code}",
+            next_step="check PREFECT_API_KEY (Prefect Cloud) or PREFECT_API_AUTH_STRING (a server of yours)",
+        ) from error
     except OSError:
         return False
+
+
+def _login() -> dict[str, str]:
+    """As Prefect's own client logs in: a key at Prefect Cloud, else `user:password`."""
+    key, user = (os.environ.get(f"PREFECT_API_{name}", "") for name in ("KEY", "AUTH_STRING"))
+    if key:
+        return {"Authorization": f"Bearer {key}"}
+    return {"Authorization": f"Basic {b64encode(user.encode()).decode()}"} if user else {}
 
 
 def _wait_for_server(home: Home, url: str, alive: Callable[[], bool]) -> None:

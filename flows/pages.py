@@ -15,8 +15,8 @@ from prefect.artifacts import (
 )
 
 from blocks import pick_lists
-from blocks.checkout import commits_between
 from blocks.image_builder import TestReport
+from blocks.remote import commits_between
 from blocks.smoke import CheckResult
 from flows.deploying import Deployed
 from flows.latency_plot import latency_plot

@@ -11,9 +11,10 @@ from prefect.cache_policies import NO_CACHE
 from prefect.futures import wait
 from prefect.runtime import flow_run
 
-from blocks.checkout import Checkout, check_out, commits_between
+from blocks.checkout import Checkout, check_out
 from blocks.environment import Environment, load_environment
 from blocks.image_builder import TestsFailed
+from blocks.remote import commits_between
 from flows import deploying, earlier, pages
 from flows.admission import Admission, admitted, findings, hooks_around, telling
 from flows.deploying import deploy

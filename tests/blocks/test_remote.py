@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from blocks.remote import changed_files, read_refs
+from blocks.remote import changed_files, commits_between, read_refs
 from releases.problem import Unreachable
 
 
@@ -50,6 +50,23 @@ def test_what_differs_between_two_commits_in_either_direction(repository: Reposi
         assert changed_files(address, first, third) == {"rose/b", "c"}
         assert changed_files(address, third, first) == {"rose/b", "c"}
         assert changed_files(address, third, third) == frozenset()
+
+
+def test_the_commits_between_two_releases_newest_first_wherever_the_repository_is(
+    repository: Repository,
+) -> None:
+    first, _, third = repository.commit("a"), repository.commit("b"), repository.commit("c")
+    repository.git("checkout", "--quiet", "-b", "side", first)
+    aside = repository.commit("d")
+    for address in (f"file://{repository.path}", str(repository.path)):
+        found = commits_between(address, first, third)
+        assert [line.partition(" ")[2] for line in found] == ["c", "b"]
+        assert [line.partition(" ")[2] for line in commits_between(address, first, third, most=1)] == ["c"]
+        assert [line.partition(" ")[2] for line in commits_between(address, third, aside)] == ["d"]
+        assert commits_between(address, third, first) == [], "going back"
+        assert commits_between(address, "", first) == []
+        assert commits_between(address, "e" * 40, first) == []
+    assert commits_between(f"file://{repository.path}/gone", first, third) == []
 
 
 def test_a_commit_that_is_gone_cannot_be_compared(repository: Repository) -> None:

@@ -1,0 +1,76 @@
+"""A Prefect API that somebody else runs: found only with the right key."""
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from deployments import stack
+from deployments.machine.home import Home
+from releases.problem import BadInput, Unreachable
+
+LET_IN = {"Bearer pnu_right", "Basic YW5uOnJpZ2h0"}
+
+
+@pytest.fixture
+def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            known = self.path == "/api/accounts/a/workspaces/w/health"
+            right = self.headers.get("Authorization") in LET_IN
+            self.send_response((200 if right else 401) if known else 404)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *args: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/api/accounts/a/workspaces/w"
+        monkeypatch.setenv("PREFECT_API_URL", address)
+        for name in ("KEY", "AUTH_STRING"):
+            monkeypatch.delenv(f"PREFECT_API_{name}", raising=False)
+        yield address
+        server.shutdown()
+
+
+@pytest.mark.parametrize(("name", "value"), [("KEY", "pnu_right"), ("AUTH_STRING", "ann:right")])
+def test_it_is_asked_with_the_key(
+    api: str, tmp_path: Path, name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"PREFECT_API_{name}", value)
+    assert stack.ensure_server(Home(tmp_path))
+
+
+@pytest.mark.parametrize("key", ["", "pnu_wrong"])
+def test_without_the_right_one_the_key_is_named_and_not_shown(
+    api: str, tmp_path: Path, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_API_KEY", key)
+    with pytest.raises(BadInput, match="does not let us in") as refused:
+        stack.ensure_server(Home(tmp_path))
+    assert "PREFECT_API_KEY" in refused.value.next_step
+    assert "pnu" not in str(refused.value)
+
+
+def test_one_that_is_somewhere_else_does_not_answer(
+    api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", f"{api}/elsewhere")
+    with pytest.raises(Unreachable, match="does not answer"):
+        stack.ensure_server(Home(tmp_path))
+
+
+def test_the_ui_is_where_its_api_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PREFECT_UI_URL", raising=False)
+    for api, ui in (
+        (
+            "https://api.prefect.cloud/api/accounts/a-1/workspaces/w-2",
+            "https://app.prefect.cloud/account/a-1/workspace/w-2",
+        ),
+        ("http://10.0.0.1:4200/api", "http://10.0.0.1:4200"),
+    ):
+        monkeypatch.setenv("PREFECT_API_URL", api)
+        assert stack.interface(Home(tmp_path)) == ui
