@@ -55,13 +55,14 @@ class CloudLogExport:
     def _run(self, end: datetime, received: datetime, done: Exported) -> None:
         record, generation = self._load(end)
         while True:
+            left_over = record.next is not None  # by a run that was killed: it looked less far than this one
             if record.next is None:
                 record.next = record.done.following(end, received)
                 generation = self._save(record, generation)
             self._take(record.done, record.next, done)
             record = CloudRecord(done=record.next)
             generation = self._save(record, generation)
-            if record.done.until >= end:
+            if record.done.until >= end and not left_over:
                 return
 
     def _take(self, last: Reach, to: Reach, done: Exported) -> None:

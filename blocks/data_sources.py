@@ -7,7 +7,7 @@ from urllib.parse import quote, quote_plus, urlsplit
 
 from releases import data_source as declared
 from releases.data_source import RestApi, Source, SqlTable
-from releases.problem import BadInput
+from releases.problem import BadInput, Failed
 from releases.store import Store
 
 if TYPE_CHECKING:
@@ -89,19 +89,37 @@ def _rest(source: Source, rest: RestApi, window: Window | None) -> "DltResource"
 
 
 def _sql(source: Source, sql: SqlTable, window: Window | None) -> "DltResource":
+    from dlt.common.configuration.exceptions import ConfigurationException  # noqa: PLC0415
     from dlt.sources import incremental  # noqa: PLC0415
     from dlt.sources.sql_database import sql_table  # noqa: PLC0415
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
 
     cursor = _cursor_arguments(source, window)
-    found = sql_table(
-        credentials=sql.url or secret(sql.secret),
-        table=sql.table,
-        schema=sql.database_schema,
-        incremental=incremental(**cursor) if cursor else None,
-        chunk_size=BATCH,
-        reflection_level="minimal",
-    )
+    address = sql.url or secret(sql.secret)
+    try:
+        found = sql_table(  # looks at the table at once
+            credentials=address,
+            table=sql.table,
+            schema=sql.database_schema,
+            incremental=incremental(**cursor) if cursor else None,
+            chunk_size=BATCH,
+            reflection_level="minimal",
+        )
+    except (ConfigurationException, ModuleNotFoundError, SQLAlchemyError) as error:
+        # Not chained: a traceback would show the address.
+        raise _no_table(source, sql, error) from None
     return found.with_name(ROWS)
+
+
+def _no_table(source: Source, sql: SqlTable, error: Exception) -> Failed:
+    lines = [line.strip() for line in masked(f"{type(error).__name__}: {error}", source).splitlines()]
+    return Failed(
+        f"the table {sql.table} cannot be read",
+        where=f"the secret {sql.secret}" if sql.secret else sql.url,
+        expected="a SQLAlchemy address such as postgresql://USER:PASSWORD@HOST/DATABASE, of a database whose "
+        "driver is installed here (Postgres and SQLite are), and a table in it",
+        got=" ".join(line for line in lines if line and "Background on this error" not in line)[:400],
+    )
 
 
 def _cursor_arguments(source: Source, window: Window | None) -> dict[str, Any] | None:

@@ -38,6 +38,7 @@ def test_hours_of_several_nodes_come_out_by_release(tmp_path: Path) -> None:
         made.take("iris - 503 0", NOW)
         made.take("other 1 200 5", NOW)
         made.take("nonsense", NOW)
+        made.take("- - 421 0", NOW)
         made.save(NOW)
         assert not list((tmp_path / "store").rglob("part-*.zst")) or node == "n2"
         made.save(OVER)

@@ -125,6 +125,27 @@ def test_a_table_gives_what_is_new(store: DirectoryStore, tmp_path: Path) -> Non
     assert {str(row["date"]) for row in rows(store)} == {"2026-11-01", "2026-11-02", "2026-11-03"}
 
 
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("postgresql://shop:s3cr3t@127.0.0.1:1/shop", "Connection refused"),
+        ("sqlite:///{tmp}/shop.db", "NoSuchTableError"),
+        ("mysql://shop:s3cr3t@127.0.0.1/shop", "No module named"),
+        ("oops://shop:s3cr3t@127.0.0.1/shop", "oops"),
+        ("s3cr3t", "ConnectionStringCredentials"),
+    ],
+)
+def test_a_database_that_cannot_be_read_is_named_without_its_password(
+    store: DirectoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str, says: str
+) -> None:
+    monkeypatch.setattr(data_sources, "secret", {"shop": address.format(tmp=tmp_path)}.__getitem__)
+    with pytest.raises(Failed, match="the table orders cannot be read") as raised:
+        collect(store, "sources: {orders: {sql: {table: orders, secret: shop}}}")
+    assert says in raised.value.got
+    assert raised.value.where == "the secret shop"
+    assert "s3cr3t" not in "".join(traceback.format_exception(raised.value))
+
+
 def test_a_services_own_log_gives_its_predictions(store: DirectoryStore, tmp_path: Path) -> None:
     yaml = "sources: {seen: {log: {service: iris}}}"
     for batch in range(2):

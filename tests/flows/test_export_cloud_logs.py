@@ -1,5 +1,6 @@
 """Lines of VMs without the agent: from Cloud Logging into the same layout, each once."""
 
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,11 +18,13 @@ from releases.cloud_log import container_name
 from releases.problem import Refused, Unreachable
 from tests.flaky_store import FlakyStore
 from tests.flows.test_export_logs import lines
+from tests.killing import Killer
 from tests.sandbox.conftest import Cloud
 
 NOW = datetime.now(UTC)
 END = NOW.replace(minute=0, second=0, microsecond=0)
 COS = "cos.googleapis.com/"
+KILLS = 10
 
 
 @pytest.fixture(autouse=True)
@@ -164,6 +167,25 @@ def test_a_store_that_fails_gets_every_line_once_in_the_same_objects(
     smooth = DirectoryStore(path=tmp_path / "smooth")
     CloudLogExport(smooth, logs, "iris", "old").run(END, received)
     assert parts(smooth) == parts(store)
+
+
+def export_here(store: Path, api: str, token: Path, end: datetime) -> None:
+    tempfile.tempdir = str(store.parent)  # what a killed export leaves goes with the test
+    logs = CloudLogging(project="sandbox", endpoint=api, access_token_file=token)
+    CloudLogExport(DirectoryStore(path=store), logs, "iris", "old").run(end, datetime.now(UTC))
+
+
+def test_killed_at_random_points_every_line_is_there_once(
+    cloud: Cloud, store: DirectoryStore, tmp_path: Path
+) -> None:
+    (tmp_path / "token").write_text(cloud.at.token)
+    killer = Killer()
+    for number in range(KILLS):
+        printed(cloud, range(number * 20, number * 20 + 20))
+        killer.run(export_here, store.path, cloud.at.api, tmp_path / "token", END)
+    assert killer.killed > KILLS / 3
+    export_here(store.path, cloud.at.api, tmp_path / "token", END)
+    assert numbers(store) == [*range(KILLS * 20)]
 
 
 def test_two_exports_at_once_write_every_line_once(
