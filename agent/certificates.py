@@ -39,6 +39,7 @@ class Certificates:
         self.secrets = secrets
         self.lock = threading.Lock()
         self.known: dict[str, Known] = {}
+        self.coming: dict[str, str] = {}  # service → its candidate's, before it has a place at the edge
         self.changed: Callable[[], None] = lambda: None
 
     def run(self) -> None:
@@ -60,6 +61,7 @@ class Certificates:
         """Have the certificate of a release that is to be tried. Raises StepFailed; what serves goes on."""
         if not release.certificate:
             return
+        self.coming[release.service] = release.certificate
         hosts = sorted({*release.hosts, *self._in_use().get(release.certificate, [])})
         with self.lock:
             problem = self._renew(release.certificate, hosts)
@@ -83,7 +85,7 @@ class Certificates:
     def prune(self) -> None:
         """Forget those that no place names any more."""
         with self.lock:
-            used = {_file(reference) for reference in self._in_use()}
+            used = {_file(reference) for reference in (*self._in_use(), *self.coming.values())}
             for path in self.edge.certificates():
                 if path.name not in used:
                     self.edge.forget_certificate(path)

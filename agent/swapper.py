@@ -195,7 +195,6 @@ class Swapper:
                 pass
 
     def _certify(self, candidate: Release) -> None:
-        """Once a generation; what is confirmed serves with the certificate there is."""
         if self.certified != self.generation:
             self.node.certificates.require(candidate)
             self.certified = self.generation
