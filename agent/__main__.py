@@ -11,6 +11,7 @@ from agent import status_page
 from agent.agent import MODELS, RETRY_SECONDS, Agent
 from agent.edge import Edge, EdgeError
 from agent.engine import Engine
+from agent.haproxy import Ports
 from agent.logs.containers import Containers
 from agent.logs.follower import LogFollower
 from agent.logs.upload import Uploads
@@ -27,7 +28,7 @@ def main() -> None:
     given = _arguments()
     around = vm(given) if given.metadata else laptop()
     engine = Engine(given.node, around.secrets, Path(given.models), around.login, given.gpu_driver)
-    edge = Edge(engine, given.edge_image, [int(port) for port in given.ports.split(",")], given.listen)
+    edge = Edge(engine, given.edge_image, Ports(given.ports, given.tls_ports), given.listen)
     if CONTAINERS.exists() and around.store is not None:
         follow_logs(engine, around.store)
     agent = Agent(given.node, around, engine, edge, Disk(STATE), BootClock(given.boot))
@@ -43,6 +44,7 @@ def main() -> None:
             print(f"the edge is not up: {error}", flush=True)  # noqa: T201 - the container's log
             time.sleep(RETRY_SECONDS)
     threading.Thread(target=agent.listen, daemon=True).start()
+    threading.Thread(target=agent.shared.certificates.run, daemon=True).start()
     agent.watch()
 
 
@@ -53,10 +55,15 @@ def follow_logs(engine: Engine, store: Uploads) -> None:
     logs.start()
 
 
+def _ports(text: str) -> tuple[int, ...]:
+    return tuple(int(port) for port in text.split(","))
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="agent", description="Swaps this node's service containers.")
     parser.add_argument("--node", required=True, help="the node's name, a prefix of everything it owns")
-    parser.add_argument("--ports", required=True, help="the edge's ports; the first is the node's own")
+    parser.add_argument("--ports", required=True, type=_ports, help="the edge's; the first is the node's own")
+    parser.add_argument("--tls-ports", default=(), type=_ports, help="where TLS ends")
     parser.add_argument("--edge-image", default="model-deploy/haproxy:local")
     parser.add_argument("--listen", default="127.0.0.1", help="the edge's address")
     parser.add_argument("--boot", default="", help="which boot this is; the kernel's own id if not given")

@@ -11,6 +11,7 @@ from pathlib import Path
 from docker.errors import DockerException
 from pydantic import ValidationError
 
+from agent.certificates import Certificates
 from agent.edge import Edge
 from agent.engine import PREFIX, Engine
 from agent.images import Images
@@ -50,7 +51,10 @@ class Agent:
             return kept.free() + images.free()
 
         models = Models(MODELS, around.models, kept, make_room)
-        self.shared = Node(engine, edge, disk, Images(engine, images, make_room), models, clock)
+        certificates = Certificates(edge, around.secrets)
+        certificates.changed = self.wake
+        images_here = Images(engine, images, make_room)
+        self.shared = Node(engine, edge, disk, images_here, models, clock, certificates)
         self.document: bytes | None = None
         self.desired = Desired()
         self.status = NodeStatus(node=node, agent="1", at=datetime.now(UTC))
@@ -101,6 +105,11 @@ class Agent:
             self.swappers[service] = swapper
             threading.Thread(target=swapper.run, name=service, daemon=True).start()
         return self.swappers[service]
+
+    def wake(self) -> None:
+        """Have every service looked at again."""
+        for swapper in list(self.swappers.values()):
+            swapper.wake.set()
 
     def wanted(self, service: str) -> ServiceDesired:
         """What the document says now."""

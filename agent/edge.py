@@ -11,7 +11,7 @@ from docker.errors import APIError, NotFound
 
 from agent import haproxy, traffic
 from agent.engine import PREFIX, Engine
-from agent.haproxy import Service
+from agent.haproxy import Ports, Service
 from releases.status import Counters
 from releases.swap import Slot
 
@@ -29,12 +29,13 @@ class EdgeError(Exception):
 class Edge:
     """Brings the running HAProxy to what the services say, from files that outlive it."""
 
-    def __init__(self, engine: Engine, image: str, ports: list[int], listen: str) -> None:
+    def __init__(self, engine: Engine, image: str, ports: Ports, listen: str) -> None:
         self.engine = engine
         self.image = image
         self.ports = ports
         self.listen = listen
         self.folder = FOLDER
+        (FOLDER / "certs").mkdir(mode=0o700, exist_ok=True)
         self.services: dict[str, Service] = {}
         self.told: dict[str, dict[str, str]] = {}  # the maps as the running HAProxy has them, for all we know
         self.lock = threading.Lock()
@@ -92,7 +93,11 @@ class Edge:
 
     def send(self, commands: list[str]) -> str:
         """Send runtime commands, few lines of many. Raises EdgeError at a refusal or no answer."""
-        return "".join(self._send(line) for line in _lines(commands))
+        answer = "".join(self._send(line) for line in _lines(commands))
+        refused = [one for one in answer.splitlines() if one.startswith(REFUSED)]
+        if refused:
+            raise EdgeError(f"HAProxy refused a command: {refused[0]}")
+        return answer
 
     def _send(self, line: str) -> str:
         try:
@@ -105,11 +110,7 @@ class Edge:
                     chunks.append(chunk)
         except OSError as error:
             raise EdgeError(f"HAProxy's runtime socket does not answer: {error}") from error
-        answer = b"".join(chunks).decode()
-        refused = [one for one in answer.splitlines() if one.startswith(REFUSED)]
-        if refused:
-            raise EdgeError(f"HAProxy refused a command: {refused[0]}")
-        return answer
+        return b"".join(chunks).decode()
 
     def _tell_maps(self) -> None:
         """Bring the running HAProxy's maps to what the files say, each at one stroke."""
@@ -120,22 +121,54 @@ class Edge:
             self.send(haproxy.fill_map(name, answer.rpartition(":")[2].strip(), wanted[name]))
             self.told[name] = wanted[name]
 
+    def certificates(self) -> list[Path]:
+        """Every certificate's file."""
+        return sorted((self.folder / "certs").glob("*.pem"))
+
+    def use_certificate(self, path: Path, text: str) -> None:
+        """Show it to whoever connects from now on; those who are connected go on. Raises EdgeError.
+
+        HAProxy first: what it does not take must not lie there when it starts the next time.
+        """
+        with self.lock:
+            made, given, committed, listed = haproxy.certificate_commands(str(path), text)
+            self._send(made)
+            said = self._send(given) + self._send(committed)
+            if "Success!" in said:
+                said = self._send(listed)
+            if "Success!" not in said and "already exists" not in said:
+                self._send(f"abort ssl cert {path}")
+                raise EdgeError(f"HAProxy does not take the certificate: {' '.join(said.split())[-200:]}")
+            self._write_file(path.name, text, into="certs", mode=0o600)
+
+    def forget_certificate(self, path: Path) -> None:
+        """Nobody's any more. Raises EdgeError."""
+        with self.lock:
+            path.unlink(missing_ok=True)
+            self._send(f"del ssl crt-list {haproxy.CERTIFICATES} {path}")
+            self._send(f"del ssl cert {path}")
+
+    def _published(self) -> list[int]:
+        return [*self.ports.plain, *self.ports.tls]
+
     def _structure(self) -> str:
         return haproxy.structure_key(self._where())
 
     def _where(self) -> haproxy.Where:
         agent = f"{self.subnet}.2"
-        return haproxy.Where(tuple(self.ports), status=f"{agent}:9180", traffic=f"{agent}:{traffic.PORT}")
+        return haproxy.Where(self.ports, status=f"{agent}:9180", traffic=f"{agent}:{traffic.PORT}")
 
     def _write(self) -> None:
         for name, entries in haproxy.maps(self.services.values()).items():
             self._write_file(name, haproxy.file(entries))
         self._write_file("haproxy.cfg", haproxy.config(self.services.values(), self._where()))
 
-    def _write_file(self, name: str, text: str) -> None:
-        fresh = self.folder / f"{name}.new"
+    def _write_file(self, name: str, text: str, *, into: str = "", mode: int = 0o644) -> None:
+        fresh = self.folder / f"{name}.new"  # never in the folder of certificates: HAProxy reads all of that
+        fresh.touch(mode)
+        fresh.chmod(mode)
         fresh.write_text(text, encoding="utf-8")
-        fresh.replace(self.folder / name)
+        fresh.replace(self.folder / into / name)
 
     def _loaded(self) -> str:
         """The structure HAProxy runs with, written after every load."""
@@ -152,7 +185,7 @@ class Edge:
             return
         bound = found.attrs["HostConfig"]["PortBindings"] or {}
         at = {(one["HostIp"], int(one["HostPort"])) for ways in bound.values() for one in ways}
-        if at != {(self.listen, port) for port in self.ports}:
+        if at != {(self.listen, port) for port in self._published()}:
             found.remove(force=True)
             self._write()
 
@@ -175,10 +208,10 @@ class Edge:
             entrypoint=["haproxy", "-W", "-db", "-f", f"{haproxy.FOLDER}/haproxy.cfg"],
             user="0:0",  # the runtime socket lies on a volume whose owner is root
             labels={f"{PREFIX}.node": self.engine.node},
-            ports=self.ports,
+            ports=self._published(),
             host_config=api.create_host_config(
                 binds={f"{self.engine.node}-edge": {"bind": haproxy.FOLDER, "mode": "rw"}},
-                port_bindings={port: (self.listen, port) for port in self.ports},
+                port_bindings={port: (self.listen, port) for port in self._published()},
                 restart_policy={"Name": "always"},
                 log_config={"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}},
             ),

@@ -16,15 +16,25 @@ from releases.swap import WHOLE, Slot
 
 FOLDER = "/edge"
 SOCKET = f"{FOLDER}/admin.sock"
+CERTIFICATES = f"{FOLDER}/certs"  # a folder of files: chain and key; which is shown is decided by its names
+HTTPS = 443
 UNITS = {"k": 2**10, "m": 2**20, "g": 2**30}
 SEATS = 122  # two addresses each, of a /24: 20 KB of HAProxy's memory a seat
+
+
+@dataclass(frozen=True)
+class Ports:
+    """What the edge listens at."""
+
+    plain: tuple[int, ...]
+    tls: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class Where:
     """The edge's ports, and the agent's addresses: what tells the node's status, what counts the answers."""
 
-    ports: tuple[int, ...]
+    ports: Ports
     status: str
     traffic: str
 
@@ -116,6 +126,13 @@ def maps(services: Iterable[Service]) -> dict[str, dict[str, str]]:
         "timeouts.map": {one.backend: f"{round(one.request_timeout * 1000)}" for one in services},
         "bodies.map": {one.backend: f"{_bytes(one.max_body)}" for one in services if one.max_body},
         "routes.map": routes,
+        "secure.map": {
+            host: f"https://{host}" + ("" if place.port == HTTPS else f":{place.port}")
+            for one in services
+            for place in one.places
+            if place.certificate
+            for host in place.hosts
+        },
         "hosts.map": {port: ",".join(sorted(set(hosts))) for port, hosts in names.items() if hosts},
     }
 
@@ -130,6 +147,16 @@ def fill_map(name: str, version: str, entries: Mapping[str, str]) -> list[str]:
     path = f"{FOLDER}/{name}"
     added = [f"add map @{version} {path} {key} {value}" for key, value in entries.items() if key]
     return [*added, f"commit map @{version} {path}"]
+
+
+def certificate_commands(path: str, text: str) -> list[str]:
+    """What takes a certificate into use, new or not. `text` must have no blank line."""
+    return [
+        f"new ssl cert {path}",  # there already: it says so
+        f"set ssl cert {path} <<\n{text}",
+        f"commit ssl cert {path}",
+        f"add ssl crt-list {CERTIFICATES} {path}",  # there already: it says so
+    ]
 
 
 def server_commands(service: Service) -> tuple[list[str], list[str]]:
@@ -163,6 +190,7 @@ _HEAD = f"""global
   stats socket {SOCKET} mode 600 level admin expose-fd listeners
   hard-stop-after 60s
   log stdout format raw local0 warning
+  ssl-default-bind-options ssl-min-ver TLSv1.2
 defaults
   mode http
   option redispatch 1
@@ -180,6 +208,7 @@ defaults
 NOBODY = Server("127.0.0.1", 1, None, None)
 _SEATED = "var(txn.seat) -m found"
 _MISDIRECTED = f"!{{ {_SEATED} }} {{ var(txn.hosts) -m found }} !{{ path {STATUS_PATH} }}"
+_TO_TLS = f"!{{ ssl_fc }} !{{ {_SEATED} }} {{ var(txn.secure) -m found }} !{{ path {STATUS_PATH} }}"
 _TOO_LARGE = "{ var(txn.body) -m found } { req.hdr_val(content-length),sub(txn.body) gt 0 }"
 _NOBODY = (
     r'"no service here is called %[var(txn.host)]; those at port %[dst_port] are called %[var(txn.hosts)]\n"'
@@ -190,15 +219,18 @@ def _fixed(where: Where) -> list[str]:
     """All but the seats."""
     edge = [
         "frontend edge",
-        *(f"  bind :{port}" for port in where.ports),
+        *(f"  bind :{port}" for port in where.ports.plain),
+        *(f"  bind :{port} ssl crt {CERTIFICATES} strict-sni alpn h2,http/1.1" for port in where.ports.tls),
         f"  log {where.traffic} format raw local0",  # a datagram for each answer: agent/traffic.py
         f'  log-format "%[var(txn.seat),map({FOLDER}/names.map)] %[var(txn.release)] %ST %Ta"',
         "  option forwardfor",
-        "  http-request set-header X-Forwarded-Proto http",
+        "  http-request set-header X-Forwarded-Proto %[ssl_fc,iif(https,http)]",
         "  http-request set-var-fmt(txn.port) %[dst_port]",
         "  http-request set-var(txn.host) req.hdr(host),host_only,lower",
         '  http-request set-var-fmt(txn.place) "%[dst_port]/%[var(txn.host)]"',
         f"  http-request set-var(txn.seat) var(txn.place),map({FOLDER}/routes.map)",
+        f"  http-request set-var(txn.secure) var(txn.host),map({FOLDER}/secure.map)",
+        f"  http-request redirect code 308 location %[var(txn.secure)]%[pathq] if {_TO_TLS}",
         f"  http-request set-var(txn.seat) var(txn.port),map({FOLDER}/routes.map) if !{{ {_SEATED} }}",
         f"  http-request set-var(txn.hosts) var(txn.port),map({FOLDER}/hosts.map)",
         f"  http-request return status 421 content-type text/plain lf-string {_NOBODY} if {_MISDIRECTED}",

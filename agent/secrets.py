@@ -11,12 +11,16 @@ from releases.status import Phase
 class Secrets(Protocol):
     """Where a node finds them."""
 
+    look_every: float  # seconds, for new versions of certificates
+
     def read(self, reference: SecretReference) -> str:
         """The value. Raises StepFailed."""
 
 
 class SecretFiles:
     """A folder of files that only the agent reads; it knows one version of each."""
+
+    look_every = 2.0
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from docker.errors import DockerException
 
 from agent import haproxy, probe
+from agent.certificates import Certificates
 from agent.edge import Edge, EdgeError
 from agent.engine import Addresses, Engine
 from agent.failure import Interrupted, StepFailed
@@ -24,6 +25,8 @@ from releases.status import Counters, Failure, Phase, ServiceStatus, SideBySide
 from releases.swap import Clock, Container, Memory, Running, Slot
 
 LOOK_EVERY = 60.0
+# Steps towards a candidate, of which none has touched what serves.
+BEFORE_A_TRIAL = (swap.Pull, swap.Fetch, swap.Stop, swap.Start, swap.Restart, swap.Probe)
 COUNT_EVERY = 1.0
 LONGEST_BACKOFF = 60.0
 FIRST_BACKOFF = 1.0
@@ -53,6 +56,7 @@ class Node:
     images: Images
     models: Models
     clock: Callable[[], Clock]
+    certificates: Certificates
 
 
 class Swapper:
@@ -76,7 +80,7 @@ class Swapper:
         self.seat = (first - FIRST_ADDRESS) // 2
         self.addresses = Addresses(f"{subnet}.{first}", f"{subnet}.{first + 1}")
         self.seconds: dict[str, float] = {}
-        self.generation = -1
+        self.generation = self.certified = -1
         self.backoff = 0.0
         self.changed = ""
         self.behind = True  # the edge may not have been told what is remembered
@@ -150,6 +154,9 @@ class Swapper:
 
     def _carry_out(self, step: swap.Step, wanted: ServiceDesired) -> None:  # noqa: C901, PLR0912 - one case per kind
         engine, clock = self.node.engine, self.node.clock
+        candidate = _candidate(wanted)
+        if isinstance(step, BEFORE_A_TRIAL) and candidate and swap.goal(wanted, self.memory) == candidate:
+            self._certify(candidate)
         match step:
             case swap.Pull(release):
                 self.node.images.pull(self.service, release.image)
@@ -182,10 +189,15 @@ class Swapper:
                 self.memory = swap.removed(self.memory, container)
             case swap.Rest(Phase.live):
                 self._tidy(wanted)
-            case swap.Rest(Phase.idle):
-                self._leave(wanted)
+            case swap.Rest(Phase.idle) if self.service in self.node.edge.services:
+                self._converge(wanted)  # a first release that failed was there: its name is free again
             case swap.Rest():
                 pass
+
+    def _certify(self, candidate: Release) -> None:
+        if self.certified != self.generation:
+            self.node.certificates.require(candidate)
+            self.certified = self.generation
 
     def _fetch(self, release: Release) -> None:
         generation = self.wanted().generation
@@ -282,11 +294,7 @@ class Swapper:
             self.node.images.kept.used(self.service, wanted.confirmed.image)
         self.node.images.kept.prune(self.service)
         self.node.models.prune(self.service)
-
-    def _leave(self, wanted: ServiceDesired) -> None:
-        """A first release that failed has been at the edge for a moment: its name is free again."""
-        if self.service in self.node.edge.services:
-            self._converge(wanted)
+        self.node.certificates.prune()
 
     def _report(self, phase: Phase) -> None:
         wanted, memory, trial = self.wanted(), self.memory, self.memory.trial
@@ -311,6 +319,7 @@ class Swapper:
             reverted=dict(memory.reverted),
             public_port=release.public_port if release else None,
             hosts=release.hosts if release else (),
+            certificate=self.node.certificates.status(self._places(release)),
             message=self.message,
             changed=self.changed,
             seconds=dict(self.seconds),

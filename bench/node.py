@@ -45,7 +45,8 @@ class LocalNode:
         health = {"path": "/healthz", "timeout": 10}
         settings = {"health": health, "stop_grace": 1, "drain": 5, "env": {"BEHAVIOUR": behaviour}, **run}
         made = Run.model_validate(settings)
-        port = self.target.service_port(service, made.public_port, made.names("local"))
+        names, tls = made.names("local"), bool(made.certificate("local"))
+        port = self.target.service_port(service, made.public_port, names, tls=tls)
         return Release(
             service=service,
             environment="local",
@@ -92,8 +93,13 @@ class LocalNode:
 def local_node(image: str) -> Iterator[LocalNode]:
     home = Home(Path(mkdtemp(prefix="model-deploy-node-")))
     home.prepare()
+    *ports, tls_port = free_ports(4)
     target = LocalTarget(
-        home=home.path, node=f"md-test-{token_hex(3)}", ports=free_ports(3), agent_image=agent_image()
+        home=home.path,
+        node=f"md-test-{token_hex(3)}",
+        ports=ports,
+        tls_ports=[tls_port],
+        agent_image=agent_image(),
     )
     try:
         target.ensure_node()

@@ -10,10 +10,16 @@ def by_name(host: str) -> dict[str, str]:
     return {"Host": host} if host else {}
 
 
+def for_tls(host: str) -> dict[str, str]:
+    """What has the node show the certificate of this name, and has that held against it."""
+    return {"sni_hostname": host} if host else {}
+
+
 def no_answer(url: str, path: str | None, host: str = "") -> str:
     """Why nobody answers there, asked by that name; empty where somebody does, whatever the answer is."""
     try:
-        httpx.get(f"{url}{path or '/'}", headers=by_name(host), timeout=ANSWER_SECONDS)
+        with httpx.Client(headers=by_name(host), timeout=ANSWER_SECONDS) as client:
+            client.get(f"{url}{path or '/'}", extensions=for_tls(host))
     except httpx.HTTPError as error:
         return str(error) or type(error).__name__
     return ""

@@ -135,6 +135,8 @@ def status(service: OfService = "", environment: InEnvironment = "local", as_jso
             why = f"; last trial failed: {one.failure.reason}" if one.failure else ""
             where = target.url(one.public_port, next(iter(one.hosts), "")) if one.public_port else "no port"
             typer.echo(f"{name}{at}: {live} at {where}{trial}{why}")
+            if one.certificate:
+                typer.echo(f"  {one.certificate}")
     if not names:
         typer.echo("no service runs here yet; next: model-deploy release")
 

@@ -91,7 +91,8 @@ def try_out(
 
 def public_port(environment: Environment, service: str, run: Run) -> int:
     """Where the service is found at the environment's edges. Raises Refused: it is another's."""
-    return environment.target.service_port(service, run.public_port, run.names(environment.name))
+    hosts, tls = run.names(environment.name), bool(run.certificate(environment.name))
+    return environment.target.service_port(service, run.public_port, hosts, tls=tls)
 
 
 def settle_open_claims(environment: Environment, service: str) -> None:

@@ -14,6 +14,7 @@ class Place:
 
     port: int
     hosts: tuple[str, ...] = ()
+    certificate: str = ""  # the secret with the one for these hosts: TLS ends at the edge
 
     def leaves_room_for(self, other: "Place") -> bool:
         """Whether both can be had at once, by two services. A name is one service's, at whatever port."""
@@ -27,7 +28,7 @@ Taken = tuple[str, Place]  # a service, and where it is
 
 def of(release: Release) -> Place:
     """Where the release is found."""
-    return Place(release.public_port, release.hosts)
+    return Place(release.public_port, release.hosts, release.certificate)
 
 
 def taken(desired: Desired) -> list[Taken]:
@@ -69,6 +70,16 @@ def choose(
             next_step="services share a port by run.hosts",
         )
     return port
+
+
+def no_tls(service: str) -> Refused:
+    """A certificate, and nowhere to show it."""
+    return Refused(
+        f"{service} has a certificate, and the environment's edge no port for TLS",
+        where="run.hosts",
+        expected="`tls_ports: [443]` at the environment's target",
+        next_step="add it to the environments' file, then: model-deploy apply",
+    )
 
 
 def check(release: Release, places: Iterable[Taken]) -> None:

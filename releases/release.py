@@ -76,6 +76,11 @@ class Release(BaseModel):
         return self.run.names(self.environment)
 
     @property
+    def certificate(self) -> str:
+        """The secret with the certificate for these names; empty: no TLS at the edge."""
+        return self.run.certificate(self.environment)
+
+    @property
     def host(self) -> str:
         """The name to ask a node's edge by, where it has one."""
         return next(iter(self.hosts), "")

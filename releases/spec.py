@@ -112,6 +112,11 @@ class Hosts(_Section):
     """How users of one environment reach the service by name, at a port that services share."""
 
     names: list[HostName] = Field(min_length=1, description="The service answers to these, and to no other.")
+    certificate: str = Field(
+        "",
+        pattern=r"^([A-Za-z0-9_-]{1,255}(/versions/([0-9]+|latest))?)?$",
+        description="TLS ends at the edge: a secret of the environment, the chain and its key as PEM.",
+    )
 
 
 class Run(_Section):
@@ -138,6 +143,10 @@ class Run(_Section):
     swap: Swap = Field("overlap", description="replace: stop the old one first (downtime), for one GPU.")
     logs: Logs = Field(default_factory=Logs)
     limits: Limits = Field(default_factory=Limits)
+
+    def certificate(self, environment: str) -> str:
+        """The secret with the certificate for these names; empty: no TLS at the edge."""
+        return self.hosts[environment].certificate if environment in self.hosts else ""
 
     @model_validator(mode="after")
     def _one_copy_on_a_gpu(self) -> Self:

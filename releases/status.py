@@ -65,6 +65,22 @@ class SideBySide(BaseModel):
     live: Counters = Counters()
 
 
+class CertificateStatus(BaseModel):
+    """The certificate of a service whose TLS ends at the edge."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    secret: str
+    expires: datetime | None = Field(None, description="Of the one that is served; none: none is.")
+    problem: str = Field(
+        "", description="Why the secret's newest version is not served; or that it ends soon."
+    )
+
+    def __str__(self) -> str:
+        served = f"until {self.expires:%Y-%m-%d}" if self.expires else "none is served"
+        return f"certificate {self.secret}: {served}" + (f"; {self.problem}" if self.problem else "")
+
+
 class ServiceStatus(BaseModel):
     """One service on one node."""
 
@@ -83,6 +99,7 @@ class ServiceStatus(BaseModel):
     reverted: dict[int, Failure] = Field(default_factory=dict, description="Generation → why, newest few.")
     public_port: int | None = None
     hosts: tuple[str, ...] = Field((), description="The names it is asked by, if it shares its port.")
+    certificate: CertificateStatus | None = None
     message: str = ""
     changed: str = Field("", description="What somebody has changed on the live container by hand.")
     seconds: dict[str, float] = Field(

@@ -15,6 +15,8 @@ FORBIDDEN = 403
 class SecretManager:
     """Method projects.secrets.versions.access of https://cloud.google.com/secret-manager/docs/reference/rest."""
 
+    look_every = 60.0
+
     def __init__(self, api: Api) -> None:
         self.api = api
 

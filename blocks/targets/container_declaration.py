@@ -63,9 +63,11 @@ class ContainerDeclaration(ComputeEngineInstances):
         """The first VM's own address."""
         return self.service_url or f"http://{self._mine()[0].address}:{port}"
 
-    def service_port(self, service: str, wanted: int | None, hosts: tuple[str, ...] = ()) -> int:
+    def service_port(
+        self, service: str, wanted: int | None, hosts: tuple[str, ...] = (), *, tls: bool = False
+    ) -> int:
         """As with an edge, but for names: there is nobody to tell them apart. Raises Refused."""
-        if hosts:
+        if hosts or tls:
             raise Refused(
                 f"{service} cannot be told apart by host name here",
                 where="run.hosts",

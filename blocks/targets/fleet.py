@@ -60,6 +60,7 @@ class Fleet(GoogleApi):
     """What every target of many nodes has; the subclasses say how nodes are found and written."""
 
     ports: list[int] = Field([80], min_length=1, description="The edge's ports; services get them in turn.")
+    tls_ports: list[int] = Field(default_factory=list, description="The edge's ports where TLS ends.")
     address: Literal["internal", "external"] = Field(
         "internal", description="Which of a VM's addresses is asked; external only without a worker inside."
     )
@@ -92,13 +93,13 @@ class Fleet(GoogleApi):
     def url(self, port: int, host: str = "") -> str:
         """The load balancer's if there is one, else the first node's; with a name, by that."""
         if host:
-            front = urlsplit(self.service_url or _url(host, port))
+            front = urlsplit(self.service_url or self._url(host, port))
             return front._replace(netloc=front.netloc.replace(front.hostname or host, host)).geturl()
         return self.service_url or self.urls(port)[0]
 
     def urls(self, port: int) -> Sequence[str]:
         """Every node's own edge."""
-        return [_url(node.address, port) for node in self._mine()]
+        return [self._url(node.address, port) for node in self._mine()]
 
     def ensure_node(self) -> None:
         """Ask every node's edge for its status. Raises Refused, Unreachable."""
@@ -117,10 +118,15 @@ class Fleet(GoogleApi):
                 next_step=self._way_in(),
             )
 
-    def service_port(self, service: str, wanted: int | None, hosts: tuple[str, ...] = ()) -> int:
+    def service_port(
+        self, service: str, wanted: int | None, hosts: tuple[str, ...] = (), *, tls: bool = False
+    ) -> int:
         """The service's port at the edge, as the nodes' documents have it. Raises Refused."""
         self._read()
-        return place.choose(service, wanted, hosts, self.ports, _taken(self._mine()))
+        if tls and not self.tls_ports:
+            raise place.no_tls(service)
+        ports = self.tls_ports if tls else self.ports
+        return place.choose(service, wanted, hosts, ports, _taken(self._mine()))
 
     def waves(self) -> Sequence[Self]:
         """One node first, then `max_unavailable` at a time."""
@@ -228,6 +234,10 @@ class Fleet(GoogleApi):
             check()
             time.sleep(POLL_SECONDS)
 
+    def _url(self, address: str, port: int) -> str:
+        scheme, usual = ("https", 443) if port in self.tls_ports else ("http", 80)
+        return f"{scheme}://{address}" + ("" if port == usual else f":{port}")
+
     def _part(self, names: Iterable[str]) -> Self:
         part = self.model_copy()  # shares what is known
         part._only = tuple(names)  # noqa: SLF001 - it is one of us
@@ -312,7 +322,7 @@ class Fleet(GoogleApi):
         return self._known.edges.ask(self._status_urls({node.id: node for node in self._mine()}))
 
     def _status_urls(self, nodes: Mapping[str, Node]) -> dict[str, str]:
-        return {name: _url(node.address, self.ports[0]) for name, node in nodes.items()}
+        return {name: self._url(node.address, self.ports[0]) for name, node in nodes.items()}
 
     def _reverted(self, service: str, parts: Mapping[str, ServiceDesired], last: ServiceDesired) -> set[int]:
         """The generation if every node on trial with it has said that it was taken back."""
@@ -324,10 +334,6 @@ class Fleet(GoogleApi):
         said = [one.services.get(service, ServiceStatus()).reverted for one in answers.values()]
         everyone = len(said) == len(on_trial) and all(last.generation in one for one in said)
         return {last.generation} if everyone else set()
-
-
-def _url(address: str, port: int) -> str:
-    return f"http://{address}" if port == 80 else f"http://{address}:{port}"  # noqa: PLR2004 - HTTP's own
 
 
 def _taken(nodes: Iterable[Node]) -> list[Taken]:

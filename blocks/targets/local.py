@@ -14,7 +14,7 @@ import httpx
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.types import IPAMConfig, IPAMPool
 from prefect.blocks.core import Block
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from blocks.schema_once import SchemaOnce
 from blocks.targets import desired_file
@@ -46,6 +46,7 @@ class LocalTarget(SchemaOnce, Block):
     home: Path
     node: str = "model-deploy"
     ports: list[int]
+    tls_ports: list[int] = Field(default_factory=list, description="The edge's ports where TLS ends.")
     agent_image: str
     edge_image: str = "model-deploy/haproxy:local"
 
@@ -56,7 +57,7 @@ class LocalTarget(SchemaOnce, Block):
 
     def url(self, port: int, host: str = "") -> str:
         """Where the edge answers; by a name that leads here, such as iris.localhost, it is for people."""
-        return f"http://{host or '127.0.0.1'}:{port}"
+        return f"{'https' if port in self.tls_ports else 'http'}://{host or '127.0.0.1'}:{port}"
 
     def urls(self, port: int) -> Sequence[str]:
         """The one edge."""
@@ -108,14 +109,19 @@ class LocalTarget(SchemaOnce, Block):
         for network in client.networks.list(filters=mine):
             _quietly(network.remove)
 
-    def service_port(self, service: str, wanted: int | None, hosts: tuple[str, ...] = ()) -> int:
+    def service_port(
+        self, service: str, wanted: int | None, hosts: tuple[str, ...] = (), *, tls: bool = False
+    ) -> int:
         """The service's port at the edge, chosen once. Raises Refused."""
         file = self.folder / "ports.json"
         kept: dict[str, int] = json.loads(file.read_bytes()) if file.exists() else {}
         had = place.taken(desired_file.read(self.folder))
         # A port that is shared is not kept: others may be released to it while this one is built.
         known = [(name, Place(port)) for name, port in kept.items() if not _shares(name, had)]
-        port = place.choose(service, wanted, hosts, self.ports[1:], [*known, *had])
+        if tls and not self.tls_ports:
+            raise place.no_tls(service)
+        ports = self.tls_ports if tls else self.ports[1:]
+        port = place.choose(service, wanted, hosts, ports, [*known, *had])
         if kept.get(service) != (None if hosts else port):
             mine = {} if hosts else {service: port}
             others = {name: other for name, other in kept.items() if name != service}
@@ -247,6 +253,8 @@ class LocalTarget(SchemaOnce, Block):
         name = f"{self.node}-agent"
         subnet = self._ensure_network(client)
         arguments = ["--node", self.node, "--ports", ",".join(str(port) for port in self.ports)]
+        if self.tls_ports:
+            arguments += ["--tls-ports", ",".join(str(port) for port in self.tls_ports)]
         arguments += ["--edge-image", self.edge_image, "--models", str(self.home / "models")]
         try:
             key = f"{client.images.get(self.agent_image).id} {' '.join(arguments)}"
@@ -270,7 +278,7 @@ class LocalTarget(SchemaOnce, Block):
         """Before the edge exists: a port that another program has is said now, by name of the port."""
         if client.containers.list(all=True, filters={"name": f"^{self.node}-edge$"}):
             return
-        for port in self.ports:
+        for port in [*self.ports, *self.tls_ports]:
             with socket.socket() as one:
                 one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 try:

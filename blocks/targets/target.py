@@ -24,8 +24,10 @@ class Target(Protocol):
     def ensure_node(self) -> None:
         """See that every node's edge answers, before anything is built. Raises Unreachable, Refused."""
 
-    def service_port(self, service: str, wanted: int | None, hosts: tuple[str, ...] = ()) -> int:
-        """The service's port at the edge; with hosts, one that it may share. Raises Refused."""
+    def service_port(
+        self, service: str, wanted: int | None, hosts: tuple[str, ...] = (), *, tls: bool = False
+    ) -> int:
+        """The service's port at the edge; with hosts, one to share; TLS has others. Raises Refused."""
 
     def waves(self) -> "Sequence[Target]":
         """The nodes in the order they are released to, each part a target of its own."""

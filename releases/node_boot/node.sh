@@ -52,4 +52,4 @@ exec docker run --rm --init --name "$node-agent" --label "model-deploy.node=$nod
   "$image" --node "$node" --ports "$EDGE_PORTS" --edge-image "$EDGE_IMAGE" \
   --listen 0.0.0.0 --boot "$BOOT" --metadata "http://$metadata" --registry "$REGISTRY" \
   --bucket "$BUCKET" --models-bucket "$MODELS_BUCKET" --models "$STATE_DIRECTORY/models" \
-  --image "$image" ${GPU_DRIVER:+--gpu-driver "$GPU_DRIVER"} ${AGENT_ARGUMENTS:-}
+  --image "$image" ${EDGE_TLS_PORTS:+--tls-ports "$EDGE_TLS_PORTS"} ${GPU_DRIVER:+--gpu-driver "$GPU_DRIVER"} ${AGENT_ARGUMENTS:-}

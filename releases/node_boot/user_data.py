@@ -28,6 +28,7 @@ class NodeBoot:
     ports: tuple[int, ...]  # the edge's; each answers /_model-deploy/status, with a service on it or not
     bucket: str = ""  # for finished log segments; empty: they stay on the node, bounded
     models_bucket: str = ""  # where models are fetched from; empty: only those in images are served
+    tls_ports: tuple[int, ...] = ()  # the edge's, where TLS ends
     gpu: bool = False  # install the driver at boot, and tell the agent where it is
 
 
@@ -60,6 +61,8 @@ def _environment(boot: NodeBoot) -> str:
         "BUCKET": boot.bucket,
         "MODELS_BUCKET": boot.models_bucket,
     }
+    if boot.tls_ports:
+        values["EDGE_TLS_PORTS"] = ",".join(str(port) for port in boot.tls_ports)
     if boot.gpu:
         values["GPU_DRIVER"] = _GPU_DRIVER
     return "".join(f"{name}={value}\n" for name, value in values.items())
@@ -87,11 +90,12 @@ def _check(boot: NodeBoot) -> None:
         )
         if not pattern.fullmatch(value) and (value or pattern is not _BUCKET)
     ]
-    if not boot.ports or not all(0 < port < 1 << 16 for port in boot.ports):
-        wrong.append(f"ports={boot.ports!r}")
+    every = [*boot.ports, *boot.tls_ports]
+    if not boot.ports or not all(0 < port < 1 << 16 for port in every) or len(set(every)) != len(every):
+        wrong.append(f"ports={boot.ports!r}, tls_ports={boot.tls_ports!r}")
     if wrong:
         raise BadInput(
             "a node cannot boot with these settings",
-            expected="images, a registry's host, a bucket's name, ports from 1 to 65535",
+            expected="images, a registry's host, a bucket's name, ports from 1 to 65535, each once",
             got=", ".join(wrong),
         )

@@ -62,6 +62,7 @@ class CloudEnvironment(_Section):
     project: ProjectId
     zone: Zone
     ports: tuple[Port, ...] = Field(min_length=1, description="The services' public ports.")
+    tls_ports: tuple[Port, ...] = Field((), description="Of the edge, where TLS ends; 443 for example.")
     sources: tuple[IPv4Network, ...] = Field(
         min_length=1, description="Who may reach the ports, as CIDR ranges; 0.0.0.0/0 is everybody."
     )

@@ -161,13 +161,14 @@ def _subnetwork(cloud: CloudEnvironment) -> Wanted:
 
 
 def _firewall(cloud: CloudEnvironment) -> Wanted:
+    ports = sorted({*cloud.ports, *cloud.tls_ports})
     body = {
         "description": "The public ports of the services, and nothing else",
         "network": cloud.network,
         "direction": "INGRESS",
         "priority": 1000,
         "disabled": False,
-        "allowed": [{"IPProtocol": "tcp", "ports": [str(port) for port in sorted(set(cloud.ports))]}],
+        "allowed": [{"IPProtocol": "tcp", "ports": [str(port) for port in ports]}],
         "sourceRanges": sorted(str(one) for one in cloud.sources),
         "targetServiceAccounts": [cloud.node],
     }
@@ -186,6 +187,7 @@ def user_data(cloud: CloudEnvironment) -> str:
         tuple(sorted(set(cloud.ports))),
         cloud.data_bucket,
         cloud.models_bucket,
+        tuple(sorted(set(cloud.tls_ports))),
         machines.gpu,
     )
     return node_user_data(boot)

@@ -62,6 +62,8 @@ def test_the_schema_refuses_what_cloud_init_would_not_read(schema: dict) -> None
 def test_the_files_arrive_as_they_are(tmp_path: Path) -> None:
     files = written(BOOT)
     assert "EDGE_PORTS=80,8081\n" in files["/etc/model-deploy/node.env"]
+    assert "TLS" not in files["/etc/model-deploy/node.env"]
+    assert "EDGE_TLS_PORTS=443\n" in written(replace(BOOT, tls_ports=(443,)))["/etc/model-deploy/node.env"]
     script = tmp_path / "node.sh"
     script.write_text(files["/etc/model-deploy/node.sh"])
     subprocess.run(["bash", "-n", script], check=True)
@@ -90,6 +92,7 @@ def test_a_gpu_has_its_driver_installed_at_every_boot_and_others_have_not() -> N
         {"ports": ()},
         {"ports": (0,)},
         {"ports": (70000,)},
+        {"tls_ports": (80,)},
     ],
 )
 def test_what_systemd_would_misread_is_refused(wrong: dict) -> None:
