@@ -54,15 +54,15 @@ def test_a_plain_declaration_loses_nothing_and_a_slip_in_accept_is_noticed() -> 
         check(found, ["volumes"])
 
 
-def test_only_the_image_and_our_variables_change_in_a_declaration() -> None:
+def test_only_image_name_and_our_variables_change_in_a_declaration() -> None:
     before, after = (
         yaml.safe_load(EVERYTHING),
-        yaml.safe_load(with_image(EVERYTHING, "new@sha256:2", {"MODE": "x"})),
+        yaml.safe_load(with_image(EVERYTHING, "new@sha256:2", "iris-2", {"MODE": "x"})),
     )
     container = after["spec"]["containers"][0]
-    assert container.pop("image") == "new@sha256:2"
+    assert (container.pop("image"), container.pop("name")) == ("new@sha256:2", "iris-2")
     assert container.pop("env") == [{"name": "API_KEY", "value": "x"}, {"name": "MODE", "value": "x"}]
-    for key in ("image", "env"):
+    for key in ("image", "name", "env"):
         before["spec"]["containers"][0].pop(key)
     assert after == before
 
