@@ -21,8 +21,7 @@ from tests.flows.test_export_logs import lines
 from tests.killing import Killer
 from tests.sandbox.conftest import Cloud
 
-NOW = datetime.now(UTC)
-END = NOW.replace(minute=0, second=0, microsecond=0)
+END = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
 COS = "cos.googleapis.com/"
 KILLS = 10
 
@@ -153,7 +152,7 @@ def test_a_store_that_fails_gets_every_line_once_in_the_same_objects(
     cloud: Cloud, logs: CloudLogging, store: DirectoryStore, tmp_path: Path, seed: int
 ) -> None:
     printed(cloud, range(540))
-    flaky, received = FlakyStore(store, seed, share=0.2), NOW + timedelta(minutes=1)
+    flaky, received = FlakyStore(store, seed, share=0.2), datetime.now(UTC) + timedelta(minutes=1)
     failures = 0
     for _ in range(300):
         try:
