@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from releases import adoption, container_declaration
 from releases.problem import BadInput, Refused
 
 if TYPE_CHECKING:
@@ -43,6 +42,7 @@ def adopt(
     from deployments.environments_file import ENVIRONMENTS  # noqa: PLC0415
     from deployments.google_cloud import described  # noqa: PLC0415
     from flows.turn import turn_if_free  # noqa: PLC0415
+    from releases import adoption, container_declaration  # noqa: PLC0415 - not for --help
     from releases.provisioning.resources import user_data  # noqa: PLC0415
 
     with connected(quiet=True):
