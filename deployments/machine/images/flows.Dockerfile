@@ -6,7 +6,7 @@ COPY pyproject.toml uv.lock ./
 RUN --mount=type=cache,target=/root/.cache \
     python -m venv /opt/uv \
     && /opt/uv/bin/pip install --disable-pip-version-check "uv>=0.9,<1" \
-    && /opt/uv/bin/uv sync --frozen --no-dev --no-install-project --link-mode copy
+    && /opt/uv/bin/uv sync --frozen --no-dev --no-install-project --link-mode copy --compile-bytecode
 
 FROM ${BASE}
 SHELL ["/bin/sh", "-eu", "-c"]
