@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from prefect.events.worker import EventsWorker
 from prefect.testing.utilities import prefect_test_harness
 
 from sandbox.world import Settings
@@ -11,6 +12,7 @@ from tests.sandbox.conftest import Cloud, start
 
 @pytest.fixture(scope="package")
 def server() -> Iterator[None]:
+    EventsWorker.drain_all()  # one that was begun for another server would go on telling that one
     with prefect_test_harness(server_startup_timeout=240):
         yield
 
