@@ -64,13 +64,11 @@ class Traffic:
         """`SERVICE RELEASE STATUS MILLISECONDS`, as haproxy.py has it; anything else is not for us."""
         try:
             service, release, status, milliseconds = said.split()
-            if service == "-":
-                return  # asked for a name that no service has
             number = int(release) if release.isdigit() else 0
             answer = (now, int(status), int(milliseconds))
         except ValueError:
             return
-        if service == "-":  # for nobody here
+        if service == "-":  # asked for a name that no service has
             return
         counted = self.hours.setdefault(now.replace(minute=0, second=0, microsecond=0), {})
         tallies = counted.setdefault(self.environment(service), {})

@@ -90,8 +90,9 @@ class CloudLogExport:
                     raw_bytes += out.write(text)
                     lines += 1
         if lines:
-            self._upload(self._free(hour, named, there), file)
-            done.parts.append(self._free(hour, named, there))
+            key = self._free(hour, named, there)
+            self._upload(key, file)
+            done.parts.append(key)
             done.lines += lines
             done.raw_bytes += raw_bytes
             done.stored_bytes += file.stat().st_size

@@ -25,14 +25,8 @@ ROLLBACK = "rollback/rollback"
 CHECK = "check/check"
 PUSHED = "pushed"
 MOST = 200  # runs that are looked at
-SUPERSEDED, UNREACHABLE, FROZEN = (
-    "Superseded",
-    "Unreachable",
-    "Frozen",
-)  # states, named in flows/turn.py
-
-
-CANCELLED = {SUPERSEDED: Ended.superseded, FROZEN: Ended.frozen}  # by whom, if not by a person
+SUPERSEDED, UNREACHABLE, FROZEN = "Superseded", "Unreachable", "Frozen"  # states, named by flows/turn.py
+NOT_BY_A_PERSON = {SUPERSEDED: Ended.superseded, FROZEN: Ended.frozen}  # of those that are cancelled
 
 
 def tags_of(service: str, environment: str) -> list[str]:
@@ -149,7 +143,7 @@ def _ended(run: FlowRun) -> Ended:
         case StateType.CRASHED:
             return Ended.lost
         case StateType.CANCELLED:
-            return CANCELLED.get(state.name or "" if state else "", Ended.cancelled)
+            return NOT_BY_A_PERSON.get((state and state.name) or "", Ended.cancelled)
         case _:
             return Ended.going
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from blocks.edge import by_name, for_tls
+from blocks.edge import asking
 from releases.problem import Failed
 from releases.smoke import misfit, p95
 from releases.spec import SmokeCheck
@@ -87,19 +87,17 @@ def run_checks(
 ) -> list[CheckResult]:
     """Run every check; with a token the candidate is met, else whoever serves users. Raises Failed."""
     results = []
-    with httpx.Client(base_url=url, verify=_trusted(), headers=by_name(host)) as client:
+    with asking(host, base_url=url, verify=_trusted()) as client:
         for check in checks:
             between()
-            results.append(_with_attempts(client, check, release, token, host))
+            results.append(_with_attempts(client, check, release, token))
     return results
 
 
-def _with_attempts(
-    client: httpx.Client, check: SmokeCheck, release: int, token: str | None, host: str
-) -> CheckResult:
+def _with_attempts(client: httpx.Client, check: SmokeCheck, release: int, token: str | None) -> CheckResult:
     for attempt in range(check.attempts):
         try:
-            return _run(client, check, release, token, host)
+            return _run(client, check, release, token)
         except Failed:
             if attempt + 1 == check.attempts:
                 raise
@@ -107,11 +105,11 @@ def _with_attempts(
     raise AssertionError  # attempts is at least 1
 
 
-def _run(client: httpx.Client, check: SmokeCheck, release: int, token: str | None, host: str) -> CheckResult:
+def _run(client: httpx.Client, check: SmokeCheck, release: int, token: str | None) -> CheckResult:
     latencies = []
     for _ in range(check.requests):
         started = time.monotonic()
-        answer = _send(client, check, token, host)
+        answer = _send(client, check, token)
         latencies.append(time.monotonic() - started)
         answering = answer.headers.get(RELEASE_HEADER, "none")
         if answering != str(release):
@@ -128,7 +126,7 @@ def _run(client: httpx.Client, check: SmokeCheck, release: int, token: str | Non
     return CheckResult(check.title, tuple(latencies))
 
 
-def _send(client: httpx.Client, check: SmokeCheck, token: str | None, host: str) -> httpx.Response:
+def _send(client: httpx.Client, check: SmokeCheck, token: str | None) -> httpx.Response:
     headers = {**check.headers, **({CANDIDATE_HEADER: token} if token else {})}
     content = None
     if check.json_body is not None:
@@ -136,12 +134,7 @@ def _send(client: httpx.Client, check: SmokeCheck, token: str | None, host: str)
         headers.setdefault("content-type", "application/json")
     try:
         return client.request(
-            check.method,
-            check.path,
-            headers=headers,
-            content=content,
-            timeout=check.timeout,
-            extensions=for_tls(host),
+            check.method, check.path, headers=headers, content=content, timeout=check.timeout
         )
     except httpx.HTTPError as error:
         got = f"{type(error).__name__}: {error}"

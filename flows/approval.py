@@ -74,16 +74,14 @@ def ask(key: str, title: str, text: str, seconds: float, *, suspend: bool = True
     return answer
 
 
-def waits_no_more() -> None:
-    """At the start of a flow: a run that was suspended has its answer, and may fail for other reasons."""
-    run = _run()
+def waits_no_more(run: FlowRun | None = None) -> None:
+    """Take the tag off a run that has ended without a process; else off this one, if it was suspended.
+
+    A flow begins with it: the run has its answer then, and may fail for other reasons.
+    """
+    run = run or _run()
     if WAITS in run.tags:
         _tag(run, waits=False)
-
-
-def waits_no_longer(run: FlowRun) -> None:
-    """For a run that has ended without a process."""
-    _tag(run, waits=False)
 
 
 def hint() -> str:

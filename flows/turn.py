@@ -23,7 +23,7 @@ from prefect.context import FlowRunContext
 from prefect.states import Cancelled as CancelledState
 from prefect.states import Failed as FailedState
 
-from blocks.pushed_runs import FROZEN, PUSHED, UNREACHABLE, tags_of
+from blocks.pushed_runs import PUSHED, UNREACHABLE, tags_of
 from releases.approval import Expired, Rejected
 from releases.freeze import Frozen
 from releases.problem import Cancelled, Superseded, Unreachable
@@ -126,10 +126,8 @@ def name_the_end(flow: Any, flow_run: FlowRun, state: State[Any]) -> None:  # no
         ended_by: object = state.result(raise_on_failure=False)
     except BaseException as error:  # noqa: BLE001 - a crash is raised whatever was asked for
         ended_by = error
-    if isinstance(ended_by, Frozen):
-        end: State[Any] = CancelledState(name=FROZEN, message=str(ended_by))  # reconcile tries it again
-    elif isinstance(ended_by, Superseded | Rejected | Expired):
-        end = CancelledState(name=type(ended_by).__name__, message=str(ended_by))
+    if isinstance(ended_by, Superseded | Rejected | Expired | Frozen):
+        end: State[Any] = CancelledState(name=type(ended_by).__name__, message=str(ended_by))
     elif (state.message or "").endswith(NEVER_RESUMED):  # the server's own verdict replaced ours
         end = CancelledState(name=Expired.__name__, message="Nobody answered in time.")
     elif isinstance(ended_by, Cancelled):

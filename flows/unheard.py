@@ -7,7 +7,7 @@ from prefect.client.schemas.objects import FlowRun
 from blocks.environment import Environment
 from blocks.github import GitHub, State
 from blocks.pushed_runs import read_runs
-from flows.approval import WAITS, waits_no_longer
+from flows.approval import WAITS, waits_no_more
 from flows.github_feedback import connected_github, context_of, watched_by
 from flows.turn import NEVER_RESUMED
 from releases.approval import Expired
@@ -29,7 +29,7 @@ def tell_the_end(where: Environment) -> list[str]:
         github = None if _spoken_for(run) else connected_github()
         got_through = github is None or _tell(github, where, run)
         if got_through or datetime.now(UTC) - state.timestamp > GIVE_UP:
-            waits_no_longer(run)
+            waits_no_more(run)
         if github is not None and got_through:
             told.append(f"{run.name}: {_why(run)[1]}")
     return told

@@ -5,7 +5,6 @@ each with `cos.googleapis.com/container_name`, `…/container_id` and `…/strea
 `compute.googleapis.com/resource_name` is the logging agent's own container, so a VM is told by its number.
 """
 
-import hashlib
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,7 +12,8 @@ from typing import Any
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
-from releases.log_export import EXPORTS, PARTS
+from releases import log_export
+from releases.log_export import EXPORTS
 from releases.log_line import SHORT_ID, full_time
 from releases.log_segment import partition
 
@@ -71,9 +71,8 @@ def record_key(service: str, environment: str) -> str:
 
 def part_key(project: str, service: str, environment: str, hour: datetime, named: str) -> str:
     """A part of an hour's entries; `named` says which."""
-    words = "\n".join([project, LOG, service, environment, f"{hour:%Y-%m-%dT%H}", named])
-    name = hashlib.sha256(words.encode()).hexdigest()[:20]
-    return f"{PARTS}{partition(service, environment, hour)}/part-{name}.jsonl.zst"
+    words = [project, LOG, service, environment, f"{hour:%Y-%m-%dT%H}", named]
+    return log_export.part_key(partition(service, environment, hour), words)
 
 
 def entries_between(project: str, service: str, environment: str, done: Reach, to: Reach) -> str:

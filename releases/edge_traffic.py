@@ -4,14 +4,13 @@ HAProxy keeps no percentiles, so it tells the agent of every answer; the agent c
 `logs/service=edge/environment=…/…`: a line for each service and release, whose text is a `Tally`.
 """
 
-import hashlib
 import math
 from datetime import UTC, datetime
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
-from releases.log_export import PARTS
+from releases import log_export
 from releases.log_segment import partition
 
 EDGE = "edge"  # in the place of a service's name
@@ -75,8 +74,7 @@ class Tally(BaseModel):
 
 def part_key(environment: str, node: str, hour: datetime) -> str:
     """One object for each node and hour."""
-    name = hashlib.sha256(f"{EDGE}\n{node}\n{hour.isoformat()}".encode()).hexdigest()[:20]
-    return f"{PARTS}{partition(EDGE, environment, hour)}/part-{name}.jsonl.zst"
+    return log_export.part_key(partition(EDGE, environment, hour), [EDGE, node, hour.isoformat()])
 
 
 def exported(node: str, tally: Tally) -> bytes:

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from releases.problem import BadInput
 
 PREFECTS_OWN = {"$ref", "block_type_slug"}
-Place = tuple[int | str, ...]
+Loc = tuple[int | str, ...]  # pydantic's word
 
 
 def unknown(key: str, known: Iterable[str], field: str, where: str) -> BadInput:
@@ -20,7 +20,7 @@ def unknown(key: str, known: Iterable[str], field: str, where: str) -> BadInput:
     return BadInput(f"unknown key `{field}`", where=where, expected=hint, got=key)
 
 
-def known_keys(model: type[BaseModel], place: Place = ()) -> list[str]:
+def known_keys(model: type[BaseModel], place: Loc = ()) -> list[str]:
     """The keys that there may be at a place in the model, as they are written."""
     schema = model.model_json_schema(by_alias=True)
     node: dict[str, Any] = schema

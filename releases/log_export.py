@@ -1,6 +1,7 @@
 """Which bytes of a container's log files are exported, which are next, and which are missing."""
 
 import hashlib
+from collections.abc import Iterable
 from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,6 +12,12 @@ EXPORTS = "logs/exports/"
 PARTS = "logs/"
 KEPT_FILES = 500
 Range = tuple[int, int]
+
+
+def part_key(folder: str, words: Iterable[str]) -> str:
+    """A part's name says what it is made of: made a second time it is the same object."""
+    name = hashlib.sha256("\n".join(words).encode()).hexdigest()[:20]
+    return f"{PARTS}{folder}/part-{name}.jsonl.zst"
 
 
 class FileRecord(BaseModel):
@@ -79,9 +86,8 @@ class Record(BaseModel):
         if not takes:
             return None
         words = [self.container, *(f"{take.key.rsplit('/', 1)[1]} {take.ranges}" for take in takes)]
-        name_ = hashlib.sha256("\n".join(words).encode()).hexdigest()[:20]
         folder = partition(places[0].service, places[0].environment, hour)
-        part = Part(key=f"{PARTS}{folder}/part-{name_}.jsonl.zst", takes=tuple(takes))
+        part = Part(key=part_key(folder, words), takes=tuple(takes))
         self.open.append(part)
         return part
 

@@ -72,14 +72,16 @@ def choose(
     return port
 
 
-def no_tls(service: str) -> Refused:
-    """A certificate, and nowhere to show it."""
-    return Refused(
-        f"{service} has a certificate, and the environment's edge no port for TLS",
-        where="run.hosts",
-        expected="`tls_ports: [443]` at the environment's target",
-        next_step="add it to the environments' file, then: model-deploy apply",
-    )
+def ports_for(service: str, plain: Sequence[int], tls_ports: Sequence[int], *, tls: bool) -> Sequence[int]:
+    """Those that the service may have. Raises Refused: a certificate, and nowhere to show it."""
+    if tls and not tls_ports:
+        raise Refused(
+            f"{service} has a certificate, and the environment's edge no port for TLS",
+            where="run.hosts",
+            expected="`tls_ports: [443]` at the environment's target",
+            next_step="add it to the environments' file, then: model-deploy apply",
+        )
+    return tls_ports if tls else plain
 
 
 def check(release: Release, places: Iterable[Taken]) -> None:

@@ -2,12 +2,12 @@
 
 import difflib
 from pathlib import Path
-from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
 from releases.data_source import Source, Sources
+from releases.known_keys import known_keys, unknown
 from releases.problem import BadInput
 
 
@@ -31,9 +31,8 @@ def parse_sources(text: str, where: str = "sources.yaml") -> dict[str, Source]:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(str(first["loc"][-1]), sorted(_every_key()), n=1)
-            hint = f"did you mean `{near[0]}`?" if near else "no such key"
-            raise BadInput(f"unknown key `{field}`", where=where, expected=hint) from error
+            known = known_keys(Sources, first["loc"][:-1])
+            raise unknown(str(first["loc"][-1]), known, field, where) from error
         got = "" if isinstance(first["input"], dict) else repr(first["input"])[:200]
         expected = first["msg"].removeprefix("Value error, ")
         raise BadInput(f"`{field}` is not right", where=where, expected=expected, got=got) from error
@@ -48,9 +47,3 @@ def named(sources: dict[str, Source], name: str) -> Source:
     raise BadInput(
         f"there is no source {name}", expected=f"did you mean {near[0]}?" if near else f"one of: {known}"
     )
-
-
-def _every_key() -> set[str]:
-    schema: dict[str, Any] = Sources.model_json_schema()
-    parts = [schema, *schema.get("$defs", {}).values()]
-    return {key for part in parts for key in part.get("properties", {})}

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 from blocks.targets.compute_api import Conflict, Vm
 from blocks.targets.compute_engine import ComputeEngineInstances
-from releases import adoption, fleet
+from releases import adoption, fleet, place
 from releases.container_declaration import KEY as DECLARATION
 from releases.desired import ServiceDesired
 from releases.node_boot import DESIRED_KEY
-from releases.problem import Failed, Problem, Refused, Unreachable
+from releases.problem import Failed, Problem, Unreachable
 from releases.release import Release
 
 USER_DATA = "user-data"
@@ -31,13 +31,8 @@ def find(target: ComputeEngineInstances, name: str) -> Vm:
 def free_port(target: ComputeEngineInstances, vm: Vm, service: str, wanted: int | None) -> int:
     """The service's port at the edge, which no other on this or the target's VMs has. Raises Refused."""
     port = target.service_port(service, wanted)
-    for name, part in fleet.parse(vm.metadata.get(DESIRED_KEY, "")).services.items():
-        release = part.candidate.release if part.candidate else part.confirmed
-        if release is not None and name != service and release.public_port == port:
-            raise Refused(
-                f"port {port} cannot be the public port of {service}", vm.id, got=f"taken by {name}"
-            )
-    return port
+    there = place.taken(fleet.parse(vm.metadata.get(DESIRED_KEY, "")))  # the target may not know this VM yet
+    return place.choose(service, port, (), target.ports, there)
 
 
 def adopt(target: ComputeEngineInstances, vm: Vm, release: Release, user_data: str) -> None:

@@ -123,9 +123,7 @@ class Fleet(GoogleApi):
     ) -> int:
         """The service's port at the edge, as the nodes' documents have it. Raises Refused."""
         self._read()
-        if tls and not self.tls_ports:
-            raise place.no_tls(service)
-        ports = self.tls_ports if tls else self.ports
+        ports = place.ports_for(service, self.ports, self.tls_ports, tls=tls)
         return place.choose(service, wanted, hosts, ports, _taken(self._mine()))
 
     def waves(self) -> Sequence[Self]:

@@ -118,9 +118,7 @@ class LocalTarget(SchemaOnce, Block):
         had = place.taken(desired_file.read(self.folder))
         # A port that is shared is not kept: others may be released to it while this one is built.
         known = [(name, Place(port)) for name, port in kept.items() if not _shares(name, had)]
-        if tls and not self.tls_ports:
-            raise place.no_tls(service)
-        ports = self.tls_ports if tls else self.ports[1:]
+        ports = place.ports_for(service, self.ports[1:], self.tls_ports, tls=tls)
         port = place.choose(service, wanted, hosts, ports, [*known, *had])
         if kept.get(service) != (None if hosts else port):
             mine = {} if hosts else {service: port}
