@@ -42,6 +42,8 @@ def environment(home: Home) -> dict[str, str]:
         "PREFECT_HOME": str(home.prefect),
         "PREFECT_API_URL": api_url(home),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        # A release that waits for its turn is not late; each run that is marked so costs a write of its own.
+        "PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS": "600",
         "PREFECT_WORKER_QUERY_SECONDS": "2",  # Prefect's 10 would be most of the way from a push to live
         "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
         # slots are kept over a restart of the server only there
