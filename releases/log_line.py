@@ -59,17 +59,17 @@ class Lines:
 
     def turn(self, raw: bytes) -> bytes:
         """Export whole raw lines; the last may lack its line end."""
-        if not self.unfinished and (text := self._as_a_block(raw)):
-            self.count += raw.count(b"\n")
+        lines = raw.count(b"\n")
+        if not self.unfinished and (text := self._as_a_block(raw, lines)):
+            self.count += lines
             return text
         return b"".join(self._one(line) for line in raw.split(b"\n") if line)
 
-    def _as_a_block(self, raw: bytes) -> bytes:
+    def _as_a_block(self, raw: bytes, lines: int) -> bytes:
         """Without looking into the lines, which is much faster; empty unless each is whole, ended and UTF-8.
 
         Almost all are. A torn record shows in the counts: its start comes twice in a line, or not at all.
         """
-        lines = raw.count(b"\n")
         if not (raw.startswith(_START) and raw.endswith(b'"}\n') and raw.count(b"\n" + _START) == lines - 1):
             return b""
         if _AMBIGUOUS in raw or _REPLACED in raw or b"\0" in raw or not _is_utf8(raw):
