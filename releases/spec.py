@@ -15,6 +15,7 @@ from pydantic import (
 from releases.model_version import is_alias, is_version
 from releases.problem import BadInput
 from releases.rollout import Rollout
+from releases.volume import Volume, check_volumes
 
 Name = Annotated[
     str,
@@ -137,6 +138,16 @@ class Run(_Section):
     secrets: dict[str, str] = Field(
         default_factory=dict, description="Environment variable → name of a secret of the environment."
     )
+    entrypoint: tuple[str, ...] = Field(
+        (),
+        exclude_if=is_unsaid,
+        description="Instead of the image's ENTRYPOINT; its CMD is then dropped too.",
+    )
+    command: tuple[str, ...] = Field((), exclude_if=is_unsaid, description="Instead of the image's CMD.")
+    volumes: tuple[Volume, ...] = Field((), exclude_if=is_unsaid)
+    privileged: bool = Field(
+        False, exclude_if=is_unsaid, description="Gives the container the node, with every device it has."
+    )
     resources: Resources = Field(default_factory=Resources)
     drain: Seconds = Field(30, description="Seconds the old container may finish its requests in.")
     stop_grace: Seconds = Field(10, description="Seconds between SIGTERM and SIGKILL.")
@@ -147,6 +158,11 @@ class Run(_Section):
     def certificate(self, environment: str) -> str:
         """The secret with the certificate for these names; empty: no TLS at the edge."""
         return self.hosts[environment].certificate if environment in self.hosts else ""
+
+    @model_validator(mode="after")
+    def _volumes_fit(self) -> Self:
+        check_volumes(self.volumes, privileged=self.privileged)
+        return self
 
     @model_validator(mode="after")
     def _one_copy_on_a_gpu(self) -> Self:
