@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from blocks.secrets import Secrets
 from releases.desired import ServiceDesired
 from releases.release import Release
 from releases.status import NodeStatus, ServiceStatus
@@ -28,6 +29,16 @@ class Target(Protocol):
         self, service: str, wanted: int | None, hosts: tuple[str, ...] = (), *, tls: bool = False
     ) -> int:
         """The service's port at the edge; with hosts, one to share; TLS has others. Raises Refused."""
+
+    def challenge_urls(self, port: int) -> Sequence[str]:
+        """Where each node's edge answers what an ACME authority asks. Raises Refused: no such plain port."""
+
+    def answer_challenges(self, thumbprint: str) -> None:
+        """Have every node's edge answer for the ACME account with this thumbprint. Raises Refused."""
+
+    @property
+    def secrets(self) -> Secrets:
+        """The environment's secrets, as this machine reads and writes them."""
 
     def waves(self) -> "Sequence[Target]":
         """The nodes in the order they are released to, each part a target of its own."""
