@@ -5,6 +5,7 @@ import os
 import shutil
 import ssl
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from tests.controllers import wait_until
 
 PROGRAMS = ("pebble", "pebble-challtestsrv")
 SECONDS = 30
+MISSING = "pebble is missing, a test authority for ACME: apt-get install pebble (Debian 12, Ubuntu 24.04)"
 
 
 @dataclass
@@ -119,21 +121,15 @@ class Pebble:
         self.processes.clear()
 
 
-def required() -> None:
-    """Have the programs, or say why not."""
-    if all(shutil.which(one) for one in PROGRAMS):
-        return
-    if not may_install():
-        pytest.skip(
-            "pebble is missing, the test authority for ACME: apt-get install pebble (Debian 12, Ubuntu)"
-        )
-    install("pebble")
+def is_there() -> bool:
+    return all(shutil.which(one) for one in PROGRAMS)
 
 
 @contextmanager
 def pebble(folder: Path, port: int = 0, **environment: str) -> Iterator[Pebble]:
     """Started at once where the port is known."""
-    required()
+    if not is_there():
+        pytest.skip(MISSING)
     folder.mkdir(parents=True, exist_ok=True)
     made = Pebble(folder, environment=environment)
     try:
@@ -142,3 +138,9 @@ def pebble(folder: Path, port: int = 0, **environment: str) -> Iterator[Pebble]:
         yield made
     finally:
         made.stop()
+
+
+if __name__ == "__main__":  # what script/test does before its tests
+    if not is_there() and may_install():
+        install("pebble")
+    sys.stdout.write("  pebble: there\n" if is_there() else f"  no tests of ACME: {MISSING}\n")
