@@ -32,8 +32,6 @@ class SecretManager:
         try:
             self._rest.send("POST", f"write the secret {name}", API, path, {"payload": {"data": data}})
         except Problem as problem:
-            if problem.what.endswith("not found"):
-                problem.next_step = "name it under `cloud.certificates`, then: model-deploy provision"
             raise self._granting(problem, name, ADDER) from problem
 
     def once(self, name: str, value: str) -> str:
@@ -56,10 +54,13 @@ class SecretManager:
         return None if found is None else base64.b64decode(found["payload"]["data"]).decode()
 
     def _granting(self, problem: Problem, name: str, role: str) -> Problem:
-        """Where a right is missing, it is for this one secret that it is needed."""
+        """What helps where it is not there or a right to it is missing: Google does not say which."""
+        provision = "name it under `cloud.certificates`, then: model-deploy provision"
+        if problem.what.endswith("not found"):
+            problem.next_step = provision
         if problem.expected.startswith("the permission "):
             problem.next_step = (
-                f"gcloud secrets add-iam-policy-binding {name} --project={self.project} "
+                f"{provision}; or: gcloud secrets add-iam-policy-binding {name} --project={self.project} "
                 f"--member=(the worker's account) --role={role}"
             )
         return problem

@@ -1,6 +1,7 @@
 """An environment's secrets, read and written beside the controller; nodes read them by themselves."""
 
 import os
+import tempfile
 from pathlib import Path
 from typing import Protocol
 
@@ -55,14 +56,14 @@ class SecretFiles:
         return self.folder / name
 
     def _fresh(self, name: str, value: str) -> Path:
-        fresh = self._path(f".{name}.{os.getpid()}.new")
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            handle, path = tempfile.mkstemp(prefix=f".{name}-", dir=self.folder)  # mode 0600
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
                 file.write(value)
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
             where = str(self.folder)
             raise Failed(f"the secret {name!r} cannot be written", where, got=str(error)) from error
-        return fresh
+        return Path(path)
