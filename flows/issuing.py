@@ -91,8 +91,7 @@ def issuer_of(where: Environment, one: Wanted) -> Issuer:
 
 def answer_challenges(where: Environment, issuer: Issuer, thumbprint: str) -> None:
     """Have every node's edge answer for this account, seen from here. Raises Refused, Unreachable."""
-    urls = where.target.challenge_urls(issuer.port)
-    where.target.answer_challenges(thumbprint)
+    urls = where.target.answer_challenges(thumbprint, issuer.port)
     token, deadline = secrets.token_urlsafe(16), time.monotonic() + EDGE_SECONDS
     while True:
         silent = {url: why for url in urls if (why := no_challenge(url, token, thumbprint))}

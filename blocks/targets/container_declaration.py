@@ -76,8 +76,8 @@ class ContainerDeclaration(ComputeEngineInstances):
             )
         return super().service_port(service, wanted)
 
-    def challenge_urls(self, port: int) -> Sequence[str]:  # noqa: ARG002 - the protocol's
-        """None: there is no edge. Raises Refused."""
+    def answer_challenges(self, thumbprint: str, port: int) -> Sequence[str]:  # noqa: ARG002 - the protocol's
+        """Nobody does: there is no edge. Raises Refused."""
         raise Refused("there is no edge that could answer ACME's challenges", next_step="model-deploy adopt")
 
     def ensure_node(self) -> None:

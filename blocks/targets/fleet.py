@@ -107,18 +107,17 @@ class Fleet(GoogleApi):
         ports = place.ports_for(service, self.ports, self.tls_ports, tls=tls)
         return place.choose(service, wanted, hosts, ports, _taken(self._mine()))
 
-    def challenge_urls(self, port: int) -> Sequence[str]:
-        """Every node's edge, if they have this plain port. Raises Refused."""
+    def answer_challenges(self, thumbprint: str, port: int) -> Sequence[str]:
+        """Name the account in the documents that do not, of nodes that have just come too. Raises Problem."""
+        place.challenge_port(port, self.ports)
+        self._known.read_at = float("-inf")
         self._read()
-        return self.urls(place.challenge_port(port, self.ports))
-
-    def answer_challenges(self, thumbprint: str) -> None:
-        """Name the account in the documents that do not. Raises Problem."""
-        self._read()
+        urls = self.urls(port)
         behind = [node for node in self._mine() if node.desired.acme != thumbprint]
         if behind:
             self._write_account(behind, thumbprint)
             self._known.read_at = float("-inf")
+        return urls
 
     @property
     def secrets(self) -> Secrets:

@@ -68,13 +68,11 @@ class LocalTarget(SchemaOnce, Block):
         """Files that the agent reads."""
         return SecretFiles(self.home / "secrets")
 
-    def challenge_urls(self, port: int) -> Sequence[str]:
-        """The one edge, if it has this plain port. Raises Refused."""
-        return [self.url(place.challenge_port(port, self.ports))]
-
-    def answer_challenges(self, thumbprint: str) -> None:
-        """Have the edge answer for this account."""
+    def answer_challenges(self, thumbprint: str, port: int) -> Sequence[str]:
+        """Name the account in the one document. Raises Refused."""
+        urls = [self.url(place.challenge_port(port, self.ports))]
         desired_file.answer_challenges(self.folder, thumbprint)
+        return urls
 
     def waves(self) -> Sequence[Target]:
         """One wave of one node."""

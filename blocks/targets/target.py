@@ -30,11 +30,11 @@ class Target(Protocol):
     ) -> int:
         """The service's port at the edge; with hosts, one to share; TLS has others. Raises Refused."""
 
-    def challenge_urls(self, port: int) -> Sequence[str]:
-        """Where each node's edge answers what an ACME authority asks. Raises Refused: no such plain port."""
+    def answer_challenges(self, thumbprint: str, port: int) -> Sequence[str]:
+        """Tell every node's edge to answer for this ACME account; where they will, at this plain port.
 
-    def answer_challenges(self, thumbprint: str) -> None:
-        """Have every node's edge answer for the ACME account with this thumbprint. Raises Refused."""
+        Raises Refused where there is none.
+        """
 
     @property
     def secrets(self) -> Secrets:

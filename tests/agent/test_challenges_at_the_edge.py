@@ -27,7 +27,7 @@ def answered(node: LocalNode, account: str = ACCOUNT) -> bool:
 
 def test_a_node_answers_for_the_account_with_services_and_without(node: LocalNode) -> None:
     assert not answered(node)
-    node.target.answer_challenges(ACCOUNT)
+    node.target.answer_challenges(ACCOUNT, node.target.ports[0])
     wait_until(lambda: answered(node), 20)
     for port in range(len(node.target.ports)):
         assert ask(node, port=port) == (200, f"{TOKEN}.{ACCOUNT}")
@@ -51,8 +51,8 @@ def test_a_node_answers_for_the_account_with_services_and_without(node: LocalNod
     node.confirmed(node.release(service="plain"))
     assert answered(node)
 
-    node.target.answer_challenges("another")
+    node.target.answer_challenges("another", node.target.ports[0])
     wait_until(lambda: answered(node, "another"), 20)
-    node.target.answer_challenges("")
+    node.target.answer_challenges("", node.target.ports[0])
     wait_until(lambda: ask(node)[0] != 200, 20)
     assert httpx.get(node.target.url(node.target.ports[0]) + STATUS_PATH, timeout=5).status_code == 200
