@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from releases.problem import Failed
+from releases.problem import Failed, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,7 +81,11 @@ def served(where: "Environment") -> "Iterator[Served]":
         entry = where.ledger(service).live()
         if entry is None or not entry.release.certificate:
             continue
-        release, said = entry.release, where.target.status(service).certificate
+        release, said, silent = entry.release, None, ""
+        try:
+            said = where.target.status(service).certificate
+        except Problem as problem:
+            silent = problem.what
         issuer = urlsplit(where.acme.directory).hostname if where.acme else "nobody named by the environment"
         fetched = release.run.fetched(where.name)
         yield Served(
@@ -93,5 +97,5 @@ def served(where: "Environment") -> "Iterator[Served]":
             if fetched
             else f"secret {release.certificate}",
             f"{said.expires:%Y-%m-%d}" if said and said.expires else "",
-            said.problem if said else "",
+            said.problem if said else silent,
         )

@@ -11,6 +11,8 @@ from prefect.cache_policies import NO_CACHE
 from blocks.certificate import held, new_key
 from blocks.edge import no_challenge
 from blocks.environment import Environment
+from blocks.secrets import Secrets
+from flows.stopwatch import Stopwatch
 from releases import acme
 from releases.acme import Held, Issuer, Want, Wanted
 from releases.ledger import services_in
@@ -18,16 +20,21 @@ from releases.problem import Failed, Refused, Unreachable
 from releases.spec import Run
 
 EDGE_SECONDS = 120.0  # an agent on a VM is told at once; one that was just updated loads HAProxy anew
+LATEST_SECONDS = 300.0
 LOOK_SECONDS = 0.2
 
 
-def have_certificate(where: Environment, service: str, run: Run) -> None:
+def have_certificate(where: Environment, service: str, run: Run, watch: Stopwatch) -> None:
     """Before a release: one that nodes will serve for its names and those live now. Raises Problem.
 
     One that is there and fit is left as it is: the flow `certificates` renews it in time.
     """
-    if not run.fetched(where.name):
-        return
+    if run.fetched(where.name):
+        with watch.step("certificate"):
+            _have(where, service, run)
+
+
+def _have(where: Environment, service: str, run: Run) -> None:
     mine = acme.want(service, run, where.name)
     together = acme.wanted([mine, *live_wants(where, mine.secret)])
     (one,) = (one for one in together if one.secret == mine.secret)
@@ -72,8 +79,25 @@ def fetch(where: Environment, one: Wanted) -> Held:
             got=", ".join(got.names) if got else "no certificate that fits its key",
         )
     vault.add(one.secret, text)
+    await_latest(vault, one.secret, text)
     get_run_logger().info("the certificate %s is of %s, until %s", one.secret, got.issuer, got.ends)
     return got
+
+
+def await_latest(vault: Secrets, secret: str, text: str) -> None:
+    """Until nodes, who ask for the latest version, would get this one. Raises Unreachable.
+
+    `latest` may be an older one for minutes: https://cloud.google.com/secret-manager/docs/reference/consistency.
+    """
+    deadline = time.monotonic() + LATEST_SECONDS
+    while vault.read(secret) != text:
+        if time.monotonic() > deadline:
+            raise Unreachable(
+                f"the new version of the secret {secret} is not its latest yet",
+                expected=f"within {LATEST_SECONDS:.0f} s",
+                next_step="the same again, later: the certificate is there, and is not ordered again",
+            )
+        time.sleep(LOOK_SECONDS)
 
 
 def issuer_of(where: Environment, one: Wanted) -> Issuer:

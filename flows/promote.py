@@ -63,8 +63,7 @@ def promote(
             deploying.public_port(where, service, proven[0].run)
         with admitted(where, service, lambda: propose(source, where, *proven), override_freeze) as admission:
             stop_if_cancelled()
-            with watch.step("certificate"):
-                have_certificate(where, service, proven[0].run)
+            have_certificate(where, service, proven[0].run, watch)
             with watch.step("copy"):
                 image = copy_image(source, where, proven[0])
                 copy_model(source.models().store, where.models().store, proven[0].model)

@@ -108,8 +108,7 @@ def release(
         ) as admission:
             pushed.stop_if_not_newest()
             github.begins(sources.checkout.revision)
-            with watch.step("certificate"):
-                have_certificate(where, sources.service, sources.spec.run)
+            have_certificate(where, sources.service, sources.spec.run, watch)
             stop_if_cancelled()
             image, reused = find_or_make_image(where, sources, watch, rebuild=rebuild)
             stop_if_cancelled()

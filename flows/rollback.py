@@ -58,8 +58,7 @@ def rollback(
             with watch.step("look for the image"):  # a node that has pruned it pulls it again
                 where.registry.require(old.image)
                 where.models().check(old.model)
-            with watch.step("certificate"):
-                have_certificate(where, service, old.run)
+            have_certificate(where, service, old.run, watch)
             made = ledger.claim(lambda number: again(old, number))
             deployed = deploy(where, made, smoke_checks(old), bake, watch)
     pages.publish(deployed, live, old.source)

@@ -132,6 +132,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
             file.write_text(ENVIRONMENTS % (tls_port, ca.directory, port))
             applied = command(place, "apply", str(file))
             assert applied.returncode == 0, applied.stderr
+            assert "local: unchanged" in command(place, "apply", str(file)).stdout
             yield Secured(place, ca, tls_port)
 
 
@@ -154,6 +155,7 @@ def test_a_first_release_comes_live_with_a_certificate_of_its_own(secured: Secur
     shown = secured.shown()
     secured.released()
     secured.released()
+    assert "certificate          done" in done.stdout
     assert secured.ca.times(ISSUED) == issued, "one that is there and fit is left as it is"
     assert secured.shown() == shown
     assert files[1].read_text() == account

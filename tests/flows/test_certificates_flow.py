@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -20,9 +21,10 @@ from flows import certificates as story
 from flows import issuing
 from flows.certificates import CertificatesResult, certificates
 from flows.issuing import have_certificate
+from flows.stopwatch import Stopwatch
 from flows.turn import turn
 from releases.acme import Held, Issuer, Wanted
-from releases.problem import Failed, Refused
+from releases.problem import Failed, Refused, Unreachable
 from releases.release import Outcome, Release, Verdict
 from releases.rules import Rules
 from releases.spec import Run
@@ -166,7 +168,7 @@ def test_while_a_release_goes_on_it_is_put_off(where: Environment, fetched: list
 
 @flow
 def before_a_release(where: Environment, service: str, run: Run) -> None:
-    have_certificate(where, service, run)
+    have_certificate(where, service, run, Stopwatch(lambda _: None))
 
 
 def test_a_release_fetches_for_the_new_names_and_those_of_what_is_live(
@@ -194,6 +196,17 @@ def test_without_acme_the_release_asks_for_nothing(where: Environment, fetched: 
     }
     before_a_release(where, "iris", Run.model_validate({"hosts": hosts}))
     assert fetched == []
+
+
+def test_a_new_version_is_waited_for_until_nodes_would_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers: list[str | None] = [None, "old", "new"]
+    vault: Any = SimpleNamespace(read=lambda _: answers.pop(0))
+    issuing.await_latest(vault, "tls", "new")
+    assert answers == []
+    monkeypatch.setattr(issuing, "LATEST_SECONDS", 0.0)
+    late: Any = SimpleNamespace(read=lambda _: "old")
+    with pytest.raises(Unreachable, match="the secret tls is not its latest yet"):
+        issuing.await_latest(late, "tls", "new")
 
 
 def test_an_environment_that_names_nobody_is_said_with_what_to_write(where: Environment) -> None:
