@@ -21,6 +21,7 @@ from releases.acme import Issuer
 from releases.problem import BadInput, Refused
 
 ANSWER_SECONDS = 30
+NONCES = 5
 ORDER_SECONDS = 180.0  # to look at all names and to sign; Let's Encrypt takes a few
 
 
@@ -43,6 +44,20 @@ class Account:
         return b64encode(self.key.thumbprint()).decode()
 
 
+class Network(client.ClientNetwork):
+    """A nonce that is refused is no failure (RFC 8555 section 6.5); the library asks only once more."""
+
+    def post(self, *args: Any, **kwargs: Any) -> requests.Response:
+        """Asks with another nonce a few times."""
+        for _ in range(NONCES - 1):
+            try:
+                return super().post(*args, **kwargs)
+            except messages.Error as error:
+                if error.code != "badNonce":
+                    raise
+        return super().post(*args, **kwargs)
+
+
 class Authority:
     """Whoever issues for an environment."""
 
@@ -50,7 +65,7 @@ class Authority:
         self.issuer = issuer
         # `requests` reads REQUESTS_CA_BUNDLE only; everything else here trusts what SSL_CERT_FILE says
         trusted: Any = os.environ.get("SSL_CERT_FILE") or True
-        self.net = client.ClientNetwork(
+        self.net = Network(
             account.key,
             alg=ES256,
             verify_ssl=trusted,

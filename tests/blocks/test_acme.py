@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from acme import messages
+from acme.client import ClientNetwork
 
-from blocks.acme import Account, Authority
+from blocks.acme import Account, Authority, Network
 from blocks.acme_refusal import refusal
 from blocks.certificate import held, new_key
 from deployments.machine.home import free_ports
@@ -121,6 +123,27 @@ def test_an_authority_that_is_away_or_not_trusted_is_no_refusal(
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "other.pem"))
     with pytest.raises(Unreachable, match="CERTIFICATE_VERIFY_FAILED"):
         Authority(Issuer(directory=ca.directory), Account(KEY)).fetch(["iris.test"])
+
+
+def test_a_refused_nonce_is_no_failure_and_any_other_error_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers: list[Any] = [messages.Error.with_code("badNonce")] * 3 + [
+        "done",
+        messages.Error.with_code("caa"),
+    ]
+
+    def post(_: object, url: str) -> Any:
+        answer = answers.pop(0)
+        if isinstance(answer, messages.Error):
+            raise answer
+        return f"{url} {answer}"
+
+    monkeypatch.setattr(ClientNetwork, "post", post)
+    assert Network().post("order") == "order done"
+    with pytest.raises(messages.Error, match="caa"):
+        Network().post("order")
+    answers += [messages.Error.with_code("badNonce")] * 9
+    with pytest.raises(messages.Error, match="badNonce"):
+        Network().post("order")
 
 
 def test_no_answer_in_time_is_given_up(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
