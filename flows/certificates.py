@@ -61,7 +61,7 @@ def certificates(environment: str = "", service: str = "", renew: bool = False) 
         warn(where, [row for row in rows if row.problem])
     if result.failed:
         raise Failed(
-            f"{len(result.failed)} certificates could not be had; those from before go on",
+            f"{len(result.failed)} of {len(result.rows)} certificates could not be had; the old ones go on",
             got="\n".join(f"{one.secret or one.environment}: {one.problem}" for one in result.failed),
             next_step="mend it, then: model-deploy certificates --renew",
         )

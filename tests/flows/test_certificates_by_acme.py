@@ -174,6 +174,18 @@ def test_a_first_release_comes_live_with_a_certificate_of_its_own(secured: Secur
         assert not [one for one in told if key in one or "PRIVATE KEY" in one]
 
 
+def test_a_rollback_fetches_what_its_names_need(secured: Secured) -> None:
+    secured.released()
+    secured.released()
+    (secured.secrets / SECRET).unlink()
+    done = secured.place.model_deploy("rollback", "sample")
+    assert done.returncode == 0, done.stderr
+    assert "certificate          done" in done.stdout
+    assert (secured.secrets / SECRET).read_text().count("BEGIN CERTIFICATE") == 2
+    with secured.client() as client:
+        assert secured.ask(client).json()["answer"] == "right"
+
+
 def test_no_request_fails_while_a_certificate_is_renewed(secured: Secured) -> None:
     secured.released()
     before, account = secured.shown(), (secured.secrets / ACCOUNT).read_text()
