@@ -45,6 +45,7 @@ def main() -> None:
             time.sleep(RETRY_SECONDS)
     threading.Thread(target=agent.listen, daemon=True).start()
     threading.Thread(target=agent.shared.certificates.run, daemon=True).start()
+    threading.Thread(target=agent.challenges.run, daemon=True).start()
     agent.watch()
 
 

@@ -12,6 +12,7 @@ from docker.errors import DockerException
 from pydantic import ValidationError
 
 from agent.certificates import Certificates
+from agent.challenges import Challenges
 from agent.edge import Edge
 from agent.engine import PREFIX, Engine
 from agent.images import Images
@@ -53,6 +54,7 @@ class Agent:
         models = Models(MODELS, around.models, kept, make_room)
         certificates = Certificates(edge, around.secrets)
         certificates.changed = self.wake
+        self.challenges = Challenges(edge)
         images_here = Images(engine, images, make_room)
         self.shared = Node(engine, edge, disk, images_here, models, clock, certificates)
         self.document: bytes | None = None
@@ -96,6 +98,7 @@ class Agent:
         self.document, self.desired = document, desired
         for service in set(desired.services) | self.shared.disk.services():
             self._swapper(service).wake.set()
+        self.challenges.want(desired.acme)  # now that the edge knows every service
 
     def _swapper(self, service: str) -> Swapper:
         if service not in self.swappers:

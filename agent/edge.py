@@ -37,6 +37,7 @@ class Edge:
         self.folder = FOLDER
         (FOLDER / "certs").mkdir(mode=0o700, exist_ok=True)
         self.services: dict[str, Service] = {}
+        self.thumbprint = ""  # of the ACME account whose challenges are answered
         self.told: dict[str, dict[str, str]] = {}  # the maps as the running HAProxy has them, for all we know
         self.lock = threading.Lock()
         self.name = f"{engine.node}-edge"
@@ -61,14 +62,17 @@ class Edge:
                 self.services[service.name] = service
             else:
                 self.services.pop(service.name, None)
-            self._write()
-            self._ensure_container()
-            if self._loaded() != self._structure():
-                self._reload()
+            self._load()
             up, down = haproxy.server_commands(service)
             self.send(up)
             self._tell_maps()
             self.send(down)
+
+    def answer_challenges(self) -> None:
+        """Bring the running HAProxy to the thumbprint, even without a service. Raises EdgeError."""
+        with self.lock:
+            self._load()
+            self._tell_maps()
 
     def sessions(self, service: str) -> dict[Slot, int]:
         """Requests in flight, by slot."""
@@ -114,7 +118,7 @@ class Edge:
 
     def _tell_maps(self) -> None:
         """Bring the running HAProxy's maps to what the files say, each at one stroke."""
-        wanted = haproxy.maps(self.services.values())
+        wanted = self._maps()
         changed = [name for name, entries in wanted.items() if self.told.get(name) != entries]
         for name in changed:
             answer = self.send([f"prepare map {haproxy.FOLDER}/{name}"])
@@ -158,8 +162,18 @@ class Edge:
         agent = f"{self.subnet}.2"
         return haproxy.Where(self.ports, status=f"{agent}:9180", traffic=f"{agent}:{traffic.PORT}")
 
+    def _maps(self) -> dict[str, dict[str, str]]:
+        return haproxy.maps(self.services.values(), self.thumbprint)
+
+    def _load(self) -> None:
+        """Have HAProxy running from files that say what we know."""
+        self._write()
+        self._ensure_container()
+        if self._loaded() != self._structure():
+            self._reload()
+
     def _write(self) -> None:
-        for name, entries in haproxy.maps(self.services.values()).items():
+        for name, entries in self._maps().items():
             self._write_file(name, haproxy.file(entries))
         self._write_file("haproxy.cfg", haproxy.config(self.services.values(), self._where()))
 

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from releases.acme import CHALLENGES
 from releases.place import Place
 from releases.release import Release
 from releases.status import CANDIDATE_HEADER, RELEASE_HEADER, STATUS_PATH, Counters
@@ -105,9 +106,10 @@ def structure_key(where: Where) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
-def maps(services: Iterable[Service]) -> dict[str, dict[str, str]]:
+def maps(services: Iterable[Service], thumbprint: str = "") -> dict[str, dict[str, str]]:
     """The files beside the configuration: name → key → value, in the order in which they are to change.
 
+    `thumbprint`: of the ACME account whose challenges are answered; none if empty.
     Where two services say that a place is theirs, it is the first one's by name, and stays so.
     """
     services = sorted(services, key=lambda one: one.name)
@@ -134,6 +136,7 @@ def maps(services: Iterable[Service]) -> dict[str, dict[str, str]]:
             for host in place.hosts
         },
         "hosts.map": {port: ",".join(sorted(set(hosts))) for port, hosts in names.items() if hosts},
+        "acme.map": {ACCOUNT: thumbprint} if thumbprint else {},
     }
 
 
@@ -210,6 +213,11 @@ _SEATED = "var(txn.seat) -m found"
 _MISDIRECTED = f"!{{ {_SEATED} }} {{ var(txn.hosts) -m found }} !{{ path {STATUS_PATH} }}"
 _TO_TLS = f"!{{ ssl_fc }} !{{ {_SEATED} }} {{ var(txn.secure) -m found }} !{{ path {STATUS_PATH} }}"
 _TOO_LARGE = "{ var(txn.body) -m found } { req.hdr_val(content-length),sub(txn.body) gt 0 }"
+# The answer is the token asked for and the account's thumbprint, which is public (RFC 8555 section 8.3): so
+# every node gives it, for any name, and need not be told of an order.
+ACCOUNT = "account"
+_CHALLENGED = f"!{{ ssl_fc }} {{ var(txn.acme) -m found }} {{ path -m reg ^{CHALLENGES}[A-Za-z0-9_-]+$ }}"
+_ANSWER = '"%[path,field(4,/)].%[var(txn.acme)]"'
 _NOBODY = (
     r'"no service here is called %[var(txn.host)]; those at port %[dst_port] are called %[var(txn.hosts)]\n"'
 )
@@ -224,6 +232,8 @@ def _fixed(where: Where) -> list[str]:
         f"  log {where.traffic} format raw local0",  # a datagram for each answer: agent/traffic.py
         f'  log-format "%[var(txn.seat),map({FOLDER}/names.map)] %[var(txn.release)] %ST %Ta"',
         "  option forwardfor",
+        f"  http-request set-var(txn.acme) str({ACCOUNT}),map({FOLDER}/acme.map)",
+        f"  http-request return status 200 content-type text/plain lf-string {_ANSWER} if {_CHALLENGED}",
         "  http-request set-header X-Forwarded-Proto %[ssl_fc,iif(https,http)]",
         "  http-request set-var-fmt(txn.port) %[dst_port]",
         "  http-request set-var(txn.host) req.hdr(host),host_only,lower",

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from releases import swap
+from releases.acme import CHALLENGES
 from releases.desired import Desired, ServiceDesired
 from releases.release import Release
 from releases.status import (
@@ -166,6 +167,7 @@ class Agent:
     services: dict[str, Service] = field(default_factory=dict)
     etag: str = "0"
     problem: str = ""
+    account: str = ""  # the ACME account whose challenges are answered
     tasks: list["asyncio.Task[None]"] = field(default_factory=list)
     edge: asyncio.Server | None = None
     clients: set[asyncio.StreamWriter] = field(default_factory=set)
@@ -218,7 +220,7 @@ class Agent:
         except ValueError as error:
             self.problem = str(error).splitlines()[0]
             return
-        self.problem = ""
+        self.problem, self.account = "", desired.acme
         for name, wanted in desired.services.items():
             fresh = Service(lambda one: self.breaks(self.vm.name, one), lambda: self.pulls(self.vm.name))
             service = self.services.setdefault(name, fresh)
@@ -257,6 +259,8 @@ class Agent:
                 node=self.vm.name, at=datetime.now(UTC), problem=self.problem, services=services
             )
             return _response("200 OK", node.model_dump_json())
+        if path.startswith(CHALLENGES) and self.account:
+            return _response("200 OK", f"{path.removeprefix(CHALLENGES)}.{self.account}")
         token = headers.get(CANDIDATE_HEADER.lower(), "")
         found = [one for service in self.services.values() if (one := service.answering(token))]
         if not found:

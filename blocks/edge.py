@@ -4,6 +4,8 @@ from typing import Any
 
 import httpx
 
+from releases.acme import CHALLENGES
+
 ANSWER_SECONDS = 5.0
 
 
@@ -19,6 +21,17 @@ def asking(host: str, **settings: Any) -> httpx.Client:
         request.extensions = {**request.extensions, "sni_hostname": host}
 
     return httpx.Client(headers={"Host": host}, event_hooks={"request": [by_name]}, **settings)
+
+
+def no_challenge(url: str, token: str, thumbprint: str) -> str:
+    """Why ACME's challenge is not answered there for this account; empty where it is, whatever the name."""
+    expected = f"{token}.{thumbprint}"
+    try:
+        answer = httpx.get(f"{url}{CHALLENGES}{token}", timeout=ANSWER_SECONDS)
+    except httpx.HTTPError as error:
+        return str(error) or type(error).__name__
+    right = answer.is_success and answer.text.strip() == expected
+    return "" if right else f"status {answer.status_code}: {answer.text.strip()[:100]}"
 
 
 def no_answer(url: str, path: str | None, host: str = "") -> str:

@@ -17,6 +17,7 @@ from blocks.targets.compute_engine import ComputeEngineInstances
 from blocks.targets.container_declaration import ContainerDeclaration
 from blocks.targets.local import LocalTarget
 from blocks.targets.managed_group import ManagedInstanceGroup
+from releases.acme import Issuer
 from releases.ledger import Ledger
 from releases.problem import BadInput
 from releases.reconcile import Drifted
@@ -58,6 +59,7 @@ class Environment(SchemaOnce, Block):
     services: WatchedServices = Field(default_factory=list, description="What is released by a push.")
     release: Releasing = Field("by hand", description="auto: what is live here gets the next version tag.")
     reconcile: Drifted = Field("report", description="repair: also mend what was changed by hand.")
+    acme: Issuer | None = Field(None, description="Who issues certificates that come by ACME.")
     rules: Rules = Field(default_factory=Rules, description="What a release must pass; who is told.")
     builder: ImageBuilder
     registry: ImageRegistry

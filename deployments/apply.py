@@ -95,6 +95,7 @@ def _environment(name: str, one: Described, values: dict[str, Any], where: str) 
         "release": one.release,
         "reconcile": one.reconcile,
         "rules": one.rules,
+        "acme": one.acme,
         "builder": ImageBuilder(),
         **sections,
         "target": _target(sections["target"]),

@@ -12,6 +12,7 @@ import typer
 
 from deployments.adopt_commands import adopt
 from deployments.approval_commands import approve, pending, promote, reject
+from deployments.certificate_commands import certificates
 from deployments.data_commands import collect, report
 from deployments.github_commands import github_app
 from deployments.job_summary import job_summary
@@ -41,7 +42,7 @@ app = typer.Typer(
 app.add_typer(github_app, name="github")
 app.command()(reconcile)
 app.add_typer(model_app, name="model")
-for command in (collect, report, provision, adopt, promote, pending, approve, reject):
+for command in (collect, report, certificates, provision, adopt, promote, pending, approve, reject):
     app.command()(command)
 InEnvironment = Annotated[str, typer.Option("--environment", "-e", help="Which environment.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from releases.acme import Issuer
 from releases.known_keys import known_keys, unknown
 from releases.problem import BadInput
 from releases.reconcile import Drifted
@@ -30,6 +31,7 @@ class Described(BaseModel):
     release: Releasing = "by hand"
     reconcile: Drifted = "report"
     rules: Rules = Field(default_factory=Rules)
+    acme: Issuer | None = None
     # `provision` comes before there is anything to release to, and needs none of these three
     registry: dict[str, Any] | None = None
     target: dict[str, Any] | None = None

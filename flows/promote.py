@@ -14,6 +14,7 @@ from blocks.smoke import run_checks_on_each
 from flows import deploying, pages
 from flows.admission import Admission, admitted, findings, hooks_around, telling
 from flows.deploying import deploy
+from flows.issuing import have_certificate
 from flows.result import ReleaseResult
 from flows.rollback import smoke_checks
 from flows.stopwatch import Stopwatch
@@ -26,7 +27,7 @@ from releases.release import Release, ReleasedModel
 from releases.smoke import p95
 from releases.store import Store
 
-STEPS = ["look at the source", "reach the node", "copy", *deploying.STEPS]
+STEPS = ["look at the source", "reach the node", "certificate", "copy", *deploying.STEPS]
 
 
 @flow(
@@ -62,6 +63,7 @@ def promote(
             deploying.public_port(where, service, proven[0].run)
         with admitted(where, service, lambda: propose(source, where, *proven), override_freeze) as admission:
             stop_if_cancelled()
+            have_certificate(where, service, proven[0].run, watch)
             with watch.step("copy"):
                 image = copy_image(source, where, proven[0])
                 copy_model(source.models().store, where.models().store, proven[0].model)

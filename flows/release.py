@@ -19,6 +19,7 @@ from flows import deploying, earlier, pages
 from flows.admission import Admission, admitted, findings, hooks_around, telling
 from flows.deploying import deploy
 from flows.github_feedback import told_github
+from flows.issuing import have_certificate
 from flows.pushed import Pushed
 from flows.result import ReleaseResult
 from flows.stopwatch import Stopwatch
@@ -34,7 +35,10 @@ from releases.spec import Model, ServiceSpec
 from releases.spec_file import read_spec
 from releases.version import TAGS, newest
 
-STEPS = ["check out", "reach the node", "look for the image", "tests and build", "push", *deploying.STEPS]
+STEPS = [
+    *("check out", "reach the node", "certificate", "look for the image", "tests and build", "push"),
+    *deploying.STEPS,
+]
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,7 @@ def release(
         ) as admission:
             pushed.stop_if_not_newest()
             github.begins(sources.checkout.revision)
+            have_certificate(where, sources.service, sources.spec.run, watch)
             stop_if_cancelled()
             image, reused = find_or_make_image(where, sources, watch, rebuild=rebuild)
             stop_if_cancelled()
@@ -137,7 +142,9 @@ def read_sources(
     checkout.require(spec.build.dockerfile)
     bases = where.builder.bases(checkout.folder, spec.build)
     key = "" if checkout.dirty else source_key(checkout.tree, spec.build, bases)
-    return Sources(checkout, spec, spec.name or _service_name(source, path), key)
+    service = spec.name or _service_name(source, path)
+    spec = spec.model_copy(update={"run": spec.run.naming_secrets(service)})
+    return Sources(checkout, spec, service, key)
 
 
 def _service_name(source: str, path: str) -> str:

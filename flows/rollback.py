@@ -11,6 +11,7 @@ from blocks.environment import load_environment
 from flows import deploying, pages
 from flows.admission import telling
 from flows.deploying import deploy, settle_open_claims
+from flows.issuing import have_certificate
 from flows.result import ReleaseResult
 from flows.stopwatch import Stopwatch
 from flows.turn import name_the_end, turn
@@ -19,7 +20,7 @@ from releases.release import Release
 from releases.smoke import checks_of
 from releases.spec import SmokeCheck
 
-STEPS = ["reach the node", "look for the image", *deploying.STEPS]
+STEPS = ["reach the node", "look for the image", "certificate", *deploying.STEPS]
 
 
 @flow(
@@ -57,6 +58,7 @@ def rollback(
             with watch.step("look for the image"):  # a node that has pruned it pulls it again
                 where.registry.require(old.image)
                 where.models().check(old.model)
+            have_certificate(where, service, old.run, watch)
             made = ledger.claim(lambda number: again(old, number))
             deployed = deploy(where, made, smoke_checks(old), bake, watch)
     pages.publish(deployed, live, old.source)

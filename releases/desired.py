@@ -47,6 +47,9 @@ class Desired(BaseModel):
 
     format: int = FORMAT
     services: Mapping[str, ServiceDesired] = Field(default_factory=dict)
+    acme: str = Field(
+        "", pattern=r"^[A-Za-z0-9_-]*$", description="Thumbprint of the ACME account the edge answers for."
+    )
 
     def of(self, service: str) -> ServiceDesired:
         """The service's part; an unknown service wants nothing."""

@@ -71,6 +71,13 @@ def document(text: str, service: str, wanted: ServiceDesired) -> str:
     return json.dumps(raw, separators=(",", ":"))
 
 
+def answering(text: str, thumbprint: str) -> str:
+    """The node's document that names this ACME account, and all else as it was written. Raises Failed."""
+    parsed = parse(text)
+    raw = json.loads(text) if text else parsed.model_dump(mode="json")
+    return json.dumps({**raw, "acme": thumbprint}, separators=(",", ":"))
+
+
 def parse(text: str) -> Desired:
     """What is desired of a node; nothing yet is an empty document. Raises Failed."""
     if not text:

@@ -84,6 +84,20 @@ def ports_for(service: str, plain: Sequence[int], tls_ports: Sequence[int], *, t
     return tls_ports if tls else plain
 
 
+def challenge_port(port: int, plain: Sequence[int]) -> int:
+    """The port for ACME's challenges, if the edge has it and no TLS on it. Raises Refused."""
+    if port not in plain:
+        raise Refused(
+            f"no edge answers ACME's challenges: it has no plain port {port}",
+            where="`ports` of the environment's target",
+            expected=f"{port} among them, since a certificate authority asks at port 80 by plain HTTP",
+            got=", ".join(str(one) for one in plain),
+            next_step="add it; or, where something in front sends port 80 to another of these, "
+            "say which: `acme: {port: …}`",
+        )
+    return port
+
+
 def check(release: Release, places: Iterable[Taken]) -> None:
     """Of two releases that chose a port or name at once, the later one is refused. Raises Refused."""
     others = [one for one in places if one[0] != release.service]

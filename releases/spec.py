@@ -118,6 +118,17 @@ class Hosts(_Section):
         pattern=r"^([A-Za-z0-9_-]{1,255}(/versions/([0-9]+|latest))?)?$",
         description="TLS ends at the edge: a secret of the environment, the chain and its key as PEM.",
     )
+    acme: bool = Field(
+        False,
+        exclude_if=is_unsaid,
+        description="Its certificate is fetched and renewed by ACME, as the environment's `acme` says.",
+    )
+
+    @model_validator(mode="after")
+    def _newest_version(self) -> Self:
+        if self.acme and "/" in self.certificate:
+            raise ValueError("with acme a certificate is always its secret's latest version; name no other")
+        return self
 
 
 class Run(_Section):
@@ -158,6 +169,19 @@ class Run(_Section):
     def certificate(self, environment: str) -> str:
         """The secret with the certificate for these names; empty: no TLS at the edge."""
         return self.hosts[environment].certificate if environment in self.hosts else ""
+
+    def fetched(self, environment: str) -> bool:
+        """Whether the certificate there comes by ACME."""
+        return environment in self.hosts and self.hosts[environment].acme
+
+    def naming_secrets(self, service: str) -> Self:
+        """With a secret named for each certificate that comes by ACME, where the spec names none."""
+        named = {
+            environment: one.model_copy(update={"certificate": f"{environment}-{service}-tls"})
+            for environment, one in self.hosts.items()
+            if one.acme and not one.certificate
+        }
+        return self.model_copy(update={"hosts": {**self.hosts, **named}}) if named else self
 
     @model_validator(mode="after")
     def _volumes_fit(self) -> Self:

@@ -17,6 +17,7 @@ SECTION: dict[str, Any] = {
     "ports": [443],
     "sources": ["10.0.0.0/8"],
     "secrets": ["database"],
+    "certificates": ["staging-iris-tls"],
     "github": ["acme/models"],
     "machines": {"count": 1, "agent_image": "registry/agent", "edge_image": "registry/edge"},
 }

@@ -1,4 +1,4 @@
-"""Secret Manager: that a secret exists. What it holds is put there by people, never by us."""
+"""Secret Manager: that a secret exists. People, or flows that fetch certificates, fill it."""
 
 from blocks.provisioning.google_rest import GoogleRest
 from releases.provisioning.seen import seen

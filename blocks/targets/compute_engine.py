@@ -2,14 +2,16 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Literal
 
 from pydantic import Field, PrivateAttr
 
 from blocks.targets.compute_api import Compute, Conflict, Sent, Vm
-from blocks.targets.fleet import Fleet, Node
+from blocks.targets.fleet import WRITTEN_AT_ONCE, Fleet
+from blocks.targets.node import Node
 from releases import fleet
 from releases.desired import ServiceDesired
 from releases.node_boot import DESIRED_KEY
@@ -33,7 +35,6 @@ class ComputeEngineInstances(Fleet):
     _block_type_slug = "compute-engine-instances"
 
     type: Literal["compute-engine"] = "compute-engine"
-    project: str
     zones: list[str] = Field(min_length=1)
     names: list[str] = Field(default_factory=list, description="The VMs; or else, by label:")
     labels: dict[str, str] = Field(default_factory=dict, description="Those that have all of these.")
@@ -68,20 +69,39 @@ class ComputeEngineInstances(Fleet):
         return vm.internal if self.address == "internal" else vm.external or vm.internal
 
     def _write(self, node: Node, service: str, read: ServiceDesired, wanted: ServiceDesired) -> None:
+        """Where others' parts change meanwhile, beside them. Raises Superseded."""
+
+        def still_wanted(text: str) -> bool:
+            now = fleet.parse(text).of(service)
+            if now != wanted:
+                fleet.may_write(read, now)
+            return now != wanted
+
+        self._change_document(node, lambda text: fleet.document(text, service, wanted), still_wanted)
+
+    def _write_account(self, nodes: Sequence[Node], thumbprint: str) -> None:
+        def write(node: Node) -> None:
+            self._change_document(node, lambda text: fleet.answering(text, thumbprint), lambda _: True)
+
+        with ThreadPoolExecutor(min(WRITTEN_AT_ONCE, len(nodes))) as pool:
+            for _ in pool.map(write, nodes):
+                pass
+
+    def _change_document(
+        self, node: Node, make: Callable[[str], str], still_wanted: Callable[[str], bool]
+    ) -> None:
         """With the fingerprint that was read; after a conflict, again with what is there now."""
         vm, deadline = self._vms[node.id], time.monotonic() + WRITE_SECONDS
         while True:
-            text = fleet.document(vm.metadata.get(DESIRED_KEY, ""), service, wanted)
+            text = make(vm.metadata.get(DESIRED_KEY, ""))
             if len(text.encode()) > MOST_BYTES:
                 raise Refused("the desired state is too large", node.id, f"{MOST_BYTES} bytes at most")
             try:
                 sent = self._compute.set_metadata(vm, {**vm.metadata, DESIRED_KEY: text})
             except Conflict as conflict:
                 vm = self._as_it_is(vm)
-                now = fleet.parse(vm.metadata.get(DESIRED_KEY, "")).of(service)
-                if now == wanted:
+                if not still_wanted(vm.metadata.get(DESIRED_KEY, "")):
                     return
-                fleet.may_write(read, now)
                 if time.monotonic() > deadline:
                     raise Unreachable(
                         f"the metadata of {node.id} is being changed all the time",

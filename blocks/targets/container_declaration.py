@@ -12,7 +12,7 @@ from pydantic import Field
 from blocks.cloud_logging import CloudLogging
 from blocks.targets.compute_api import Conflict, Vm
 from blocks.targets.compute_engine import ComputeEngineInstances
-from blocks.targets.fleet import Node
+from blocks.targets.node import Node
 from blocks.targets.target import no_check
 from releases import container_declaration as declaration
 from releases import fleet
@@ -75,6 +75,10 @@ class ContainerDeclaration(ComputeEngineInstances):
                 next_step="model-deploy adopt",
             )
         return super().service_port(service, wanted)
+
+    def answer_challenges(self, thumbprint: str, port: int) -> Sequence[str]:  # noqa: ARG002 - the protocol's
+        """Nobody does: there is no edge. Raises Refused."""
+        raise Refused("there is no edge that could answer ACME's challenges", next_step="model-deploy adopt")
 
     def ensure_node(self) -> None:
         """See that the VMs run and have a declaration; say what this way costs. Raises Refused."""

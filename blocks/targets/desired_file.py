@@ -40,13 +40,25 @@ def change(
         desired = read(folder)
         check(desired)
         wanted = make(desired.of(service))
-        fresh = folder / "desired.json.new"
-        with fresh.open("wb") as file:
-            file.write(desired.with_service(service, wanted).model_dump_json().encode())
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(folder / "desired.json")
+        _write(folder, desired.with_service(service, wanted))
     return wanted
+
+
+def answer_challenges(folder: Path, thumbprint: str) -> None:
+    """Name the ACME account that the edge answers for."""
+    with _locked(folder):
+        desired = read(folder)
+        if desired.acme != thumbprint:
+            _write(folder, desired.model_copy(update={"acme": thumbprint}))
+
+
+def _write(folder: Path, desired: Desired) -> None:
+    fresh = folder / "desired.json.new"
+    with fresh.open("wb") as file:
+        file.write(desired.model_dump_json().encode())
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(folder / "desired.json")
 
 
 @contextmanager

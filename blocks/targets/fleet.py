@@ -4,19 +4,21 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, PrivateAttr
 
 from blocks.google_api import GoogleApi
-from blocks.targets.edges import Edges, answered
+from blocks.secret_manager import SecretManager
+from blocks.secrets import Secrets
+from blocks.targets.edges import answered
 from blocks.targets.failure import failed, late, unheard
+from blocks.targets.node import Known, Node
 from blocks.targets.target import no_check
 from releases import desired as desire
 from releases import fleet, place
-from releases.desired import Desired, ServiceDesired
+from releases.desired import ServiceDesired
 from releases.place import Taken
 from releases.problem import Problem, Refused, Superseded, Unreachable
 from releases.release import Release
@@ -29,36 +31,11 @@ OPERATION_SECONDS = 3.0  # a change that shows at no edge by then: has its opera
 READ_AGAIN = 5.0  # seconds that one reading of the VMs is good for; a write is refused if it is stale
 
 
-@dataclass(frozen=True)
-class Node:
-    """One node as it was when it was read."""
-
-    id: str
-    address: str
-    document: str = field(repr=False)
-
-    @property
-    def desired(self) -> Desired:
-        """Parsed. Raises Failed that names the node."""
-        try:
-            return fleet.parse(self.document)
-        except Problem as problem:
-            problem.where = f"{self.id}, metadata key model-deploy"
-            raise
-
-
-@dataclass
-class Known:
-    """What was read last; shared by the waves."""
-
-    nodes: dict[str, Node] = field(default_factory=dict)
-    read_at: float = float("-inf")
-    edges: Edges = field(default_factory=Edges)
-
-
 class Fleet(GoogleApi):
     """What every target of many nodes has; the subclasses say how nodes are found and written."""
 
+    project: str
+    secrets_endpoint: str | None = Field(None, description="As `endpoint`, for Secret Manager.")
     ports: list[int] = Field([80], min_length=1, description="The edge's ports; services get them in turn.")
     tls_ports: list[int] = Field(default_factory=list, description="The edge's ports where TLS ends.")
     address: Literal["internal", "external"] = Field(
@@ -77,6 +54,10 @@ class Fleet(GoogleApi):
     @abstractmethod
     def _write(self, node: Node, service: str, read: ServiceDesired, wanted: ServiceDesired) -> None:
         """Change one node's document. Raises Superseded where the service is not as it was read."""
+
+    @abstractmethod
+    def _write_account(self, nodes: Sequence[Node], thumbprint: str) -> None:
+        """Name the ACME account in these nodes' documents. Raises Problem."""
 
     @abstractmethod
     def _check_written(self) -> object:
@@ -125,6 +106,23 @@ class Fleet(GoogleApi):
         self._read()
         ports = place.ports_for(service, self.ports, self.tls_ports, tls=tls)
         return place.choose(service, wanted, hosts, ports, _taken(self._mine()))
+
+    def answer_challenges(self, thumbprint: str, port: int) -> Sequence[str]:
+        """Name the account in the documents that do not, of nodes that have just come too. Raises Problem."""
+        place.challenge_port(port, self.ports)
+        self._known.read_at = float("-inf")
+        self._read()
+        urls = self.urls(port)
+        behind = [node for node in self._mine() if node.desired.acme != thumbprint]
+        if behind:
+            self._write_account(behind, thumbprint)
+            self._known.read_at = float("-inf")
+        return urls
+
+    @property
+    def secrets(self) -> Secrets:
+        """Secret Manager of the nodes' project."""
+        return SecretManager(self, self.project, self.secrets_endpoint)
 
     def waves(self) -> Sequence[Self]:
         """One node first, then `max_unavailable` at a time."""

@@ -1,6 +1,5 @@
 """The local engine as a target: one node, this machine."""
 
-import ipaddress
 import json
 import socket
 import time
@@ -12,13 +11,14 @@ from typing import Any, Literal
 import docker
 import httpx
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
-from docker.types import IPAMConfig, IPAMPool
 from prefect.blocks.core import Block
 from pydantic import Field, ValidationError
 
 from blocks.schema_once import SchemaOnce
+from blocks.secrets import SecretFiles, Secrets
 from blocks.targets import desired_file
 from blocks.targets.failure import failed
+from blocks.targets.local_network import ensure_network
 from blocks.targets.target import Target, no_check
 from releases import desired as desire
 from releases import place
@@ -63,6 +63,17 @@ class LocalTarget(SchemaOnce, Block):
         """The one edge."""
         return [self.url(port)]
 
+    @property
+    def secrets(self) -> Secrets:
+        """Files that the agent reads."""
+        return SecretFiles(self.home / "secrets")
+
+    def answer_challenges(self, thumbprint: str, port: int) -> Sequence[str]:
+        """Name the account in the one document. Raises Refused."""
+        urls = [self.url(place.challenge_port(port, self.ports))]
+        desired_file.answer_challenges(self.folder, thumbprint)
+        return urls
+
     def waves(self) -> Sequence[Target]:
         """One wave of one node."""
         return [self]
@@ -71,7 +82,7 @@ class LocalTarget(SchemaOnce, Block):
         """Have the agent and its edge running, and answering. Raises Unreachable, Failed."""
         client = self._client()
         try:
-            self._ensure_network(client)
+            ensure_network(client, self.node, {LABEL: self.node})
             self._ensure_agent(client)
         except DockerException as error:
             raise Failed("the node cannot be set up", where=self.node, got=str(error)[:400]) from error
@@ -226,30 +237,9 @@ class LocalTarget(SchemaOnce, Block):
             ) from error
         return client
 
-    def _ensure_network(self, client: docker.DockerClient) -> str:
-        """A subnet of our own: fixed addresses work on no other."""
-        try:
-            network = client.networks.get(self.node)
-        except NotFound:
-            network = self._new_network(client)
-        network.reload()
-        return str(network.attrs["IPAM"]["Config"][0]["Subnet"]).rsplit(".", 1)[0]
-
-    def _new_network(self, client: docker.DockerClient) -> Any:
-        for subnet in ipaddress.ip_network("172.31.0.0/16").subnets(new_prefix=24):
-            pool = IPAMPool(subnet=str(subnet), gateway=str(subnet[1]))
-            try:
-                return client.networks.create(
-                    self.node, labels={LABEL: self.node}, ipam=IPAMConfig(pool_configs=[pool])
-                )
-            except APIError as error:
-                if "overlaps" not in str(error):
-                    raise
-        raise Failed("every subnet of 172.31.0.0/16 is taken", next_step="docker network prune")
-
     def _ensure_agent(self, client: docker.DockerClient) -> None:
         name = f"{self.node}-agent"
-        subnet = self._ensure_network(client)
+        subnet = ensure_network(client, self.node, {LABEL: self.node})
         arguments = ["--node", self.node, "--ports", ",".join(str(port) for port in self.ports)]
         if self.tls_ports:
             arguments += ["--tls-ports", ",".join(str(port) for port in self.tls_ports)]

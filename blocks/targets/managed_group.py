@@ -1,14 +1,15 @@
 """A managed instance group as a target: what its VMs want is the group's all-instances configuration."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Literal, Self
 
 from pydantic import model_validator
 
 from blocks.targets.compute_api import Compute, Conflict
-from blocks.targets.fleet import Fleet, Node
+from blocks.targets.fleet import Fleet
 from blocks.targets.group_api import GroupApi
+from blocks.targets.node import Node
 from releases import fleet
 from releases.desired import ServiceDesired
 from releases.node_boot import DESIRED_KEY
@@ -28,7 +29,6 @@ class ManagedInstanceGroup(Fleet):
     _block_type_slug = "managed-instance-group"
 
     type: Literal["managed-group"] = "managed-group"
-    project: str
     group: str
     zone: str | None = None
     region: str | None = None
@@ -77,7 +77,7 @@ class ManagedInstanceGroup(Fleet):
         try:
             for document in _different(wanted):
                 names = [name for name, one in wanted.items() if one == document]
-                self._configure(service, nodes[names[0]].desired.of(service), document)
+                self._configure_service(service, nodes[names[0]].desired.of(service), document)
                 self._bring_to(names)
                 written += names
         except Problem as problem:
@@ -86,18 +86,28 @@ class ManagedInstanceGroup(Fleet):
             self._written(service, {name: wanted[name] for name in written})
         return written, []
 
-    def _configure(self, service: str, read: ServiceDesired, wanted: ServiceDesired) -> None:
-        """Change our part of the group's document, whatever others change meanwhile. Raises Superseded."""
-        for attempt in range(ATTEMPTS):
-            group = self._api.read()
-            text = group.metadata.get(DESIRED_KEY, "")
+    def _write_account(self, nodes: Sequence[Node], thumbprint: str) -> None:
+        self._configure(lambda text: fleet.answering(text, thumbprint))
+        self._bring_to([node.id for node in nodes])
+
+    def _configure_service(self, service: str, read: ServiceDesired, wanted: ServiceDesired) -> None:
+        """Change our part of the group's document. Raises Superseded."""
+
+        def make(text: str) -> str:
             now = fleet.parse(text).of(service)
             if now.generation > max(read.generation, wanted.generation):
                 fleet.may_write(read, now)
+            return fleet.document(text, service, wanted)
+
+        self._configure(make)
+
+    def _configure(self, make: Callable[[str], str]) -> None:
+        """Change the group's document, whatever others change meanwhile. Raises Conflict."""
+        for attempt in range(ATTEMPTS):
+            group = self._api.read()
+            wanted = make(group.metadata.get(DESIRED_KEY, ""))
             try:
-                self._api.set_metadata(
-                    group, {**group.metadata, DESIRED_KEY: fleet.document(text, service, wanted)}
-                )
+                self._api.set_metadata(group, {**group.metadata, DESIRED_KEY: wanted})
             except Conflict:
                 if attempt + 1 == ATTEMPTS:
                     raise

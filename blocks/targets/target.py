@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from blocks.secrets import Secrets
 from releases.desired import ServiceDesired
 from releases.release import Release
 from releases.status import NodeStatus, ServiceStatus
@@ -28,6 +29,16 @@ class Target(Protocol):
         self, service: str, wanted: int | None, hosts: tuple[str, ...] = (), *, tls: bool = False
     ) -> int:
         """The service's port at the edge; with hosts, one to share; TLS has others. Raises Refused."""
+
+    def answer_challenges(self, thumbprint: str, port: int) -> Sequence[str]:
+        """Tell every node's edge to answer for this ACME account; where they will, at this plain port.
+
+        Raises Refused where there is none.
+        """
+
+    @property
+    def secrets(self) -> Secrets:
+        """The environment's secrets, as this machine reads and writes them."""
 
     def waves(self) -> "Sequence[Target]":
         """The nodes in the order they are released to, each part a target of its own."""

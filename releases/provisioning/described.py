@@ -5,6 +5,8 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from releases.acme import account_of
+
 ProjectId = Annotated[str, Field(pattern=r"^[a-z][-a-z0-9]{4,28}[a-z0-9]$")]
 Zone = Annotated[
     str, Field(pattern=r"^[a-z]+-[a-z]+[0-9]+-[a-z]$", description="For example europe-west1-b.")
@@ -71,10 +73,25 @@ class CloudEnvironment(_Section):
     machines: Machines
     keep: Keeping = Keeping()
     secrets: tuple[SecretId, ...] = Field((), description="In Secret Manager: what the nodes may read.")
+    certificates: tuple[SecretId, ...] = Field(
+        (), description="In Secret Manager: what the worker fetches by ACME, and the nodes may read."
+    )
     repository: str = Field("model-deploy", pattern=r"^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$")
     github: tuple[GitHubRepository, ...] = Field(
         (), description="Repositories whose GitHub Actions may push images, without any key."
     )
+
+    @model_validator(mode="after")
+    def _one_owner(self) -> Self:
+        both = sorted({*self.secrets} & {*self.certificates, *self.written_by_the_worker})
+        if both:
+            raise ValueError(f"{both[0]} is written by the worker: name it under `certificates` only")
+        return self
+
+    @property
+    def written_by_the_worker(self) -> tuple[str, ...]:
+        """The certificates' secrets, and the ACME account's that is needed for them."""
+        return (*self.certificates, account_of(self.name)) if self.certificates else ()
 
     @property
     def region(self) -> str:

@@ -21,6 +21,8 @@ ROLES = {
     "iam.roles.": "roles/iam.roleAdmin",
     "iam.workloadIdentityPool": "roles/iam.workloadIdentityPoolAdmin",
     "artifactregistry.": "roles/artifactregistry.admin",
+    "secretmanager.versions.access": "roles/secretmanager.secretAccessor",
+    "secretmanager.versions.add": "roles/secretmanager.secretVersionAdder",
     "secretmanager.": "roles/secretmanager.admin",
     "serviceusage.": "roles/serviceusage.serviceUsageAdmin",
     "resourcemanager.": "roles/resourcemanager.projectIamAdmin",

@@ -32,7 +32,7 @@ def wanted(cloud: CloudEnvironment, number: str) -> list[Wanted]:
         *(Wanted(Key(Kind.api, f"{name}.googleapis.com"), {"state": "ENABLED"}) for name in APIS),
         *_accounts(cloud),
         _role(),
-        *(_secret(name) for name in cloud.secrets),
+        *(_secret(name) for name in (*cloud.secrets, *cloud.written_by_the_worker)),
         _repository(cloud),
         _models_bucket(cloud),
         _data_bucket(cloud),

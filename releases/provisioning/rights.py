@@ -75,6 +75,16 @@ def wanted_rights(cloud: CloudEnvironment, number: str) -> Iterator[Wanted]:
             Grant("roles/secretmanager.secretAccessor", node),
             Grant("roles/secretmanager.viewer", deployer),
         )
+    for secret in cloud.written_by_the_worker:
+        shown = [Grant("roles/secretmanager.secretAccessor", node)] if secret in cloud.certificates else []
+        yield _rights(
+            "secret",
+            secret,
+            *shown,
+            Grant("roles/secretmanager.secretAccessor", deployer),
+            Grant("roles/secretmanager.secretVersionAdder", deployer),
+            Grant("roles/secretmanager.viewer", deployer),
+        )
     # Who sets the metadata of a VM with a service account must be allowed to act as that account.
     yield _rights("account", cloud.node, Grant("roles/iam.serviceAccountUser", deployer))
     if cloud.github:

@@ -11,6 +11,7 @@ import pytest
 
 from agent.google.hint import KEY
 from bench.vm import Vm
+from blocks.edge import no_challenge
 from deployments.load import Request, running
 from releases import desired as desire
 from releases.log_segment import SEGMENTS
@@ -45,6 +46,16 @@ def test_a_release_is_verified_switched_and_confirmed_without_a_failed_request(v
     assert requests.failures == []
     assert vm.live() == vm.numbers
     vm.until(lambda: guest_attribute(vm).get("services", {}).get("sample", {}).get("live") == vm.numbers)
+
+
+def test_challenges_of_the_account_in_the_metadata_are_answered(vm: Vm) -> None:
+    generation = vm.desired().of("sample").generation
+    for account in ("first", "second"):
+        vm.put(model_deploy=vm.desired().model_copy(update={"acme": account}).model_dump_json())
+        vm.until(lambda account=account: not no_challenge(vm.url(), "token", account))
+    vm.confirmed(vm.release())
+    assert not no_challenge(vm.url(), "token", "second")
+    assert vm.desired().of("sample").generation == generation + 1
 
 
 def test_what_nobody_confirms_is_taken_back_by_the_node(vm: Vm) -> None:

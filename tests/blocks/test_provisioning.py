@@ -58,7 +58,7 @@ def fresh() -> Iterator[Provisioned]:
 def test_a_second_apply_does_nothing(applied: Provisioned) -> None:
     made = applied.plan()
     assert {one.action for one in made.changes} == {Action.unchanged}
-    assert len(made.changes) == 29
+    assert len(made.changes) == 33
     vm = applied.cloud.world.instances[VM].resource
     assert vm["machineType"].endswith("/e2-standard-4")
     assert vm["disks"][0]["diskSizeGb"] == "50"

@@ -179,7 +179,7 @@ def test_applied_on_yes_and_then_a_no_op(described: Described, prefect_server: P
 
     first = provision("--yes")
     assert first.returncode == 0, first.stderr
-    assert "29 done; the environment staging is as described" in first.stdout
+    assert "33 done; the environment staging is as described" in first.stdout
     assert described.there.todo() == []
     again = provision("--yes", "--json")
     assert json.loads(again.stdout)["done"] == []

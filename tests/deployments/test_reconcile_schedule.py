@@ -7,11 +7,11 @@ from deployments import stack
 from tests.deployments.conftest import PrefectServer
 
 
-@pytest.mark.parametrize("flow", ["reconcile", "export-logs"])
+@pytest.mark.parametrize("flow", ["reconcile", "export-logs", "certificates"])
 @pytest.mark.fault(32)
 def test_one_run_is_active_and_the_next_is_cancelled(prefect_server: PrefectServer, flow: str) -> None:
     with httpx.Client(base_url=stack.api_url(prefect_server.home), timeout=30) as api:
-        deployment = api.get(f"/deployments/name/{flow}/{flow}").json()
+        deployment = api.get(f"/deployments/name/{flow}/{flow}").raise_for_status().json()
         assert [schedule["active"] for schedule in deployment["schedules"]] == [True]
         runs = [
             api.post(f"/deployments/{deployment['id']}/create_flow_run", json={}).json()["id"]

@@ -22,7 +22,10 @@ MODELS, DATA = DESCRIBED.models_bucket, DESCRIBED.data_bucket
 MODEL, CLAIM = "models/iris/v1/model.onnx", "releases/iris/staging/000001.json"
 LOG, CURSOR = "logs/segments/1", "aliases/iris/production"
 VM = f"/compute/v1/projects/sandbox/zones/{DESCRIBED.zone}/instances/{DESCRIBED.vms[0]}"
-SECRET = "/v1/projects/sandbox/secrets/database"
+SECRET, CERTIFICATE, ACCOUNT = (
+    f"/v1/projects/sandbox/secrets/{name}"
+    for name in ("database", "staging-iris-tls", "staging-acme-account")
+)
 FIREWALL = "/compute/v1/projects/sandbox/global/firewalls/staging-services"
 
 
@@ -33,7 +36,8 @@ def there() -> Iterator[Provisioned]:
         one.apply()
         for bucket, name in ((MODELS, MODEL), (MODELS, CLAIM), (DATA, LOG), (DATA, CURSOR)):
             put(one, bucket, name).raise_for_status()
-        cloud.call("POST", f"{SECRET}:addVersion", json={"payload": {"data": "c2VjcmV0"}}).raise_for_status()
+        for secret in (SECRET, CERTIFICATE, ACCOUNT):
+            cloud.call("POST", f"{secret}:addVersion", json={"payload": {"data": "eA=="}}).raise_for_status()
         yield one
 
 
@@ -86,9 +90,14 @@ TELL_VM = Attempt("POST", f"{VM}/setMetadata", b'{"fingerprint": "stale"}')
 DELETE_VM = Attempt("DELETE", VM)
 STOP_VM = Attempt("POST", f"{VM}/stop")
 OPEN_FIREWALL = Attempt("PATCH", FIREWALL, b'{"sourceRanges": ["0.0.0.0/0"]}')
-READ_SECRET = Attempt("GET", f"{SECRET}/versions/1:access")
+READ_SECRET, READ_CERTIFICATE, READ_ACCOUNT = (
+    Attempt("GET", f"{secret}/versions/1:access") for secret in (SECRET, CERTIFICATE, ACCOUNT)
+)
 KNOW_SECRET = Attempt("GET", f"{SECRET}/versions/1")
-WRITE_SECRET = Attempt("POST", f"{SECRET}:addVersion", b'{"payload": {"data": "eA=="}}')
+WRITE_SECRET, WRITE_CERTIFICATE, WRITE_ACCOUNT = (
+    Attempt("POST", f"{secret}:addVersion", b'{"payload": {"data": "eA=="}}')
+    for secret in (SECRET, CERTIFICATE, ACCOUNT)
+)
 PROJECT_RIGHTS = Attempt("POST", "/v3/projects/sandbox:setIamPolicy", b'{"policy": {}}')
 BUCKET_RIGHTS = Attempt("PUT", f"/storage/v1/b/{MODELS}/iam", b'{"bindings": []}')
 
@@ -97,6 +106,7 @@ MAY = {
         read(MODELS, MODEL),
         create(DATA, "logs/segments/2"),
         READ_SECRET,
+        READ_CERTIFICATE,
     ],
     DESCRIBED.deployer: [
         read(MODELS, MODEL),
@@ -107,6 +117,10 @@ MAY = {
         overwrite(DATA, CURSOR),
         delete(DATA, LOG),
         KNOW_SECRET,
+        READ_CERTIFICATE,
+        WRITE_CERTIFICATE,
+        READ_ACCOUNT,
+        WRITE_ACCOUNT,
         DESCRIBE_VM,
     ],
     DESCRIBED.builder: [],
@@ -132,6 +146,10 @@ ALL = [
     READ_SECRET,
     KNOW_SECRET,
     WRITE_SECRET,
+    READ_CERTIFICATE,
+    WRITE_CERTIFICATE,
+    READ_ACCOUNT,
+    WRITE_ACCOUNT,
     DESCRIBE_VM,
     TELL_VM,
     STOP_VM,

@@ -1,0 +1,89 @@
+"""From Pebble into Secret Manager: the flow on a fleet, with the real authority and the sandbox."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prefect import flow
+
+from blocks.certificate import held
+from blocks.environment import Environment
+from blocks.image_builder import ImageBuilder
+from blocks.image_registry import ImageRegistry
+from flows.issuing import have_certificate
+from flows.stopwatch import Stopwatch
+from releases.acme import Issuer
+from releases.problem import Refused
+from releases.spec import Run
+from tests.blocks.buckets import cloud_store
+from tests.blocks.targets.conftest import Vms, vms  # noqa: F401 - a fixture
+from tests.pebble import Pebble, pebble
+
+SECRETS = ("production-acme-account", "production-iris-tls")
+
+
+@pytest.fixture
+def ca(vms: Vms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pebble]:  # noqa: F811
+    with pebble(tmp_path / "pebble", vms.agents.port) as made:
+        monkeypatch.setenv("SSL_CERT_FILE", str(made.trusted))
+        yield made
+
+
+@pytest.fixture
+def production(server: None, ca: Pebble, vms: Vms, tmp_path: Path) -> Environment:  # noqa: F811
+    for name in SECRETS:
+        path = f"/v1/projects/{vms.cloud.project}/secrets?secretId={name}"
+        vms.cloud.call("POST", path, json={"replication": {"automatic": {}}}).raise_for_status()
+    return Environment(
+        name="production",
+        builder=ImageBuilder(),
+        registry=ImageRegistry(prefix="localhost:1"),
+        target=vms.target(secrets_endpoint=vms.cloud.at.api, tls_ports=[1]),
+        store=cloud_store(vms.cloud, tmp_path),
+        acme=Issuer(contact="ops@example.com", directory=ca.directory, port=vms.agents.port),
+    )
+
+
+def versions(vms: Vms, name: str) -> list[bytes]:  # noqa: F811
+    project = next(key[0] for key in vms.cloud.world.secrets)
+    return [data for _, data in vms.cloud.world.secrets[project, name].versions]
+
+
+@flow
+def before_a_release(where: Environment, run: Run) -> None:
+    have_certificate(where, "iris", run, Stopwatch(lambda _: None))
+
+
+def wants(*names: str) -> Run:
+    return Run.model_validate({"hosts": {"production": {"names": names, "acme": True}}}).naming_secrets(
+        "iris"
+    )
+
+
+def test_any_node_answers_and_the_certificate_is_a_version_of_its_secret(
+    production: Environment,
+    ca: Pebble,
+    vms: Vms,  # noqa: F811
+) -> None:
+    vms.add("a", "b")
+    for node, name in (("a", "iris.test"), ("b", "www.iris.test")):  # whichever node a name leads to
+        ca.leads(name, vms.agents.of[node].vm.address)
+    before_a_release(production, wants("iris.test", "www.iris.test"))
+    (account,), (text,) = (versions(vms, name) for name in SECRETS)
+    found = held(text.decode())
+    assert found is not None
+    assert found.names == ("iris.test", "www.iris.test")
+    before_a_release(production, wants("iris.test", "www.iris.test"))
+    assert [len(versions(vms, name)) for name in SECRETS] == [1, 1]
+
+    ca.leads("new.test", "127.0.0.9")
+    with pytest.raises(Refused, match=r"does not reach new\.test"):
+        before_a_release(production, wants("iris.test", "new.test"))
+    assert [versions(vms, name) for name in SECRETS] == [[account], [text]]
+    ca.leads("new.test", vms.agents.of["b"].vm.address)
+    before_a_release(production, wants("iris.test", "new.test"))
+    assert [len(versions(vms, name)) for name in SECRETS] == [1, 2]
+
+    said = [str(vms.metadata_of(name)) for name in vms.names] + [str(production.model_dump())]
+    keys = [one.decode().partition("PRIVATE KEY-----\n")[2][:60] for one in (account, text)]
+    assert not [one for one in said if "PRIVATE" in one or any(key in one for key in keys)]
