@@ -3,8 +3,8 @@
 import httpx
 
 from deployments import stack
-from tests.deployments.conftest import PrefectServer
 from tests.controllers import wait_until
+from tests.deployments.conftest import PrefectServer
 
 LOOKS = 30  # seconds; the scheduler looks for deployments that have just changed every five
 
