@@ -8,14 +8,13 @@ import docker
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.types import LogConfig, Mount
 
-from agent import gpus, volumes
+from agent import gpus
 from agent.failure import StepFailed
 from agent.secrets import Secrets
 from releases.release import Release
 from releases.secret_reference import SecretReference
 from releases.status import Phase
 from releases.swap import Container, Running, Slot
-from releases.volume import MODEL_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +24,7 @@ TAIL_LINES = 20
 TAIL_WIDTH = 300
 API_SECONDS = 60
 PULL_SECONDS = 900
+MODEL_DIR = "/model"  # in the service's container
 REFUSED = ("unauthorized", "denied", "Unauthenticated", "no basic auth credentials")
 
 
@@ -135,8 +135,6 @@ class Engine:
             created = self.api.create_container(
                 release.image,
                 name=name,
-                entrypoint=list(release.run.entrypoint) or None,
-                command=list(release.run.command) or None,
                 environment=self._environment(release),
                 labels=self._labels(release, slot, generation),
                 host_config=self._limits(release),
@@ -194,10 +192,6 @@ class Engine:
             "environment": not {f"{name}={value}" for name, value in release.run.env.items()} <= given,
             "memory": host["Memory"] != limits.get("Memory", 0),
             "cpus": host["NanoCpus"] != limits.get("NanoCpus", 0),
-            "privileged": host["Privileged"] != release.run.privileged,
-            "volumes": volumes.differ(host.get("Mounts") or [], limits.get("Mounts") or []),
-            "entrypoint": _differs(found["Config"]["Entrypoint"], release.run.entrypoint),
-            "command": _differs(found["Config"]["Cmd"], release.run.command),
             "network": list(found["NetworkSettings"]["Networks"]) != [self.network],
         }
         what = ", ".join(name for name, differs_so in differs.items() if differs_so)
@@ -257,7 +251,6 @@ class Engine:
             log_config=LogConfig(type=LogConfig.types.JSON, config=rotation),
             mem_limit=run.resources.memory,
             mounts=self._mounts(release),
-            privileged=run.privileged,
             nano_cpus=round(run.resources.cpus * 1e9) if run.resources.cpus else None,
             restart_policy={"Name": "no"},  # a crash on trial is a verdict
             **gpus.requested(run.resources.gpus, self.gpu_driver),
@@ -266,7 +259,6 @@ class Engine:
     def _mounts(self, release: Release) -> list[Mount]:
         """As `mounts`, not `binds`: a folder that is missing is an error, not made anew and empty."""
         found = gpus.mounts(release.run.resources.gpus, self.gpu_driver)
-        found += volumes.mounts(release.run.volumes, self.node)
         if release.model_sha256:
             folder = str(self.models / release.model_sha256)
             found.append(Mount(target=MODEL_DIR, source=folder, type="bind", read_only=True))
@@ -278,11 +270,6 @@ class Engine:
             self.api.remove_container(name, force=True)
         except NotFound:
             return
-
-
-def _differs(found: list[str] | None, said: tuple[str, ...]) -> bool:
-    """Where nothing is said it is the image's."""
-    return bool(said) and tuple(found or ()) != said
 
 
 def _seen(attrs: dict[str, Any]) -> Container:

@@ -3,7 +3,6 @@
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from textwrap import indent
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,12 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from blocks.environment import Environment
+    from releases.container_declaration import Declaration
     from releases.release import Release, Verdict
-    from releases.spec import Run
 
 
-SPEC = """this belongs into the service's model-deploy.yaml before its next release, which is made from that
-file:"""
 PLAN = """then: user-data and model-deploy are added to the metadata, gce-container-declaration is removed
 last, and the VM restarts: it serves nothing meanwhile. If the service is not live then, all goes back."""
 
@@ -45,7 +42,7 @@ def adopt(
     from deployments.environments_file import ENVIRONMENTS  # noqa: PLC0415
     from deployments.google_cloud import described  # noqa: PLC0415
     from flows.turn import turn_if_free  # noqa: PLC0415
-    from releases import adopted_run, adoption, container_declaration  # noqa: PLC0415 - not for --help
+    from releases import adoption, container_declaration  # noqa: PLC0415 - not for --help
     from releases.provisioning.resources import user_data  # noqa: PLC0415
 
     with connected(quiet=True):
@@ -54,7 +51,7 @@ def adopt(
         if not isinstance(target, ComputeEngineInstances):
             raise BadInput(f"{environment} has no VMs", expected="type: compute-engine", got=target.type)
         found = adopting.find(target, vm)
-        declared = container_declaration.parse(adoption.declared(found.metadata))
+        declared = container_declaration.parse(found.metadata[container_declaration.KEY])
         image = pinned(where, declared.spec.container.image)
         public = adopting.free_port(target, found, service, public_port or None)
         choices = adoption.choices(declared, image, port, public)
@@ -62,9 +59,6 @@ def adopt(
             mark = "LOST" if one.loses else ""
             typer.echo(f"{mark:<5}{one.name:<22}{one.was}  ->  {one.becomes}")
         adoption.check(choices, accept or [])
-        run = adopted_run.adopted_run(declared, port, public)
-        typer.echo(SPEC)
-        typer.echo(indent(adopted_run.as_yaml(run, adoption.secret_variables(declared)), "  "))
         boot = user_data(described(environment, file or ENVIRONMENTS).described)
         typer.echo(PLAN)
         if not yes:
@@ -77,7 +71,7 @@ def adopt(
                     got="nothing was touched",
                     next_step="wait until it has ended, then the same again",
                 )
-            release = claim(where, run, service=service, image=image, port=port, public_port=public)
+            release = claim(where, declared, service=service, image=image, port=port, public_port=public)
             with recorded(where, release):
                 adopting.adopt(target, found, release, boot)
     typer.echo(f"{vm} is adopted: {service} release {release.number} is live; model-deploy release is next")
@@ -102,10 +96,13 @@ def pinned(where: "Environment", image: str) -> str:
 
 
 def claim(
-    where: "Environment", run: "Run", *, service: str, image: str, port: int, public_port: int
+    where: "Environment", declared: "Declaration", *, service: str, image: str, port: int, public_port: int
 ) -> "Release":
     """Number it: from here on it can be rolled back to."""
     from releases.release import Release  # noqa: PLC0415
+    from releases.spec import Run  # noqa: PLC0415
+
+    env = {one.name: one.value for one in declared.spec.container.env}
 
     def make(number: int) -> Release:
         return Release(
@@ -116,7 +113,7 @@ def claim(
             version="adopted",
             port=port,
             public_port=public_port,
-            run=run,
+            run=Run(port=port, public_port=public_port, env=env),
             confirm_window=120,
             created=datetime.now(UTC),
         )

@@ -1,14 +1,11 @@
 """Moving a VM from Google's container startup agent to ours: what becomes of each thing it was told."""
 
 import re
-import shlex
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from releases.adopted_run import Carried, carried
-from releases.container_declaration import KEPT, KEY, Declaration
+from releases.container_declaration import KEY, Declaration, Volume
 from releases.problem import Refused
-from releases.volume import Volume
 
 SECRET = re.compile(r"(?i)(secret|token|password|passwd|api_?key|credential)")
 
@@ -28,14 +25,14 @@ def choices(declaration: Declaration, image: str, port: int, public_port: int) -
     spec, container = declaration.spec, declaration.spec.container
     found = [Choice("image", container.image, image), _network(port, public_port)]
     if container.command:
-        found.append(Choice("command", shlex.join(container.command), "the same (run.entrypoint)"))
+        found.append(_lost("command", " ".join(container.command), "the image's own ENTRYPOINT"))
     if container.args:
-        found.append(Choice("args", shlex.join(container.args), "the same (run.command)"))
+        found.append(_lost("args", " ".join(container.args), "the image's own CMD"))
     found += [_variable(one.name) for one in container.env]
-    found += [_volume(one) for one in carried(declaration)]
+    found += [_volume(spec.volumes, one.name, one.mountPath) for one in container.volumeMounts]
     found.append(_restart(spec.restartPolicy))
     if container.securityContext.privileged:
-        found.append(Choice("privileged", "yes", "the same (run.privileged): it has the node"))
+        found.append(_lost("privileged", "yes", "no: its container has Docker's usual rights"))
     for name, used in (("stdin", container.stdin), ("tty", container.tty)):
         if used:
             found.append(_lost(name, "yes", "no: a service has no terminal"))
@@ -62,26 +59,15 @@ def check(found: Collection[Choice], accepted: Collection[str]) -> None:
 
 def check_metadata(metadata: Mapping[str, str]) -> None:
     """See that the VM is one to be moved. Raises Refused."""
-    if KEY not in metadata and KEPT not in metadata:
+    if KEY not in metadata:
         raise Refused(f"the VM has no {KEY}: there is nothing to adopt", next_step="model-deploy provision")
-    foreign = ("startup-script",) if KEPT in metadata else ("user-data", "startup-script")
-    theirs = [name for name in foreign if name in metadata]
+    theirs = [name for name in ("user-data", "startup-script") if name in metadata]
     if theirs:
         raise Refused(
             f"the VM's metadata has a {theirs[0]} of its own",
             expected="none: the agent is started by user-data, and a startup script may start anything",
             next_step=f"move it elsewhere: gcloud compute instances remove-metadata VM --keys={theirs[0]}",
         )
-
-
-def declared(metadata: Mapping[str, str]) -> str:
-    """The declaration's text; of a move that was cut off, the one that it has kept."""
-    return metadata.get(KEPT) or metadata[KEY]
-
-
-def secret_variables(declaration: Declaration) -> list[str]:
-    """Those that look like secrets: nothing for a repository."""
-    return [one.name for one in declaration.spec.container.env if SECRET.search(one.name)]
 
 
 def _lost(name: str, was: str, becomes: str) -> Choice:
@@ -104,16 +90,21 @@ def _variable(name: str) -> Choice:
     return Choice(f"env.{name}", "set", "the same (run.env)")
 
 
-def _volume(one: Carried) -> Choice:
-    name = f"volume.{one.name}"
-    if one.volume is None:
-        return _lost(name, one.was, f"nothing: {one.why_not}")
-    return Choice(name, one.was, f"the same (run.volumes: {_essence(one.volume)})")
-
-
-def _essence(volume: Volume) -> str:
-    said = volume.model_dump(exclude_defaults=True)
-    return ", ".join(f"{key} {str(value).lower() if value is True else value}" for key, value in said.items())
+def _volume(volumes: Collection[Volume], name: str, path: str) -> Choice:
+    volume = next((one for one in volumes if one.name == name), None)
+    if volume is None:
+        return _lost(f"volume.{name}", f"{path}, of no volume", "nothing")
+    if volume.emptyDir is not None:
+        return _lost(f"volume.{name}", f"tmpfs at {path}", "the container's own /tmp and disk, gone with it")
+    if volume.hostPath is not None:
+        source = volume.hostPath.get("path", "")
+        return _lost(
+            f"volume.{name}", f"{source} of the VM at {path}", "nothing: a service keeps no files on a node"
+        )
+    disk = (volume.gcePersistentDisk or {}).get("pdName", "")
+    return _lost(
+        f"volume.{name}", f"disk {disk} at {path}", "nothing: the disk stays attached and is not mounted"
+    )
 
 
 def _restart(policy: str) -> Choice:

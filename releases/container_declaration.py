@@ -12,7 +12,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from releases.problem import Failed
 
 KEY = "gce-container-declaration"
-KEPT = "model-deploy-adopted"  # the same text, from the first step of a move until the new release is live
 WARNING = (
     "Google's container startup agent is deprecated: from 2026-07-31 what relies on it or on the metadata "
     "key gce-container-declaration is out of service, and support ends on 2027-07-31. Each release restarts "

@@ -15,7 +15,6 @@ from pydantic import (
 from releases.model_version import is_alias, is_version
 from releases.problem import BadInput
 from releases.rollout import Rollout
-from releases.volume import Volume, check_volumes
 
 Name = Annotated[
     str,
@@ -149,16 +148,6 @@ class Run(_Section):
     secrets: dict[str, str] = Field(
         default_factory=dict, description="Environment variable → name of a secret of the environment."
     )
-    entrypoint: tuple[str, ...] = Field(
-        (),
-        exclude_if=is_unsaid,
-        description="Instead of the image's ENTRYPOINT; its CMD is then dropped too.",
-    )
-    command: tuple[str, ...] = Field((), exclude_if=is_unsaid, description="Instead of the image's CMD.")
-    volumes: tuple[Volume, ...] = Field((), exclude_if=is_unsaid)
-    privileged: bool = Field(
-        False, exclude_if=is_unsaid, description="Gives the container the node, with every device it has."
-    )
     resources: Resources = Field(default_factory=Resources)
     drain: Seconds = Field(30, description="Seconds the old container may finish its requests in.")
     stop_grace: Seconds = Field(10, description="Seconds between SIGTERM and SIGKILL.")
@@ -182,11 +171,6 @@ class Run(_Section):
             if one.acme and not one.certificate
         }
         return self.model_copy(update={"hosts": {**self.hosts, **named}}) if named else self
-
-    @model_validator(mode="after")
-    def _volumes_fit(self) -> Self:
-        check_volumes(self.volumes, privileged=self.privileged)
-        return self
 
     @model_validator(mode="after")
     def _one_copy_on_a_gpu(self) -> Self:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from blocks.targets.compute_api import Conflict, Vm
 from blocks.targets.compute_engine import ComputeEngineInstances
 from releases import adoption, fleet, place
-from releases.container_declaration import KEPT
 from releases.container_declaration import KEY as DECLARATION
 from releases.desired import ServiceDesired
 from releases.node_boot import DESIRED_KEY
@@ -39,51 +38,26 @@ def free_port(target: ComputeEngineInstances, vm: Vm, service: str, wanted: int 
 def adopt(target: ComputeEngineInstances, vm: Vm, release: Release, user_data: str) -> None:
     """Add what is ours, take away the old key last, restart; what ends it early goes back. Raises Problem.
 
-    The old key must be gone before the restart: both agents would want the same port. Its text is kept under
-    another until the release is live: killed in between, the same again goes on from there.
+    The old key must be gone before the restart: both agents would want the same port.
     """
-    before = _before(vm.metadata)
-    told = fleet.parse(vm.metadata.get(DESIRED_KEY, "")).of(release.service)
+    before = dict(vm.metadata)
+    told = fleet.parse(before.get(DESIRED_KEY, "")).of(release.service)
     wanted = ServiceDesired(generation=told.generation + 1, confirmed=release)
-    document = fleet.document(vm.metadata.get(DESIRED_KEY, ""), release.service, wanted)
-    kept = before[DECLARATION]
-    after = {**before, USER_DATA: user_data, DESIRED_KEY: document, KEPT: kept}
-    restarted = DECLARATION not in vm.metadata  # the move that was cut off may have got so far
+    document = fleet.document(before.get(DESIRED_KEY, ""), release.service, wanted)
+    after = {**before, USER_DATA: user_data, DESIRED_KEY: document}
+    restarted = False
     try:
         now = target.set_metadata(vm, after)
         now = target.set_metadata(now, {key: value for key, value in after.items() if key != DECLARATION})
         restarted = True
         target.carried_out(target.restart(now))
         _wait_for(target, now, release)
-        _forget(target, vm.name)
     except BaseException as error:  # Ctrl-C too: the VM serves nothing until it is back
         log.warning("taking %s back to what it ran before", vm.name)
         _take_back(target, vm, before, restart=restarted)
         if isinstance(error, Problem):
             error.what = f"the VM runs as before: {error.what}"
         raise
-
-
-def _before(metadata: Mapping[str, str]) -> dict[str, str]:
-    """What the VM had; of a move that was cut off, what it had before that."""
-    if KEPT not in metadata:
-        return dict(metadata)
-    ours = {USER_DATA, DESIRED_KEY, KEPT}
-    theirs = {key: value for key, value in metadata.items() if key not in ours}
-    return {**theirs, DECLARATION: metadata[KEPT]}
-
-
-def _forget(target: ComputeEngineInstances, name: str) -> None:
-    """The old declaration has served its turn."""
-    for attempt in range(ATTEMPTS):
-        now = target.vm(name)
-        try:
-            target.set_metadata(now, {key: value for key, value in now.metadata.items() if key != KEPT})
-        except Conflict:
-            if attempt == ATTEMPTS - 1:
-                raise
-            continue
-        return
 
 
 def _wait_for(target: ComputeEngineInstances, vm: Vm, release: Release) -> None:
@@ -108,7 +82,7 @@ def _wait_for(target: ComputeEngineInstances, vm: Vm, release: Release) -> None:
 
 def _take_back(target: ComputeEngineInstances, vm: Vm, before: Mapping[str, str], *, restart: bool) -> None:
     """The metadata as it was, apart from what others have changed; another restart if there was one."""
-    ours = {USER_DATA, DESIRED_KEY, DECLARATION, KEPT}
+    ours = {USER_DATA, DESIRED_KEY, DECLARATION}
     for attempt in range(ATTEMPTS):
         now = target.vm(vm.name)
         theirs = {key: value for key, value in now.metadata.items() if key not in ours}

@@ -1,8 +1,6 @@
 """VMs with Google's container startup agent: released to by a restart, as update-container did."""
 
 import logging
-import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +11,6 @@ import yaml
 from blocks.targets import adopting
 from blocks.targets.compute_api import Vm
 from blocks.targets.container_declaration import ContainerDeclaration
-from releases import adoption
 from releases.problem import Refused, Unreachable
 from releases.status import Phase
 from tests.blocks.targets.conftest import KEY, SECONDS, Vms, is_in, running_vms
@@ -123,7 +120,7 @@ def test_an_adopted_vm_serves_by_the_agent_and_the_old_key_is_gone(vms: Vms) -> 
     adopting.adopt(where, found, release, USER_DATA)
     assert vms.live() == {"a": "1"}
     metadata = vms.metadata_of("a")
-    assert not {"gce-container-declaration", "model-deploy-adopted"} & metadata.keys()
+    assert "gce-container-declaration" not in metadata
     assert metadata["user-data"] == USER_DATA
     with pytest.raises(Refused, match="nothing to adopt"):
         adopting.find(where, "a")
@@ -179,73 +176,6 @@ def test_ctrl_c_at_any_moment_leaves_the_vm_as_it_was(
     assert answering(vms, "a") == "gcr.io/acme/iris:1"
     if when == "old key":
         assert len(vms.boots.boots) == boots, "it was not restarted for nothing"
-
-
-def _dies(target: type, when: str) -> None:
-    write = target.set_metadata  # type: ignore[attr-defined]
-
-    def die(*_: object) -> None:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    def until_the_old_key_goes(self: object, vm: Vm, metadata: dict[str, str]) -> object:
-        return write(self, vm, metadata) if "gce-container-declaration" in metadata else die()
-
-    if when == "old key":
-        target.set_metadata = until_the_old_key_goes  # type: ignore[attr-defined]
-    else:
-        target.restart = die  # type: ignore[attr-defined]
-
-
-def ended_while_it_waits(vms: Vms) -> None:
-    """Here nothing is forked: the VM's old server would keep its port in the fork, and the boot would fail."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(adopting, "_wait_for", lambda *_: signal.raise_signal(signal.SIGINT))
-        patched.setattr(adopting, "_take_back", lambda *_, **__: None)
-        where = vms.target()
-        with pytest.raises(KeyboardInterrupt):
-            adopting.adopt(where, adopting.find(where, "a"), vms.release(1), USER_DATA)
-
-
-def killed(vms: Vms, when: str) -> None:
-    """`adopt` in a process of its own, which is killed at this moment."""
-    where = vms.target()
-    found, release = adopting.find(where, "a"), vms.release(1)
-    pid = os.fork()
-    if pid == 0:  # only the process that is killed sees the changed functions
-        try:
-            _dies(type(where), when)
-            adopting.adopt(where, found, release, USER_DATA)
-        finally:
-            os._exit(1)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
-
-
-@pytest.mark.parametrize("when", ["old key", "restart", "wait"])
-@pytest.mark.parametrize("comes_up", [True, False])
-def test_a_killed_move_is_taken_up_again_and_ends_well_either_way(
-    vms: Vms, when: str, comes_up: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    old_vm(vms, "a")
-    before = vms.metadata_of_any("a")
-    if when == "wait":
-        ended_while_it_waits(vms)
-    else:
-        killed(vms, when)
-    where = vms.target()
-    found = adopting.find(where, "a")
-    assert adoption.declared(found.metadata) == DECLARED
-    if comes_up:
-        adopting.adopt(where, found, vms.release(2), USER_DATA)
-        assert vms.live() == {"a": "2"}
-        assert not {"gce-container-declaration", "model-deploy-adopted"} & vms.metadata_of("a").keys()
-        return
-    monkeypatch.setattr(adopting, "UP_SECONDS", 1.0)
-    vms.agents.breaks("a", 2)
-    with pytest.raises(Unreachable, match="the VM runs as before"):
-        adopting.adopt(where, found, vms.release(2), USER_DATA)
-    assert vms.metadata_of_any("a") == before
-    eventually(lambda: "a" in vms.boots.old)
-    assert answering(vms, "a") == "gcr.io/acme/iris:1"
 
 
 def test_a_vm_that_does_not_come_up_runs_as_before(vms: Vms, monkeypatch: pytest.MonkeyPatch) -> None:
