@@ -16,6 +16,20 @@ ensure_image() {
   docker image inspect "$1" >/dev/null 2>&1 || docker pull --quiet "$1"
 }
 
+# Google's container startup agent gave its container the host's network and Docker's restart policy `always`:
+# the engine brings it back at every boot, with the port that the edge is to have. While the VM still has a
+# declaration the container is that agent's, which makes it anew at boot.
+remove_old_containers() {
+  local code old
+  code=$(curl --silent --output /dev/null --write-out '%{http_code}' --max-time 5 --header 'Metadata-Flavor: Google' \
+    "http://$metadata/computeMetadata/v1/instance/attributes/gce-container-declaration") || true
+  [ "$code" != 200 ] || return 0
+  for old in $(docker ps --all --filter "name=${OLD_CONTAINERS:-^klt-}" --format '{{.Names}}'); do
+    echo "removing $old, which the container startup agent had started"
+    docker rm --force "$old" >/dev/null
+  done
+}
+
 # Services have fixed addresses, which works only on a subnet that was named; the first free one is taken.
 ensure_network() {
   docker network inspect "$node" >/dev/null 2>&1 && return
@@ -33,6 +47,7 @@ docker-credential-gcr configure-docker --registries "$REGISTRY"
 image=$(agent_image)
 ensure_image "$image"
 ensure_image "$EDGE_IMAGE"
+remove_old_containers
 ensure_network
 subnet=$(docker network inspect --format '{{(index .IPAM.Config 0).Subnet}}' "$node")
 containers=$(docker info --format '{{.DockerRootDir}}')/containers

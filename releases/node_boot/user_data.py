@@ -35,8 +35,9 @@ class NodeBoot:
 def node_user_data(boot: NodeBoot) -> str:
     """`#cloud-config` that lays everything down at every boot: /etc is empty after each. Raises BadInput.
 
-    The machine's own `/etc/default/model-deploy`, if there is one, may say GCE_METADATA_HOST and
-    AGENT_ARGUMENTS (private endpoints, `python -m agent --help`).
+    The machine's own `/etc/default/model-deploy`, if there is one, may say GCE_METADATA_HOST,
+    AGENT_ARGUMENTS (private endpoints, `python -m agent --help`) and OLD_CONTAINERS (a pattern of names,
+    where several VMs share one engine).
     https://cloud.google.com/container-optimized-os/docs/how-to/create-configure-instance
     """
     _check(boot)

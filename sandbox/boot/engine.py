@@ -62,10 +62,10 @@ def _listed(host: str, *filters: str) -> list[str]:
     return docker("ps", "--all", "--quiet", "--filter", f"name=^{host}-", *filters).split()
 
 
-def remove_container(name: str) -> None:
-    """Whether or not it is there. Raises EngineError."""
+def remove_containers(prefix: str) -> None:
+    """Those whose names begin so, if there are any. Raises EngineError."""
     _until_none(
-        lambda: docker("ps", "--all", "--quiet", "--filter", f"name=^{name}$").split(), "rm", "--force"
+        lambda: docker("ps", "--all", "--quiet", "--filter", f"name=^{prefix}").split(), "rm", "--force"
     )
 
 

@@ -69,7 +69,12 @@ class ContainerMachine:
         """What is on every VM here and not at Google: that Google is elsewhere, and the VM at an address."""
         at = f"http://{vm.inside}"
         arguments = f"--listen {vm.address} --storage {at} --secret-manager {at}"
-        return {"/etc/default/model-deploy": f"GCE_METADATA_HOST={vm.inside}\nAGENT_ARGUMENTS={arguments}\n"}
+        own = {
+            "GCE_METADATA_HOST": vm.inside,
+            "AGENT_ARGUMENTS": arguments,
+            "OLD_CONTAINERS": f"^{startup_agent.prefix(hostname(vm))}",
+        }
+        return {"/etc/default/model-deploy": "".join(f"{name}={value}\n" for name, value in own.items())}
 
     def _command(
         self, vm: "Instance", command: list[str], files: dict[str, str], specifiers: dict[str, str]

@@ -1,6 +1,7 @@
 """The user-data that boots a VM into a node."""
 
 import json
+import os
 import shutil
 import subprocess
 from dataclasses import replace
@@ -81,6 +82,44 @@ def test_a_gpu_has_its_driver_installed_at_every_boot_and_others_have_not() -> N
         "systemctl start --no-block model-deploy-gpu.service"
         in yaml.safe_load(node_user_data(with_gpu))["runcmd"]
     )
+
+
+STUB = """#!/bin/bash
+echo "$(basename "$0") $*" >>"$CALLS"
+case "$(basename "$0") $*" in
+  curl*gce-container-declaration) printf %s "$DECLARATION" ;;
+  "docker ps"*) echo klt-iris-abcd ;;
+  "docker network inspect --format"*) echo 172.31.0.0/24 ;;
+  "docker info"*) echo /var/lib/docker ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(("declaration", "removed"), [("404", True), ("000", True), ("200", False)])
+def test_what_the_startup_agent_left_is_removed_before_the_agent_starts(
+    tmp_path: Path, declaration: str, removed: bool
+) -> None:
+    """Not while the VM has a declaration: then that agent runs it, and an adoption is only half done."""
+    script, calls = tmp_path / "node.sh", tmp_path / "calls"
+    script.write_text(written(BOOT)["/etc/model-deploy/node.sh"])
+    for name in ("docker", "curl", "docker-credential-gcr"):
+        (tmp_path / name).write_text(STUB)
+        (tmp_path / name).chmod(0o755)
+    settings = dict(line.split("=", 1) for line in written(BOOT)["/etc/model-deploy/node.env"].split())
+    own = {"NODE": "a", "BOOT": "1", "STATE_DIRECTORY": str(tmp_path), "CALLS": str(calls)}
+    done = subprocess.run(
+        ["bash", script],
+        env={**settings, **own, "DECLARATION": declaration, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    said = calls.read_text().splitlines()
+    assert said[-1].startswith("docker run --rm --init --name a-agent")
+    assert ("docker rm --force klt-iris-abcd" in said) is removed
+    assert ("removing klt-iris-abcd, which the container startup agent had started" in done.stdout) is removed
+    if removed:
+        assert "docker ps --all --filter name=^klt- --format {{.Names}}" in said
 
 
 @pytest.mark.parametrize(
