@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from blocks.targets.compute_api import Conflict, Vm
 from blocks.targets.compute_engine import ComputeEngineInstances
 from releases import adoption, fleet, place
+from releases.adoption import ADOPTED_KEY, USER_DATA
 from releases.container_declaration import KEY as DECLARATION
 from releases.desired import ServiceDesired
 from releases.node_boot import DESIRED_KEY
-from releases.problem import Failed, Problem, Unreachable
+from releases.problem import Failed, Problem, Refused, Unreachable
 from releases.release import Release
 
-USER_DATA = "user-data"
 UP_SECONDS = 300.0  # the restart, the agent's and the service's pull and start
 POLL_SECONDS = 0.5
 ATTEMPTS = 5  # somebody else may write the metadata meanwhile
@@ -22,10 +22,42 @@ log = logging.getLogger("model_deploy.steps")
 
 
 def find(target: ComputeEngineInstances, name: str) -> Vm:
-    """The VM, seen to be one that can be moved. Raises Refused."""
+    """The VM, seen to be one that can be moved, or that was left half-way. Raises Refused."""
     vm = target.vm(name)
-    adoption.check_metadata(vm.metadata)
+    adoption.check_metadata(adoption.before(vm.metadata))
     return vm
+
+
+def already_live(target: ComputeEngineInstances, vm: Vm, service: str) -> Release | None:
+    """The release that serves where only the end of an adoption is missing. Raises Refused."""
+    if ADOPTED_KEY not in vm.metadata:
+        return None
+    had = fleet.parse(adoption.before(vm.metadata).get(DESIRED_KEY, "")).services
+    now = fleet.parse(vm.metadata.get(DESIRED_KEY, ""))
+    others = sorted(name for name in set(now.services) - set(had) if name != service)
+    if others:
+        raise Refused(
+            f"{vm.name} was about to be adopted as {others[0]}, not as {service}",
+            next_step=f"the same again with --service {others[0]}",
+        )
+    release, status = now.of(service).confirmed, target.status_of(vm)
+    if DECLARATION in vm.metadata or release is None or isinstance(status, str):
+        return None
+    part = status.services.get(service)
+    return release if part is not None and part.live == release.number else None
+
+
+def finish(target: ComputeEngineInstances, vm: Vm) -> None:
+    """Forget what the VM was before: there is no way back from here but another release. Raises Problem."""
+    for attempt in range(ATTEMPTS):
+        now = target.vm(vm.name)
+        if ADOPTED_KEY not in now.metadata:
+            return
+        try:
+            target.set_metadata(now, {key: now.metadata[key] for key in now.metadata if key != ADOPTED_KEY})
+        except Conflict:
+            if attempt == ATTEMPTS - 1:
+                raise
 
 
 def free_port(target: ComputeEngineInstances, vm: Vm, service: str, wanted: int | None) -> int:
@@ -38,14 +70,19 @@ def free_port(target: ComputeEngineInstances, vm: Vm, service: str, wanted: int 
 def adopt(target: ComputeEngineInstances, vm: Vm, release: Release, user_data: str) -> None:
     """Add what is ours, take away the old key last, restart; what ends it early goes back. Raises Problem.
 
-    The old key must be gone before the restart: both agents would want the same port.
+    The old key must be gone before the restart: both agents would want the same port. What was there is kept
+    under a key of its own until `finish`, so that whoever dies here can begin again where he was.
     """
-    before = dict(vm.metadata)
-    told = fleet.parse(before.get(DESIRED_KEY, "")).of(release.service)
-    wanted = ServiceDesired(generation=told.generation + 1, confirmed=release)
-    document = fleet.document(before.get(DESIRED_KEY, ""), release.service, wanted)
-    after = {**before, USER_DATA: user_data, DESIRED_KEY: document}
-    restarted = False
+    before, told = adoption.before(vm.metadata), vm.metadata.get(DESIRED_KEY, "")
+    generation = fleet.parse(told).of(release.service).generation + 1
+    wanted = ServiceDesired(generation=generation, confirmed=release)
+    after = {
+        **vm.metadata,
+        ADOPTED_KEY: adoption.kept(before),
+        USER_DATA: user_data,
+        DESIRED_KEY: fleet.document(told, release.service, wanted),
+    }
+    restarted = DECLARATION not in vm.metadata  # by the one who died here
     try:
         now = target.set_metadata(vm, after)
         now = target.set_metadata(now, {key: value for key, value in after.items() if key != DECLARATION})
@@ -82,7 +119,7 @@ def _wait_for(target: ComputeEngineInstances, vm: Vm, release: Release) -> None:
 
 def _take_back(target: ComputeEngineInstances, vm: Vm, before: Mapping[str, str], *, restart: bool) -> None:
     """The metadata as it was, apart from what others have changed; another restart if there was one."""
-    ours = {USER_DATA, DESIRED_KEY, DECLARATION}
+    ours = {*adoption.OURS, ADOPTED_KEY}
     for attempt in range(ATTEMPTS):
         now = target.vm(vm.name)
         theirs = {key: value for key, value in now.metadata.items() if key not in ours}

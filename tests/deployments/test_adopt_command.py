@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
+from textwrap import dedent
 from types import SimpleNamespace
 
 import pytest
@@ -14,12 +15,15 @@ from blocks.store import DirectoryStore
 from blocks.targets import adopting
 from deployments import cli, stack
 from flows.turn import turn_if_free
+from releases.adoption import ADOPTED_KEY
 from releases.ledger import Ledger
 from releases.problem import Refused
 from releases.release import Verdict
+from releases.spec_file import parse_spec
+from releases.volumes import Volume
 from tests.blocks.targets.conftest import Vms, running_vms
 from tests.blocks.targets.konlet import Boots
-from tests.blocks.targets.test_container_declaration import old_vm
+from tests.blocks.targets.test_container_declaration import DECLARED, old_vm
 from tests.deployments.conftest import PrefectServer
 
 CLOUD = {
@@ -45,7 +49,8 @@ def prefect(prefect_server: PrefectServer) -> Iterator[None]:
 
 @pytest.mark.usefixtures("prefect")
 def test_it_shows_then_refuses_then_does(vms: Vms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    old_vm(vms, "a")
+    text = DECLARED.replace("spec:", "spec:\n  hostPID: true", 1).replace("env:", "command: [/run]\n    env:")
+    old_vm(vms, "a", text)
     file = tmp_path / "environments.yaml"
     file.write_text(yaml.safe_dump({"environments": {"production": {"cloud": CLOUD}}}))
     ledger = Ledger(DirectoryStore(path=tmp_path / "store"), "iris", "production")
@@ -61,13 +66,14 @@ def test_it_shows_then_refuses_then_does(vms: Vms, tmp_path: Path, monkeypatch: 
     words = ["adopt", "a", "-e", "production", "--service", "iris", "--port", "8000", "--file", str(file)]
     refused = CliRunner().invoke(cli.app, words)
     assert isinstance(refused.exception, Refused)
-    assert "volume.data" in refused.exception.next_step
+    assert "hostPID" in refused.exception.next_step
     before = vms.cloud.world.instances["sandbox", "europe-west1-b", "a"].metadata()
-    words += ["--accept", "volume.data"]
+    words += ["--accept", "hostPID"]
     shown = CliRunner().invoke(cli.app, words)
     assert shown.exit_code == 0, shown
     assert f"gcr.io/acme/iris:1  ->  {digest}" in shown.stdout
     assert "nothing was changed" in shown.stdout
+    spec = parse_spec(dedent(shown.stdout.split("is the same:\n")[1].split("\nthen:")[0]))
     assert vms.cloud.world.instances["sandbox", "europe-west1-b", "a"].metadata() == before
     assert ledger.entries() == []
     with turn_if_free("iris", "production") as free:
@@ -94,7 +100,10 @@ def test_it_shows_then_refuses_then_does(vms: Vms, tmp_path: Path, monkeypatch: 
     assert vms.live() == {"a": "2"}
     metadata = vms.metadata_of("a")
     assert metadata["user-data"].startswith("#cloud-config")
-    assert "gce-container-declaration" not in metadata
     live = ledger.live()
     assert live is not None
-    assert (live.release.image, live.release.run.env) == (digest, {"MODE": "fast"})
+    run = live.release.run
+    assert (live.release.image, run.env, run.entrypoint) == (digest, {"MODE": "fast"}, ["/run"])
+    assert run.volumes == [Volume(path="/data", host="/mnt/data")]
+    assert run == spec.run, "what was shown is what runs"
+    assert not {ADOPTED_KEY, "gce-container-declaration"} & metadata.keys()
