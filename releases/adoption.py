@@ -6,12 +6,11 @@ from dataclasses import dataclass
 
 from releases.adopted_run import Carried, carried_volumes, is_secret
 from releases.container_declaration import KEY, Declaration
-from releases.node_boot import DESIRED_KEY
+from releases.node_boot import ADOPTED_KEY, DESIRED_KEY
 from releases.problem import Failed, Refused
 
 USER_DATA = "user-data"
 OURS = (USER_DATA, DESIRED_KEY, KEY)  # what an adoption changes
-ADOPTED_KEY = "model-deploy-adopted"  # those as they were, from the first change until the service is live
 
 
 @dataclass(frozen=True)

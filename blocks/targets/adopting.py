@@ -2,20 +2,22 @@
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from blocks.targets.compute_api import Conflict, Vm
 from blocks.targets.compute_engine import ComputeEngineInstances
 from releases import adoption, fleet, place
-from releases.adoption import ADOPTED_KEY, USER_DATA
+from releases.adoption import USER_DATA
 from releases.container_declaration import KEY as DECLARATION
 from releases.desired import ServiceDesired
-from releases.node_boot import DESIRED_KEY
+from releases.node_boot import ADOPTED_KEY, DESIRED_KEY
 from releases.problem import Failed, Problem, Refused, Unreachable
 from releases.release import Release
 
 UP_SECONDS = 300.0  # the restart, the agent's and the service's pull and start
 POLL_SECONDS = 0.5
+GONE_SECONDS = 30.0
+SILENT_SECONDS = 3.0
 ATTEMPTS = 5  # somebody else may write the metadata meanwhile
 
 log = logging.getLogger("model_deploy.steps")
@@ -49,15 +51,7 @@ def already_live(target: ComputeEngineInstances, vm: Vm, service: str) -> Releas
 
 def finish(target: ComputeEngineInstances, vm: Vm) -> None:
     """Forget what the VM was before: there is no way back from here but another release. Raises Problem."""
-    for attempt in range(ATTEMPTS):
-        now = target.vm(vm.name)
-        if ADOPTED_KEY not in now.metadata:
-            return
-        try:
-            target.set_metadata(now, {key: now.metadata[key] for key in now.metadata if key != ADOPTED_KEY})
-        except Conflict:
-            if attempt == ATTEMPTS - 1:
-                raise
+    _write(target, vm, lambda now: {key: now[key] for key in now if key != ADOPTED_KEY})
 
 
 def free_port(target: ComputeEngineInstances, vm: Vm, service: str, wanted: int | None) -> int:
@@ -118,19 +112,42 @@ def _wait_for(target: ComputeEngineInstances, vm: Vm, release: Release) -> None:
 
 
 def _take_back(target: ComputeEngineInstances, vm: Vm, before: Mapping[str, str], *, restart: bool) -> None:
-    """The metadata as it was, apart from what others have changed; another restart if there was one."""
+    """The metadata as it was, apart from what others have changed; another restart if there was one.
+
+    First our agent is told to go and to take its containers along: the engine would start them at the boot,
+    and the edge has the old container's port.
+    """
+    if restart:
+        _write(target, vm, lambda now: {**now, DECLARATION: before[DECLARATION]})
+        _wait_until_gone(target, vm)
     ours = {*adoption.OURS, ADOPTED_KEY}
+    had = {key: value for key, value in before.items() if key in ours}
+    now = _write(target, vm, lambda now: {**{key: now[key] for key in now if key not in ours}, **had})
+    if restart:
+        target.carried_out(target.restart(now))
+
+
+def _write(target: ComputeEngineInstances, vm: Vm, make: Callable[[Mapping[str, str]], dict[str, str]]) -> Vm:
+    """Change the metadata as it is now; again if somebody else did meanwhile. Raises Conflict."""
     for attempt in range(ATTEMPTS):
         now = target.vm(vm.name)
-        theirs = {key: value for key, value in now.metadata.items() if key not in ours}
-        wanted = {**theirs, **{key: value for key, value in before.items() if key in ours}}
+        wanted = make(now.metadata)
         try:
-            if wanted != now.metadata:
-                now = target.set_metadata(now, wanted)
+            return target.set_metadata(now, wanted) if wanted != now.metadata else now
         except Conflict:
             if attempt == ATTEMPTS - 1:
                 raise
-            continue
-        break
-    if restart:
-        target.carried_out(target.restart(now))
+    raise AssertionError("the last attempt has returned or raised")
+
+
+def _wait_until_gone(target: ComputeEngineInstances, vm: Vm) -> None:
+    """Until the edge is silent; a moment longer, where the agent may be about to start it."""
+    deadline, silent = time.monotonic() + GONE_SECONDS, 0.0
+    while silent < SILENT_SECONDS:
+        if time.monotonic() > deadline:
+            log.warning(
+                "the agent does not leave %s: docker rm --force there what is called model-deploy", vm.name
+            )
+            return
+        silent = silent + POLL_SECONDS if isinstance(target.status_of(vm), str) else 0.0
+        time.sleep(POLL_SECONDS)

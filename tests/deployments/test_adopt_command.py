@@ -15,8 +15,8 @@ from blocks.store import DirectoryStore
 from blocks.targets import adopting
 from deployments import cli, stack
 from flows.turn import turn_if_free
-from releases.adoption import ADOPTED_KEY
 from releases.ledger import Ledger
+from releases.node_boot import ADOPTED_KEY
 from releases.problem import Refused
 from releases.release import Verdict
 from releases.spec_file import parse_spec

@@ -4,8 +4,9 @@ import pytest
 import yaml
 
 from releases.adopted_run import adopted_run, as_yaml
-from releases.adoption import ADOPTED_KEY, before, check, check_metadata, choices, kept
+from releases.adoption import before, check, check_metadata, choices, kept
 from releases.container_declaration import parse, with_image
+from releases.node_boot import ADOPTED_KEY
 from releases.problem import Failed, Refused
 from releases.spec_file import parse_spec
 from releases.volumes import Volume

@@ -32,7 +32,8 @@ spec:
 
 
 @pytest.fixture
-def vms(tmp_path: Path) -> Iterator[Vms]:
+def vms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vms]:
+    monkeypatch.setattr(adopting, "SILENT_SECONDS", 0.5)
     with running_vms(tmp_path, Boots) as made:
         yield made
 
