@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from blocks.store import DirectoryStore
 from blocks.targets import adopting
-from deployments import cli, stack
+from deployments import adopt_commands, cli, stack
 from flows.turn import turn_if_free
 from releases.ledger import Ledger
 from releases.node_boot import ADOPTED_KEY
@@ -47,13 +47,13 @@ def prefect(prefect_server: PrefectServer) -> Iterator[None]:
         yield
 
 
-@pytest.mark.usefixtures("prefect")
-def test_it_shows_then_refuses_then_does(vms: Vms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = DECLARED.replace("spec:", "spec:\n  hostPID: true", 1).replace("env:", "command: [/run]\n    env:")
-    old_vm(vms, "a", text)
+def production(
+    vms: Vms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, service: str = "iris"
+) -> tuple[Ledger, str, Path]:
+    """The environment that `adopt` finds: its ledger, its only image, its file."""
     file = tmp_path / "environments.yaml"
     file.write_text(yaml.safe_dump({"environments": {"production": {"cloud": CLOUD}}}))
-    ledger = Ledger(DirectoryStore(path=tmp_path / "store"), "iris", "production")
+    ledger = Ledger(DirectoryStore(path=tmp_path / "store"), service, "production")
     digest = f"gcr.io/acme/iris@sha256:{1:064x}"
     where = SimpleNamespace(
         name="production",
@@ -63,6 +63,14 @@ def test_it_shows_then_refuses_then_does(vms: Vms, tmp_path: Path, monkeypatch: 
     )
     monkeypatch.setattr(cli, "connected", lambda **_: nullcontext())
     monkeypatch.setattr(cli, "load", lambda _: where)
+    return ledger, digest, file
+
+
+@pytest.mark.usefixtures("prefect")
+def test_it_shows_then_refuses_then_does(vms: Vms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = DECLARED.replace("spec:", "spec:\n  hostPID: true", 1).replace("env:", "command: [/run]\n    env:")
+    old_vm(vms, "a", text)
+    ledger, digest, file = production(vms, tmp_path, monkeypatch)
     words = ["adopt", "a", "-e", "production", "--service", "iris", "--port", "8000", "--file", str(file)]
     refused = CliRunner().invoke(cli.app, words)
     assert isinstance(refused.exception, Refused)
@@ -107,3 +115,29 @@ def test_it_shows_then_refuses_then_does(vms: Vms, tmp_path: Path, monkeypatch: 
     assert run.volumes == [Volume(path="/data", host="/mnt/data")]
     assert run == spec.run, "what was shown is what runs"
     assert not {ADOPTED_KEY, "gce-container-declaration"} & metadata.keys()
+
+
+@pytest.mark.usefixtures("prefect")
+def test_killed_before_its_last_word_it_only_ends_what_was_begun(
+    vms: Vms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old_vm(vms, "a")
+    ledger, _, file = production(vms, tmp_path, monkeypatch, "rose")
+    words = ["adopt", "a", "-e", "production", "--service", "rose", "--port", "8000", "--file", str(file)]
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(adopt_commands, "_record", lambda *_: None)
+        patched.setattr(adopting, "finish", killed)
+        assert CliRunner().invoke(cli.app, [*words, "--yes"]).exit_code != 0
+    assert ADOPTED_KEY in vms.metadata_of("a")
+    assert [one.outcome for one in ledger.entries()] == [None]
+    boots = list(vms.boots.boots)
+    done = CliRunner().invoke(cli.app, [*words, "--yes"])
+    assert done.exit_code == 0, done
+    assert "rose release 1 is live" in done.stdout
+    assert [one.confirmed for one in ledger.entries()] == [True]
+    assert ADOPTED_KEY not in vms.metadata_of("a")
+    assert vms.boots.boots == boots, "it was not restarted for nothing"
