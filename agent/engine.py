@@ -8,13 +8,14 @@ import docker
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.types import LogConfig, Mount
 
-from agent import gpus
+from agent import gpus, volumes
 from agent.failure import StepFailed
 from agent.secrets import Secrets
 from releases.release import Release
 from releases.secret_reference import SecretReference
 from releases.status import Phase
 from releases.swap import Container, Running, Slot
+from releases.volumes import MODEL_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +25,6 @@ TAIL_LINES = 20
 TAIL_WIDTH = 300
 API_SECONDS = 60
 PULL_SECONDS = 900
-MODEL_DIR = "/model"  # in the service's container
 REFUSED = ("unauthorized", "denied", "Unauthenticated", "no basic auth credentials")
 
 
@@ -134,6 +134,8 @@ class Engine:
             self._remove_name(name)
             created = self.api.create_container(
                 release.image,
+                command=release.run.command or None,
+                entrypoint=release.run.entrypoint or None,
                 name=name,
                 environment=self._environment(release),
                 labels=self._labels(release, slot, generation),
@@ -193,6 +195,10 @@ class Engine:
             "memory": host["Memory"] != limits.get("Memory", 0),
             "cpus": host["NanoCpus"] != limits.get("NanoCpus", 0),
             "network": list(found["NetworkSettings"]["Networks"]) != [self.network],
+            "privileged": host["Privileged"] != release.run.privileged,
+            "entrypoint": _replaced(found["Config"]["Entrypoint"], release.run.entrypoint),
+            "command": _replaced(found["Config"]["Cmd"], release.run.command),
+            "volumes": volumes.mounted(host) != volumes.mounted(limits),
         }
         what = ", ".join(name for name, differs_so in differs.items() if differs_so)
         return f"somebody changed the container by hand: {what}" if what else ""
@@ -247,10 +253,12 @@ class Engine:
         run = release.run
         rotation = {"max-size": run.logs.max_size, "max-file": str(run.logs.max_file)}
         return self.api.create_host_config(
+            binds=volumes.binds(run.volumes),
             init=True,  # a PID 1 that ignores SIGTERM would cost the whole grace
             log_config=LogConfig(type=LogConfig.types.JSON, config=rotation),
             mem_limit=run.resources.memory,
             mounts=self._mounts(release),
+            privileged=run.privileged,
             nano_cpus=round(run.resources.cpus * 1e9) if run.resources.cpus else None,
             restart_policy={"Name": "no"},  # a crash on trial is a verdict
             **gpus.requested(run.resources.gpus, self.gpu_driver),
@@ -259,6 +267,7 @@ class Engine:
     def _mounts(self, release: Release) -> list[Mount]:
         """As `mounts`, not `binds`: a folder that is missing is an error, not made anew and empty."""
         found = gpus.mounts(release.run.resources.gpus, self.gpu_driver)
+        found += volumes.mounts(release.run.volumes, self.node)
         if release.model_sha256:
             folder = str(self.models / release.model_sha256)
             found.append(Mount(target=MODEL_DIR, source=folder, type="bind", read_only=True))
@@ -283,6 +292,11 @@ def _seen(attrs: dict[str, Any]) -> Container:
         state={"running": Running.running, "created": Running.created}.get(status, Running.exited),
         exit_reason=_exit_reason(attrs["State"]) or "",
     )
+
+
+def _replaced(has: list[str] | None, said: list[str]) -> bool:
+    """Whether it is not what was said; unsaid, the image's own counts."""
+    return bool(said) and has != said
 
 
 def _exit_reason(state: dict[str, Any]) -> str | None:

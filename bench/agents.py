@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from releases import swap
 from releases.acme import CHALLENGES
 from releases.desired import Desired, ServiceDesired
+from releases.node_boot import given_back
 from releases.release import Release
 from releases.status import (
     CANDIDATE_HEADER,
@@ -210,7 +211,11 @@ class Agent:
                 if " 200 " not in status + " ":
                     raise ValueError(status)
                 self.etag = headers["etag"]
-                self._want(json.loads(body).get(KEY, ""))
+                attributes = json.loads(body)
+                if given_back(attributes):
+                    await self.hide()
+                    await asyncio.Event().wait()
+                self._want(attributes.get(KEY, ""))
         finally:
             writer.close()
 

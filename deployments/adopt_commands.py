@@ -3,6 +3,7 @@
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from textwrap import indent
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,12 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from blocks.environment import Environment
-    from releases.container_declaration import Declaration
     from releases.release import Release, Verdict
+    from releases.spec import Run
 
 
 PLAN = """then: user-data and model-deploy are added to the metadata, gce-container-declaration is removed
-last, and the VM restarts: it serves nothing meanwhile. If the service is not live then, all goes back."""
+last, and the VM restarts: it serves nothing meanwhile. If the service is not live then, all goes back;
+if this is killed, the same again goes on: what was there is kept as model-deploy-adopted until the end."""
 
 
 def adopt(
@@ -43,6 +45,7 @@ def adopt(
     from deployments.google_cloud import described  # noqa: PLC0415
     from flows.turn import turn_if_free  # noqa: PLC0415
     from releases import adoption, container_declaration  # noqa: PLC0415 - not for --help
+    from releases.adopted_run import adopted_run, as_yaml  # noqa: PLC0415
     from releases.provisioning.resources import user_data  # noqa: PLC0415
 
     with connected(quiet=True):
@@ -51,7 +54,7 @@ def adopt(
         if not isinstance(target, ComputeEngineInstances):
             raise BadInput(f"{environment} has no VMs", expected="type: compute-engine", got=target.type)
         found = adopting.find(target, vm)
-        declared = container_declaration.parse(found.metadata[container_declaration.KEY])
+        declared = container_declaration.parse(adoption.before(found.metadata)[container_declaration.KEY])
         image = pinned(where, declared.spec.container.image)
         public = adopting.free_port(target, found, service, public_port or None)
         choices = adoption.choices(declared, image, port, public)
@@ -59,7 +62,10 @@ def adopt(
             mark = "LOST" if one.loses else ""
             typer.echo(f"{mark:<5}{one.name:<22}{one.was}  ->  {one.becomes}")
         adoption.check(choices, accept or [])
+        run = adopted_run(declared, port, public)
         boot = user_data(described(environment, file or ENVIRONMENTS).described)
+        typer.echo("\nfor the service's model-deploy.yaml, so that the next release is the same:\n")
+        typer.echo(indent(as_yaml(service, run), "    "))
         typer.echo(PLAN)
         if not yes:
             typer.echo("nothing was changed; --yes does it")
@@ -71,10 +77,16 @@ def adopt(
                     got="nothing was touched",
                     next_step="wait until it has ended, then the same again",
                 )
-            release = claim(where, declared, service=service, image=image, port=port, public_port=public)
+            live = adopting.already_live(target, found, service)
+            release = live or claim(where, run, service=service, image=image)
             with recorded(where, release):
-                adopting.adopt(target, found, release, boot)
+                if live is None:
+                    adopting.adopt(target, found, release, boot)
+            adopting.finish(target, found)
     typer.echo(f"{vm} is adopted: {service} release {release.number} is live; model-deploy release is next")
+    typer.echo(
+        "its model-deploy.yaml is above: what is not in the repository, the next release does not have"
+    )
 
 
 def pinned(where: "Environment", image: str) -> str:
@@ -95,14 +107,13 @@ def pinned(where: "Environment", image: str) -> str:
     return found
 
 
-def claim(
-    where: "Environment", declared: "Declaration", *, service: str, image: str, port: int, public_port: int
-) -> "Release":
+def claim(where: "Environment", run: "Run", *, service: str, image: str) -> "Release":
     """Number it: from here on it can be rolled back to."""
     from releases.release import Release  # noqa: PLC0415
-    from releases.spec import Run  # noqa: PLC0415
 
-    env = {one.name: one.value for one in declared.spec.container.env}
+    port, public_port = run.port, run.public_port
+    if port is None or public_port is None:
+        raise BadInput("a release needs its ports", where="run.port, run.public_port")
 
     def make(number: int) -> Release:
         return Release(
@@ -113,7 +124,7 @@ def claim(
             version="adopted",
             port=port,
             public_port=public_port,
-            run=Run(port=port, public_port=public_port, env=env),
+            run=run,
             confirm_window=120,
             created=datetime.now(UTC),
         )

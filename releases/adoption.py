@@ -1,13 +1,16 @@
 """Moving a VM from Google's container startup agent to ours: what becomes of each thing it was told."""
 
-import re
+import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from releases.container_declaration import KEY, Declaration, Volume
-from releases.problem import Refused
+from releases.adopted_run import Carried, carried_volumes, is_secret
+from releases.container_declaration import KEY, Declaration
+from releases.node_boot import ADOPTED_KEY, DESIRED_KEY
+from releases.problem import Failed, Refused
 
-SECRET = re.compile(r"(?i)(secret|token|password|passwd|api_?key|credential)")
+USER_DATA = "user-data"
+OURS = (USER_DATA, DESIRED_KEY, KEY)  # what an adoption changes
 
 
 @dataclass(frozen=True)
@@ -25,19 +28,20 @@ def choices(declaration: Declaration, image: str, port: int, public_port: int) -
     spec, container = declaration.spec, declaration.spec.container
     found = [Choice("image", container.image, image), _network(port, public_port)]
     if container.command:
-        found.append(_lost("command", " ".join(container.command), "the image's own ENTRYPOINT"))
+        found.append(Choice("command", " ".join(container.command), "the same (run.entrypoint)"))
     if container.args:
-        found.append(_lost("args", " ".join(container.args), "the image's own CMD"))
+        found.append(Choice("args", " ".join(container.args), "the same (run.command)"))
     found += [_variable(one.name) for one in container.env]
-    found += [_volume(spec.volumes, one.name, one.mountPath) for one in container.volumeMounts]
+    found += [_volume(one) for one in carried_volumes(spec)]
     found.append(_restart(spec.restartPolicy))
     if container.securityContext.privileged:
-        found.append(_lost("privileged", "yes", "no: its container has Docker's usual rights"))
+        found.append(Choice("privileged", "yes", "yes: all rights on the VM (run.privileged)"))
     for name, used in (("stdin", container.stdin), ("tty", container.tty)):
         if used:
             found.append(_lost(name, "yes", "no: a service has no terminal"))
     found.append(Choice("logs", "500m x 3, and Cloud Logging", "10m x 5, exported to the bucket (run.logs)"))
     parts = [declaration, spec, container, container.securityContext, *spec.volumes]
+    parts += [*container.env, *container.volumeMounts]
     unknown = sorted({name for part in parts for name in part.unknown})
     return found + [_lost(name, "set", "nothing: no such thing is known here") for name in unknown]
 
@@ -57,11 +61,30 @@ def check(found: Collection[Choice], accepted: Collection[str]) -> None:
         )
 
 
+def kept(metadata: Mapping[str, str]) -> str:
+    """What to keep under `ADOPTED_KEY`: whoever dies half-way has lost nothing."""
+    return json.dumps({key: metadata[key] for key in OURS if key in metadata})
+
+
+def before(metadata: Mapping[str, str]) -> dict[str, str]:
+    """The metadata as it was before an adoption that was cut off, or as it is. Raises Failed."""
+    if ADOPTED_KEY not in metadata:
+        return dict(metadata)
+    theirs = {key: value for key, value in metadata.items() if key not in {*OURS, ADOPTED_KEY}}
+    try:
+        return {
+            **theirs,
+            **{str(key): str(value) for key, value in json.loads(metadata[ADOPTED_KEY]).items()},
+        }
+    except (ValueError, AttributeError) as error:
+        raise Failed("what was kept of the VM cannot be read", f"metadata key {ADOPTED_KEY}") from error
+
+
 def check_metadata(metadata: Mapping[str, str]) -> None:
     """See that the VM is one to be moved. Raises Refused."""
     if KEY not in metadata:
         raise Refused(f"the VM has no {KEY}: there is nothing to adopt", next_step="model-deploy provision")
-    theirs = [name for name in ("user-data", "startup-script") if name in metadata]
+    theirs = [name for name in (USER_DATA, "startup-script") if name in metadata]
     if theirs:
         raise Refused(
             f"the VM's metadata has a {theirs[0]} of its own",
@@ -83,28 +106,20 @@ def _network(port: int, public_port: int) -> Choice:
 
 
 def _variable(name: str) -> Choice:
-    if SECRET.search(name):
+    if is_secret(name):
         return _lost(
             f"env.{name}", "in plain metadata", "still in plain metadata: better a secret (run.secrets)"
         )
     return Choice(f"env.{name}", "set", "the same (run.env)")
 
 
-def _volume(volumes: Collection[Volume], name: str, path: str) -> Choice:
-    volume = next((one for one in volumes if one.name == name), None)
-    if volume is None:
-        return _lost(f"volume.{name}", f"{path}, of no volume", "nothing")
-    if volume.emptyDir is not None:
-        return _lost(f"volume.{name}", f"tmpfs at {path}", "the container's own /tmp and disk, gone with it")
-    if volume.hostPath is not None:
-        source = volume.hostPath.get("path", "")
-        return _lost(
-            f"volume.{name}", f"{source} of the VM at {path}", "nothing: a service keeps no files on a node"
-        )
-    disk = (volume.gcePersistentDisk or {}).get("pdName", "")
-    return _lost(
-        f"volume.{name}", f"disk {disk} at {path}", "nothing: the disk stays attached and is not mounted"
-    )
+def _volume(one: Carried) -> Choice:
+    name = f"volume.{one.mount.name}"
+    if one.volume is None:
+        return _lost(name, one.was, f"nothing: {one.why}")
+    source = "disk, mounted by the engine" if one.volume.disk else "tmpfs" if one.volume.tmpfs else "folder"
+    mode = ", read-only" if one.volume.read_only else ""
+    return Choice(name, one.was, f"the same {source}{mode} (run.volumes)")
 
 
 def _restart(policy: str) -> Choice:

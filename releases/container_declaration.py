@@ -63,13 +63,40 @@ class Container(_Part):
     tty: bool = False
 
 
+class HostPath(_Part):
+    """A folder of the VM."""
+
+    path: str = ""
+
+
+class EmptyDir(_Part):
+    """Memory."""
+
+    medium: str = ""
+
+
+class PersistentDisk(_Part):
+    """By the name of the device, whatever the field is called."""
+
+    pdName: str = ""  # noqa: N815
+    fsType: str = "ext4"  # noqa: N815
+    partition: int = 0
+    readOnly: bool = False  # noqa: N815
+
+
 class Volume(_Part):
     """Where a volume comes from: one of the three."""
 
     name: str
-    hostPath: dict[str, Any] | None = None  # noqa: N815
-    emptyDir: dict[str, Any] | None = None  # noqa: N815
-    gcePersistentDisk: dict[str, Any] | None = None  # noqa: N815
+    hostPath: HostPath | None = None  # noqa: N815
+    emptyDir: EmptyDir | None = None  # noqa: N815
+    gcePersistentDisk: PersistentDisk | None = None  # noqa: N815
+
+    @property
+    def unknown(self) -> list[str]:
+        """Its source's as well."""
+        sources = [self.hostPath, self.emptyDir, self.gcePersistentDisk]
+        return sorted({*super().unknown, *(name for one in sources if one for name in one.unknown)})
 
 
 class Spec(_Part):

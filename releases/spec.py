@@ -15,6 +15,8 @@ from pydantic import (
 from releases.model_version import is_alias, is_version
 from releases.problem import BadInput
 from releases.rollout import Rollout
+from releases.volumes import Volume
+from releases.volumes import check as check_volumes
 
 Name = Annotated[
     str,
@@ -144,6 +146,24 @@ class Run(_Section):
     )
     health: Health = Field(default_factory=Health)
     warmup: Warmup | None = None
+    entrypoint: list[str] = Field(
+        default_factory=list,
+        exclude_if=is_unsaid,
+        description="Instead of the image's own; its CMD goes too.",
+    )
+    command: list[str] = Field(
+        default_factory=list, exclude_if=is_unsaid, description="Instead of the image's own CMD."
+    )
+    privileged: bool = Field(
+        False,
+        exclude_if=is_unsaid,
+        description="All rights on the node: whoever takes over the service has the VM and its identity.",
+    )
+    volumes: list[Volume] = Field(
+        default_factory=list,
+        exclude_if=is_unsaid,
+        description="What is kept outside the container. With swap: overlap two copies have it for a moment.",
+    )
     env: dict[str, str] = Field(default_factory=dict)
     secrets: dict[str, str] = Field(
         default_factory=dict, description="Environment variable → name of a secret of the environment."
@@ -171,6 +191,12 @@ class Run(_Section):
             if one.acme and not one.certificate
         }
         return self.model_copy(update={"hosts": {**self.hosts, **named}}) if named else self
+
+    @field_validator("volumes", mode="after")
+    @classmethod
+    def _volumes_fit(cls, volumes: list[Volume], info: ValidationInfo) -> list[Volume]:
+        check_volumes(volumes, privileged=bool(info.data.get("privileged")))
+        return volumes
 
     @model_validator(mode="after")
     def _one_copy_on_a_gpu(self) -> Self:

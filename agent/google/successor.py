@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Mapping
 
 from agent.failure import StepFailed
-from releases.node_boot import AGENT_IMAGE_KEY
+from releases.node_boot import AGENT_IMAGE_KEY, given_back
 
 
 class Successor:
@@ -18,7 +18,14 @@ class Successor:
         self.end = end
 
     def __call__(self, attributes: Mapping[str, str]) -> None:
-        """End if another image is wanted and is here; the machine's unit starts that one."""
+        """End if another image is wanted and is here; the machine's unit starts that one.
+
+        Also if the VM is given back to Google's container startup agent: the unit takes away what is ours.
+        """
+        if given_back(attributes):
+            print("the VM is given back to the container startup agent", flush=True)  # noqa: T201
+            self.end(0)
+            return
         wanted = attributes.get(AGENT_IMAGE_KEY, self.own).strip()
         if wanted == self.own:
             return

@@ -1,5 +1,12 @@
 """What a VM is given to boot into a node: cloud-init user-data for Container-Optimized OS."""
 
-from releases.node_boot.user_data import AGENT_IMAGE_KEY, DESIRED_KEY, NodeBoot, node_user_data
+from releases.node_boot.user_data import (
+    ADOPTED_KEY,
+    AGENT_IMAGE_KEY,
+    DESIRED_KEY,
+    NodeBoot,
+    given_back,
+    node_user_data,
+)
 
-__all__ = ["AGENT_IMAGE_KEY", "DESIRED_KEY", "NodeBoot", "node_user_data"]
+__all__ = ["ADOPTED_KEY", "AGENT_IMAGE_KEY", "DESIRED_KEY", "NodeBoot", "given_back", "node_user_data"]

@@ -16,14 +16,23 @@ ensure_image() {
   docker image inspect "$1" >/dev/null 2>&1 || docker pull --quiet "$1"
 }
 
+has_attribute() {
+  [ "$(curl --silent --output /dev/null --write-out '%{http_code}' --max-time 5 --header 'Metadata-Flavor: Google' \
+    "http://$metadata/computeMetadata/v1/instance/attributes/$1")" = 200 ]
+}
+
+# An adoption is being taken back, or has only begun. The engine would bring the edge back at the next boot,
+# with the port that the old container is to have.
+leave_to_the_startup_agent() {
+  echo "leaving the VM to the container startup agent"
+  docker ps --all --quiet --filter "label=model-deploy.node=$node" | xargs --no-run-if-empty docker rm --force
+  exec sleep infinity
+}
+
 # Google's container startup agent gave its container the host's network and Docker's restart policy `always`:
-# the engine brings it back at every boot, with the port that the edge is to have. While the VM still has a
-# declaration the container is that agent's, which makes it anew at boot.
+# the engine brings it back at every boot, with the port that the edge is to have.
 remove_old_containers() {
-  local code old
-  code=$(curl --silent --output /dev/null --write-out '%{http_code}' --max-time 5 --header 'Metadata-Flavor: Google' \
-    "http://$metadata/computeMetadata/v1/instance/attributes/gce-container-declaration") || true
-  [ "$code" != 200 ] || return 0
+  local old
   for old in $(docker ps --all --filter "name=${OLD_CONTAINERS:-^klt-}" --format '{{.Names}}'); do
     echo "removing $old, which the container startup agent had started"
     docker rm --force "$old" >/dev/null
@@ -43,11 +52,15 @@ ensure_network() {
   return 1
 }
 
+if has_attribute gce-container-declaration; then
+  if has_attribute model-deploy-adopted; then leave_to_the_startup_agent; fi
+else
+  remove_old_containers
+fi
 docker-credential-gcr configure-docker --registries "$REGISTRY"
 image=$(agent_image)
 ensure_image "$image"
 ensure_image "$EDGE_IMAGE"
-remove_old_containers
 ensure_network
 subnet=$(docker network inspect --format '{{(index .IPAM.Config 0).Subnet}}' "$node")
 containers=$(docker info --format '{{.DockerRootDir}}')/containers

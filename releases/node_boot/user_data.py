@@ -1,6 +1,7 @@
 """The user-data of a node, as pure text: the same settings always give the same bytes, so drift shows."""
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from importlib.resources import files
 from textwrap import indent
@@ -9,6 +10,8 @@ from releases.problem import BadInput
 
 DESIRED_KEY = "model-deploy"  # metadata: releases.desired.Desired as JSON, written by controllers
 AGENT_IMAGE_KEY = "model-deploy-agent"  # metadata: another agent's image takes over without a reboot
+# metadata: what the VM was before it was adopted, from the first change until the service is live
+ADOPTED_KEY = "model-deploy-adopted"
 
 _FOLDER = "/etc/model-deploy"
 _GPU_DRIVER = "/var/lib/nvidia"  # where cos-extensions puts it
@@ -51,6 +54,11 @@ def node_user_data(boot: NodeBoot) -> str:
     lines = ["#cloud-config", "write_files:", *written, "runcmd:", "- systemctl daemon-reload"]
     # No wait for the driver: whatever needs no GPU is served meanwhile.
     return "\n".join([*lines, *(f"- systemctl start --no-block {unit}" for unit in units)]) + "\n"
+
+
+def given_back(attributes: Collection[str]) -> bool:
+    """Whether an adoption is being taken back: it has not ended, and the old key is there again."""
+    return {ADOPTED_KEY, "gce-container-declaration"} <= set(attributes)
 
 
 def _environment(boot: NodeBoot) -> str:

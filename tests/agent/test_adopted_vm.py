@@ -14,6 +14,7 @@ from blocks.targets.compute_engine import ComputeEngineInstances
 from releases.adopted_run import adopted_run
 from releases.container_declaration import KEY, parse
 from releases.node_boot import NodeBoot, node_user_data
+from releases.problem import Unreachable
 from tests.agent.showing import ENTRYPOINT, command
 
 pytestmark = pytest.mark.containers
@@ -70,6 +71,15 @@ def test_the_old_container_does_not_come_back_and_its_port_is_the_edges(old_vm: 
     old_vm.power("reset")
     old_vm.until(lambda: answer(old_vm) == "1")
     assert old_containers(old_vm) == ""
+
+
+def test_a_vm_that_is_taken_back_runs_its_old_container_again(old_vm: Vm, tmp_path: Path) -> None:
+    where, broken = target(old_vm, tmp_path), old_vm.release("crashes")
+    with pytest.raises(Unreachable, match=r"the VM runs as before: .* is not live on old"):
+        adopting.adopt(where, adopting.find(where, "old"), broken, node_user_data(old_vm.boot))
+    old_vm.until(lambda: answer(old_vm) == "old")
+    assert len(old_containers(old_vm).split()) == 1
+    assert old_vm.docker("ps", "--all", "--quiet", "--filter", f"label=model-deploy.node={old_vm.host}") == ""
 
 
 def test_what_the_old_container_had_the_new_one_has(

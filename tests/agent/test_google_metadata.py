@@ -122,7 +122,10 @@ def test_an_agent_makes_way_only_for_an_image_that_is_here() -> None:
 
     Successor("own", lambda _: None, ended.append)({"model-deploy-agent": "own"})
     Successor("own", lambda _: None, ended.append)({"ssh-keys": "x"})
+    Successor("own", lambda _: None, ended.append)({"gce-container-declaration": "set by hand"})
     Successor("own", missing, ended.append)({"model-deploy-agent": "other"})
     assert ended == []
     Successor("own", lambda _: None, ended.append)({"model-deploy-agent": "other\n"})
     assert ended == [0]
+    Successor("own", missing, ended.append)({"gce-container-declaration": "", "model-deploy-adopted": "{}"})
+    assert ended == [0, 0]

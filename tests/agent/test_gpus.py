@@ -60,7 +60,12 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict]]:
 
 def started(asked: list[dict], driver: str = "", **resources: object) -> dict:
     """HostConfig of the container that was asked for."""
-    run = Run.model_validate({"swap": "replace", "resources": resources})
+    return started_with(asked, driver, swap="replace", resources=resources)["HostConfig"]
+
+
+def started_with(asked: list[dict], driver: str = "", **given: object) -> dict:
+    """What was asked for."""
+    run = Run.model_validate(given)
     release = Release(
         service="iris", environment="local", number=1, image="i@sha256:" + "0" * 64, version="1", port=80,
         public_port=80, run=run, confirm_window=60, created=datetime.now(UTC),
@@ -68,7 +73,7 @@ def started(asked: list[dict], driver: str = "", **resources: object) -> dict:
     Engine("n", SecretFiles(Path("/none")), Path("/models"), None, driver).start(
         release, Slot.a, "10.0.0.2", 1
     )
-    return asked[-1]["HostConfig"]
+    return asked[-1]
 
 
 def test_gpus_are_asked_for_as_docker_run_does(asked: list[dict]) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
+from textwrap import dedent
 from types import SimpleNamespace
 
 import pytest
@@ -12,14 +13,17 @@ from typer.testing import CliRunner
 
 from blocks.store import DirectoryStore
 from blocks.targets import adopting
-from deployments import cli, stack
+from deployments import adopt_commands, cli, stack
 from flows.turn import turn_if_free
 from releases.ledger import Ledger
+from releases.node_boot import ADOPTED_KEY
 from releases.problem import Refused
 from releases.release import Verdict
+from releases.spec_file import parse_spec
+from releases.volumes import Volume
 from tests.blocks.targets.conftest import Vms, running_vms
 from tests.blocks.targets.konlet import Boots
-from tests.blocks.targets.test_container_declaration import old_vm
+from tests.blocks.targets.test_container_declaration import DECLARED, old_vm
 from tests.deployments.conftest import PrefectServer
 
 CLOUD = {
@@ -43,12 +47,13 @@ def prefect(prefect_server: PrefectServer) -> Iterator[None]:
         yield
 
 
-@pytest.mark.usefixtures("prefect")
-def test_it_shows_then_refuses_then_does(vms: Vms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    old_vm(vms, "a")
+def production(
+    vms: Vms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, service: str = "iris"
+) -> tuple[Ledger, str, Path]:
+    """The environment that `adopt` finds: its ledger, its only image, its file."""
     file = tmp_path / "environments.yaml"
     file.write_text(yaml.safe_dump({"environments": {"production": {"cloud": CLOUD}}}))
-    ledger = Ledger(DirectoryStore(path=tmp_path / "store"), "iris", "production")
+    ledger = Ledger(DirectoryStore(path=tmp_path / "store"), service, "production")
     digest = f"gcr.io/acme/iris@sha256:{1:064x}"
     where = SimpleNamespace(
         name="production",
@@ -58,16 +63,25 @@ def test_it_shows_then_refuses_then_does(vms: Vms, tmp_path: Path, monkeypatch: 
     )
     monkeypatch.setattr(cli, "connected", lambda **_: nullcontext())
     monkeypatch.setattr(cli, "load", lambda _: where)
+    return ledger, digest, file
+
+
+@pytest.mark.usefixtures("prefect")
+def test_it_shows_then_refuses_then_does(vms: Vms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = DECLARED.replace("spec:", "spec:\n  hostPID: true", 1).replace("env:", "command: [/run]\n    env:")
+    old_vm(vms, "a", text)
+    ledger, digest, file = production(vms, tmp_path, monkeypatch)
     words = ["adopt", "a", "-e", "production", "--service", "iris", "--port", "8000", "--file", str(file)]
     refused = CliRunner().invoke(cli.app, words)
     assert isinstance(refused.exception, Refused)
-    assert "volume.data" in refused.exception.next_step
+    assert "hostPID" in refused.exception.next_step
     before = vms.cloud.world.instances["sandbox", "europe-west1-b", "a"].metadata()
-    words += ["--accept", "volume.data"]
+    words += ["--accept", "hostPID"]
     shown = CliRunner().invoke(cli.app, words)
     assert shown.exit_code == 0, shown
     assert f"gcr.io/acme/iris:1  ->  {digest}" in shown.stdout
     assert "nothing was changed" in shown.stdout
+    spec = parse_spec(dedent(shown.stdout.split("is the same:\n")[1].split("\nthen:")[0]))
     assert vms.cloud.world.instances["sandbox", "europe-west1-b", "a"].metadata() == before
     assert ledger.entries() == []
     with turn_if_free("iris", "production") as free:
@@ -94,7 +108,36 @@ def test_it_shows_then_refuses_then_does(vms: Vms, tmp_path: Path, monkeypatch: 
     assert vms.live() == {"a": "2"}
     metadata = vms.metadata_of("a")
     assert metadata["user-data"].startswith("#cloud-config")
-    assert "gce-container-declaration" not in metadata
     live = ledger.live()
     assert live is not None
-    assert (live.release.image, live.release.run.env) == (digest, {"MODE": "fast"})
+    run = live.release.run
+    assert (live.release.image, run.env, run.entrypoint) == (digest, {"MODE": "fast"}, ["/run"])
+    assert run.volumes == [Volume(path="/data", host="/mnt/data")]
+    assert run == spec.run, "what was shown is what runs"
+    assert not {ADOPTED_KEY, "gce-container-declaration"} & metadata.keys()
+
+
+@pytest.mark.usefixtures("prefect")
+def test_killed_before_its_last_word_it_only_ends_what_was_begun(
+    vms: Vms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old_vm(vms, "a")
+    ledger, _, file = production(vms, tmp_path, monkeypatch, "rose")
+    words = ["adopt", "a", "-e", "production", "--service", "rose", "--port", "8000", "--file", str(file)]
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(adopt_commands, "_record", lambda *_: None)
+        patched.setattr(adopting, "finish", killed)
+        assert CliRunner().invoke(cli.app, [*words, "--yes"]).exit_code != 0
+    assert ADOPTED_KEY in vms.metadata_of("a")
+    assert [one.outcome for one in ledger.entries()] == [None]
+    boots = list(vms.boots.boots)
+    done = CliRunner().invoke(cli.app, [*words, "--yes"])
+    assert done.exit_code == 0, done
+    assert "rose release 1 is live" in done.stdout
+    assert [one.confirmed for one in ledger.entries()] == [True]
+    assert ADOPTED_KEY not in vms.metadata_of("a")
+    assert vms.boots.boots == boots, "it was not restarted for nothing"

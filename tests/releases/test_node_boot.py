@@ -88,6 +88,8 @@ STUB = """#!/bin/bash
 echo "$(basename "$0") $*" >>"$CALLS"
 case "$(basename "$0") $*" in
   curl*gce-container-declaration) printf %s "$DECLARATION" ;;
+  curl*model-deploy-adopted) printf %s "$ADOPTED" ;;
+  "docker ps"*label*) echo 123abc ;;
   "docker ps"*) echo klt-iris-abcd ;;
   "docker network inspect --format"*) echo 172.31.0.0/24 ;;
   "docker info"*) echo /var/lib/docker ;;
@@ -95,31 +97,41 @@ esac
 """
 
 
+def calls_of_node_sh(folder: Path, **given: str) -> tuple[list[str], str]:
+    """What the script calls, and what it says, with made-up programs around it."""
+    script, calls = folder / "node.sh", folder / "calls"
+    script.write_text(written(BOOT)["/etc/model-deploy/node.sh"])
+    for name in ("docker", "curl", "docker-credential-gcr", "sleep"):
+        (folder / name).write_text(STUB)
+        (folder / name).chmod(0o755)
+    settings = dict(line.split("=", 1) for line in written(BOOT)["/etc/model-deploy/node.env"].split())
+    own = {"NODE": "a", "BOOT": "1", "STATE_DIRECTORY": str(folder), "CALLS": str(calls), "ADOPTED": "404"}
+    environment = {**settings, **own, **given, "PATH": f"{folder}:{os.environ['PATH']}"}
+    done = subprocess.run(["bash", script], env=environment, check=True, capture_output=True, text=True)
+    return calls.read_text().splitlines(), done.stdout
+
+
 @pytest.mark.parametrize(("declaration", "removed"), [("404", True), ("000", True), ("200", False)])
 def test_what_the_startup_agent_left_is_removed_before_the_agent_starts(
     tmp_path: Path, declaration: str, removed: bool
 ) -> None:
-    """Not while the VM has a declaration: then that agent runs it, and an adoption is only half done."""
-    script, calls = tmp_path / "node.sh", tmp_path / "calls"
-    script.write_text(written(BOOT)["/etc/model-deploy/node.sh"])
-    for name in ("docker", "curl", "docker-credential-gcr"):
-        (tmp_path / name).write_text(STUB)
-        (tmp_path / name).chmod(0o755)
-    settings = dict(line.split("=", 1) for line in written(BOOT)["/etc/model-deploy/node.env"].split())
-    own = {"NODE": "a", "BOOT": "1", "STATE_DIRECTORY": str(tmp_path), "CALLS": str(calls)}
-    done = subprocess.run(
-        ["bash", script],
-        env={**settings, **own, "DECLARATION": declaration, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    said = calls.read_text().splitlines()
-    assert said[-1].startswith("docker run --rm --init --name a-agent")
-    assert ("docker rm --force klt-iris-abcd" in said) is removed
-    assert ("removing klt-iris-abcd, which the container startup agent had started" in done.stdout) is removed
+    """Not while the VM has a declaration: then it is that agent's."""
+    calls, said = calls_of_node_sh(tmp_path, DECLARATION=declaration)
+    assert calls[-1].startswith("docker run --rm --init --name a-agent")
+    assert ("docker rm --force klt-iris-abcd" in calls) is removed
+    assert ("removing klt-iris-abcd, which the container startup agent had started" in said) is removed
     if removed:
-        assert "docker ps --all --filter name=^klt- --format {{.Names}}" in said
+        assert "docker ps --all --filter name=^klt- --format {{.Names}}" in calls
+
+
+def test_a_vm_that_is_given_back_is_left_to_the_startup_agent_without_our_containers(tmp_path: Path) -> None:
+    calls, said = calls_of_node_sh(tmp_path, DECLARATION="200", ADOPTED="200")
+    assert calls[-3:] == [
+        "docker ps --all --quiet --filter label=model-deploy.node=a",
+        "docker rm --force 123abc",
+        "sleep infinity",
+    ]
+    assert "leaving the VM to the container startup agent" in said
 
 
 @pytest.mark.parametrize(

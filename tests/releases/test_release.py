@@ -1,5 +1,6 @@
 """A release that is written must be the release that is read."""
 
+import json
 from pathlib import Path
 
 from releases.desired import ServiceDesired, propose
@@ -32,3 +33,10 @@ def test_a_release_from_before_models_had_checksums_is_the_same_release() -> Non
     read = Release.model_validate_json(old)
     assert read.model == model
     assert read.model_dump_json() == old
+
+
+def test_a_release_from_before_there_were_volumes_is_the_same_release() -> None:
+    young = {"entrypoint", "command", "privileged", "volumes"}
+    assert not young & json.loads(release(1).model_dump_json())["run"].keys()
+    said = release(1, volumes=[{"path": "/a", "host": "/b"}]).model_dump_json()
+    assert '"volumes":[{"path":"/a","host":"/b"}]' in said

@@ -1,5 +1,6 @@
 """What a user meets when model-deploy.yaml is right, wrong or missing."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -32,3 +33,52 @@ def test_a_wrong_spec_says_what_is_wrong_and_what_is_near(text: str, what: str, 
     assert caught.value.what == what
     assert expected in caught.value.expected
     assert "here/model-deploy.yaml" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("volumes", "said"),
+    [
+        ("{path: /data}", "exactly one of host, tmpfs and disk, not none"),
+        ("{path: /data, host: /a, tmpfs: 1m}", "exactly one of host, tmpfs and disk, not host and tmpfs"),
+        ("{path: data, host: /a}", "an absolute path"),
+        ("{path: /a/../b, host: /a}", "without `..`"),
+        ("{path: /data/, host: /a}", "written as /data"),
+        ("{path: /, tmpfs: true}", "not / itself"),
+        ("{path: /a, host: '/b:c'}", "without colons"),
+        ("{path: /a, tmpfs: false}", "a size such as 64m, or true"),
+        ("{path: /a, tmpfs: 64}", "a size such as 64m, or true"),
+        ("{path: /a, tmpfs: true, read_only: true}", "begins empty"),
+        ("{path: /a, disk: ../x}", "match pattern"),
+        ("{path: /a, host: /a}, {path: /a, tmpfs: true}", "two volumes at /a"),
+        ("{path: /model/extra, host: /a}", "where the release's model is"),
+        ("{path: /a, host: /var/run/docker.sock, read_only: true}", "gives the node away"),
+        ("{path: /a, host: /var, read_only: true}", "gives the node away"),
+        ("{path: /a, host: /etc}", "gives the node away"),
+    ],
+)
+def test_a_volume_that_cannot_be_is_refused_with_what_is_wrong(volumes: str, said: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        parse_spec(f"run: {{volumes: [{volumes}]}}")
+    assert said in caught.value.expected
+    assert re.match(r"`run\.volumes(\.0(\.[a-z]+)?)?` is not right", caught.value.what)
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        "{volumes: [{path: /a, host: /etc/ssl, read_only: true}, {path: /modelling, host: /home/me}]}",
+        "{privileged: true, volumes: [{path: /var/run/docker.sock, host: /var/run/docker.sock}]}",
+        "{volumes: [{path: /a, host: /variety}, {path: /b, disk: data-part1}, {path: /c, tmpfs: 1.5g}]}",
+    ],
+)
+def test_a_volume_that_harms_nobody_or_is_said_to_is_accepted(run: str) -> None:
+    parse_spec(f"run: {run}")
+
+
+def test_a_near_key_of_a_volume_is_named() -> None:
+    with pytest.raises(BadInput) as caught:
+        parse_spec("run: {volumes: [{path: /a, hosts: /b}]}")
+    assert (caught.value.what, caught.value.expected) == (
+        "unknown key `run.volumes.0.hosts`",
+        "did you mean `host`?",
+    )

@@ -1,5 +1,6 @@
 """VMs with Google's container startup agent: released to by a restart, as update-container did."""
 
+import itertools
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import yaml
 from blocks.targets import adopting
 from blocks.targets.compute_api import Vm
 from blocks.targets.container_declaration import ContainerDeclaration
+from releases import adoption
 from releases.problem import Refused, Unreachable
 from releases.status import Phase
 from tests.blocks.targets.conftest import KEY, SECONDS, Vms, is_in, running_vms
@@ -30,21 +32,22 @@ spec:
 
 
 @pytest.fixture
-def vms(tmp_path: Path) -> Iterator[Vms]:
+def vms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vms]:
+    monkeypatch.setattr(adopting, "SILENT_SECONDS", 0.5)
     with running_vms(tmp_path, Boots) as made:
         yield made
 
 
-def old_vm(vms: Vms, name: str) -> None:
-    vms.cloud.vm(name, labels={"service": "iris"}, metadata=declared())
+def old_vm(vms: Vms, name: str, declaration: str = DECLARED) -> None:
+    vms.cloud.vm(name, labels={"service": "iris"}, metadata=declared(declaration))
     vms.names.append(name)
     eventually(lambda: name in vms.boots.old)
 
 
-def declared() -> object:
+def declared(declaration: str) -> object:
     from google.cloud import compute_v1 as compute
 
-    return compute.Metadata(items=[compute.Items(key="gce-container-declaration", value=DECLARED)])
+    return compute.Metadata(items=[compute.Items(key="gce-container-declaration", value=declaration)])
 
 
 def target(vms: Vms) -> ContainerDeclaration:
@@ -122,6 +125,7 @@ def test_an_adopted_vm_serves_by_the_agent_and_the_old_key_is_gone(vms: Vms) -> 
     metadata = vms.metadata_of("a")
     assert "gce-container-declaration" not in metadata
     assert metadata["user-data"] == USER_DATA
+    adopting.finish(where, found)
     with pytest.raises(Refused, match="nothing to adopt"):
         adopting.find(where, "a")
     vms.confirmed(where, 2)
@@ -176,6 +180,73 @@ def test_ctrl_c_at_any_moment_leaves_the_vm_as_it_was(
     assert answering(vms, "a") == "gcr.io/acme/iris:1"
     if when == "old key":
         assert len(vms.boots.boots) == boots, "it was not restarted for nothing"
+
+
+class Killed(BaseException):
+    """The process is gone: nothing of it runs any more."""
+
+
+@pytest.mark.parametrize("calls", range(1, 5))
+def test_an_adoption_that_was_killed_goes_on_when_it_is_run_again(
+    vms: Vms, calls: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed_after(vms, calls, monkeypatch)
+    where, restarted = vms.target(), calls > 2
+    found = adopting.find(where, "a")
+    assert adoption.before(found.metadata)["gce-container-declaration"] == DECLARED
+    if restarted:
+        eventually(lambda: adopting.already_live(where, found, "iris") is not None)
+        boots = list(vms.boots.boots)
+        with pytest.raises(Refused, match="was about to be adopted as iris, not as rose"):
+            adopting.already_live(where, found, "rose")
+    else:
+        assert adopting.already_live(where, found, "iris") is None
+        adopting.adopt(where, found, vms.release(2), USER_DATA)
+        boots = list(vms.boots.boots)
+    adopting.finish(where, found)
+    assert vms.live() == {"a": "1" if restarted else "2"}
+    assert set(vms.metadata_of("a")) == {"user-data", "model-deploy"}
+    assert vms.boots.boots == boots
+
+
+@pytest.mark.parametrize("calls", range(1, 4))
+def test_an_adoption_that_was_killed_goes_back_when_the_next_one_fails(
+    vms: Vms, calls: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed_after(vms, calls, monkeypatch)
+    monkeypatch.setattr(adopting, "UP_SECONDS", 1.0)
+    vms.agents.breaks("a", 2)
+    where = vms.target()
+    with pytest.raises(Unreachable, match="the VM runs as before"):
+        adopting.adopt(where, adopting.find(where, "a"), vms.release(2), USER_DATA)
+    assert vms.metadata_of_any("a") == {"gce-container-declaration": DECLARED}
+    eventually(lambda: "a" in vms.boots.old)
+    assert answering(vms, "a") == "gcr.io/acme/iris:1"
+
+
+def killed_after(vms: Vms, calls: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An adoption that dies after so many of: the first write, the second, the restart, the wait."""
+    old_vm(vms, "a")
+    where, done = vms.target(), itertools.count(1)
+
+    def dies(name: str, home: object) -> None:
+        real = getattr(home, name)
+
+        def once(*given: object) -> object:
+            found = real(*given)
+            if next(done) == calls:
+                raise Killed
+            return found
+
+        patched.setattr(home, name, once)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(adopting, "_take_back", lambda *_, **__: None)
+        for name in ("set_metadata", "restart"):
+            dies(name, type(where))
+        dies("_wait_for", adopting)
+        with pytest.raises(Killed):
+            adopting.adopt(where, adopting.find(where, "a"), vms.release(1), USER_DATA)
 
 
 def test_a_vm_that_does_not_come_up_runs_as_before(vms: Vms, monkeypatch: pytest.MonkeyPatch) -> None:

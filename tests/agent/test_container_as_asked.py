@@ -1,0 +1,73 @@
+"""What a container is started with, and what is noticed when it is another; a real engine where it can be."""
+
+from pathlib import Path
+
+import pytest
+
+from agent.engine import Engine
+from agent.secrets import SecretFiles
+from bench.node import LocalNode
+from releases.swap import Slot
+from tests.agent.showing import ENTRYPOINT, command
+from tests.agent.test_gpus import asked, started_with
+
+__all__ = ["asked"]
+
+
+def test_all_rights_are_asked_for_only_where_they_are_said(asked: list[dict]) -> None:
+    assert started_with(asked, privileged=True)["HostConfig"]["Privileged"] is True
+    assert not started_with(asked)["HostConfig"].get("Privileged")
+
+
+def test_unsaid_words_leave_the_images_own(asked: list[dict]) -> None:
+    body = started_with(asked)
+    assert not body.get("Entrypoint")
+    assert not body.get("Cmd")
+    body = started_with(asked, entrypoint=["/run"], command=["--fast"])
+    assert (body["Entrypoint"], body["Cmd"]) == (["/run"], ["--fast"])
+
+
+def test_a_disk_is_a_volume_that_the_engine_mounts(asked: list[dict]) -> None:
+    body = started_with(asked, volumes=[{"path": "/data", "disk": "weights", "read_only": True}])
+    assert body["HostConfig"]["Mounts"] == [
+        {
+            "Target": "/data",
+            "Source": "n-disk-weights-ro",
+            "Type": "volume",
+            "ReadOnly": True,
+            "VolumeOptions": {
+                "NoCopy": True,
+                "Labels": {"model-deploy.node": "n"},
+                "DriverConfig": {
+                    "Name": "local",
+                    "Options": {
+                        "type": "ext4",
+                        "device": "/dev/disk/by-id/google-weights",
+                        "o": "ro,noload",
+                    },
+                },
+            },
+        }
+    ]
+
+
+@pytest.mark.containers
+def test_what_is_other_than_it_was_said_is_named(node: LocalNode, tmp_path: Path) -> None:
+    volumes = [{"path": "/data", "host": str(tmp_path)}, {"path": "/cache", "tmpfs": "8m"}]
+    release = node.release(entrypoint=ENTRYPOINT, command=command("/data"), volumes=volumes)
+    engine = Engine(node.target.node, SecretFiles(tmp_path), tmp_path)
+    engine.ensure_image(release.image)
+    engine.start(release, Slot.a, f"{engine.subnet()}.100", 1)
+    (container,) = engine.containers("sample")
+    try:
+        assert engine.changed_by_hand(container, release) == ""
+        for name, value in {
+            "privileged": True,
+            "entrypoint": ["python"],
+            "command": ["-V"],
+            "volumes": release.run.volumes[:1],
+        }.items():
+            other = release.model_copy(update={"run": release.run.model_copy(update={name: value})})
+            assert engine.changed_by_hand(container, other).endswith(f"by hand: {name}")
+    finally:
+        engine.remove(container, 0)
