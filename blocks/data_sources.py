@@ -1,5 +1,6 @@
 """Each kind of source as a dlt resource that yields rows."""
 
+import re
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -95,7 +96,7 @@ def _sql(source: Source, sql: SqlTable, window: Window | None) -> "DltResource":
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
 
     cursor = _cursor_arguments(source, window)
-    address = sql.url or secret(sql.secret)
+    address = _with_driver(sql.url or secret(sql.secret))
     try:
         found = sql_table(  # looks at the table at once
             credentials=address,
@@ -109,6 +110,11 @@ def _sql(source: Source, sql: SqlTable, window: Window | None) -> "DltResource":
         # Not chained: a traceback would show the address.
         raise _no_table(source, sql, error) from None
     return found.with_name(ROWS)
+
+
+def _with_driver(address: str) -> str:
+    """Postgres' addresses name no driver; SQLAlchemy before 2.1 takes one for granted that is not here."""
+    return re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", address)
 
 
 def _no_table(source: Source, sql: SqlTable, error: Exception) -> Failed:

@@ -3,7 +3,6 @@
 import os
 import secrets
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from blocks.targets.local import LocalTarget
 from deployments.machine.home import Home
 from deployments.machine.images import agent_image
 from tests.controllers import Command, Controllers, Done
+from tests.prefect_api import ask
 
 SPEC = """
 name: sample
@@ -64,15 +64,9 @@ class Place:
         return done.stdout
 
     def api(self, method: str, path: str, **body: object) -> Any:
-        """Ask the Prefect server, as its UI does; on its SQLite a writer that came second is told 503."""
+        """Ask the Prefect server, as its UI does."""
         address = f"http://127.0.0.1:{self.home.chosen().prefect_port}/api"
-        for pause in (0.2, 1.0, 5.0, None):
-            answer = httpx.request(method, f"{address}{path}", json=body or None, timeout=20)
-            if answer.status_code != 503 or pause is None:
-                break
-            time.sleep(pause)
-        answer.raise_for_status()
-        return answer.json() if answer.content else None
+        return ask(address, method, path, body or None)
 
     def runs(self, flow: str) -> list[dict[str, Any]]:
         """The flow's runs, newest first."""

@@ -102,7 +102,7 @@ def test_a_wrong_rule_is_named(tmp_path: Path, rules: str, field: str, said: str
      "did you mean `endpoint`?"),
     ("stores: {path: x}", "stores", "did you mean `store`?"),
     ("services: [{name: a, repository: b/c, paht: d}]", "services.0.paht", "did you mean `path`?"),
-    ("nonsense: 1", "nonsense", "known here: branch, cloud, "),
+    ("nonsense: 1", "nonsense", "known here: acme, branch, cloud, "),
 ])  # fmt: skip
 def test_a_key_that_is_not_known_is_an_error_anywhere_in_the_file(
     tmp_path: Path, written: str, key: str, expected: str
