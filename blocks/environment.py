@@ -66,6 +66,11 @@ class Environment(SchemaOnce, Block):
     target: AnyTarget
     store: AnyStore
 
+    @property
+    def document(self) -> str:
+        """The block document's id: another server's environment of the same name has another."""
+        return str(self._block_document_id)
+
     def ledger(self, service: str) -> Ledger:
         """The record of the service's releases here."""
         return Ledger(self.store, service, self.name)

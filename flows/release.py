@@ -200,7 +200,8 @@ def find_or_make_image(
         if found:
             log.info("these sources were tested and built before, which is skipped: %s is used", found.image)
             return where.registry.bring(found.image, found.registry, repository, [f"src-{sources.key}"]), True
-    builds = f"model-deploy-build/{where.name}-{sources.service}"  # ours alone, for as long as our turn is
+    # Ours alone for as long as our turn is, and no other server's that shares the engine.
+    builds = f"model-deploy-build/{sources.service}-{where.document}"
     local = f"{builds}:{sources.checkout.short}"
     try:
         with watch.step("tests and build"):

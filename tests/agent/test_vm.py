@@ -181,11 +181,13 @@ def test_a_secret_is_in_its_container_and_nowhere_else(vm: Vm) -> None:
     vm.confirmed(vm.release(secrets={"DATABASE": "database/versions/1"}))
     container = f"{vm.host}-sample-r{vm.numbers}"
     assert SECRET in vm.docker("exec", container, "printenv", "DATABASE")
-    others = [
-        name for name in vm.docker("ps", "-a", "--format", "{{.Names}}").split() if name.startswith(vm.host)
-    ]
-    assert f"{vm.host}-agent" in others
-    others.remove(container)
+    others = {f"{vm.host}-agent", f"{vm.host}-edge"}
+
+    def names() -> set[str]:
+        every = vm.docker("ps", "-a", "--format", "{{.Names}}").split()
+        return {name for name in every if name.startswith(f"{vm.host}-")}
+
+    vm.until(lambda: names() == {container, *others})  # what served before is drained, and gone
     shown = {
         "inspect of the others": vm.docker("inspect", *others),
         "labels": vm.docker("inspect", "--format", "{{json .Config.Labels}}", container),
