@@ -86,6 +86,8 @@ def gcloud(place: Place, *words: str) -> None:
         "CLOUDSDK_AUTH_ACCESS_TOKEN_FILE": str(place.token),
         "CLOUDSDK_CORE_PROJECT": "bench",
         "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
+        # Its parts would be composed, which the sandbox does not do, and which no model of ours is made by.
+        "CLOUDSDK_STORAGE_PARALLEL_COMPOSITE_UPLOAD_ENABLED": "False",
     }
     subprocess.run(
         ["gcloud", "storage", "cp", "-r", "--quiet", *words],
