@@ -180,6 +180,8 @@ def test_touching_more_never_starts_less(push: Push, more: frozenset[str]) -> No
 
 @given(PUSHES)
 def test_what_cannot_be_proved_untouched_counts_as_touched(push: Push) -> None:
-    everything = decide(replace(push, forced=True), RULES).starts
+    def touched(push: Push) -> set[tuple[str, str]]:
+        return {(one.service, one.environment) for one in decide(push, RULES).starts}
+
     if push.created or push.forced or len(push.commits) >= 20 or frozenset() in push.commits:
-        assert decide(push, RULES).starts == everything
+        assert touched(push) == touched(replace(push, forced=True))
