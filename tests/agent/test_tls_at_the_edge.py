@@ -3,10 +3,8 @@
 import json
 import ssl
 import subprocess
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 import httpx
 import pytest
@@ -16,6 +14,7 @@ from releases.problem import Failed
 from releases.status import CANDIDATE_HEADER, RELEASE_HEADER, STATUS_PATH, CertificateStatus
 from tests.certificates import certificate
 from tests.controllers import wait_until
+from tests.users import asking
 
 pytestmark = pytest.mark.containers
 NAME = "iris.test"
@@ -42,11 +41,7 @@ def shown(node: LocalNode, context: ssl.SSLContext) -> bool:
 
 
 def put(node: LocalNode, text: str, secret: str = "iris-tls") -> None:
-    path = node.target.home / "secrets" / secret
-    fresh = path.with_suffix(".new")
-    fresh.touch(0o600)
-    fresh.write_text(text)
-    fresh.rename(path)
+    node.target.secrets.add(secret, text)
 
 
 def secured(*names: str, secret: str = "iris-tls") -> dict[str, object]:
@@ -59,35 +54,13 @@ def said(node: LocalNode) -> CertificateStatus:
     return found
 
 
-@contextmanager
-def users(node: LocalNode, context: ssl.SSLContext, *, keep_alive: bool) -> Iterator[list[str]]:
-    """Asking all the time; what went wrong."""
-    failures, asked, stop = list[str](), list[int](), threading.Event()
-
-    def go_on() -> None:
-        client = httpx.Client(verify=context, headers={"Host": NAME}, timeout=10)
-        url = f"https://127.0.0.1:{node.target.tls_ports[0]}/"
-        while not stop.wait(0.02):
-            try:
-                asked.append(
-                    client.get(url, extensions={"sni_hostname": NAME}).raise_for_status().status_code
-                )
-            except httpx.HTTPError as error:
-                failures.append(repr(error))
-            if not keep_alive:
-                client.close()
-                client = httpx.Client(verify=context, headers={"Host": NAME}, timeout=10)
-
-    threads = [threading.Thread(target=go_on, daemon=True) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    wait_until(lambda: len(asked) > 8, 20)
-    try:
-        yield failures
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join(15)
+def users(node: LocalNode, context: ssl.SSLContext, *, keep_alive: bool) -> AbstractContextManager[list[str]]:
+    url = f"https://127.0.0.1:{node.target.tls_ports[0]}/"
+    return asking(
+        lambda client: client.get(url, extensions={"sni_hostname": NAME}),
+        lambda: httpx.Client(verify=context, headers={"Host": NAME}, timeout=10),
+        [keep_alive] * 4,
+    )
 
 
 def test_users_come_by_https_and_who_comes_by_http_is_sent_there(node: LocalNode) -> None:

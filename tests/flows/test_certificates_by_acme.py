@@ -5,9 +5,8 @@ import json
 import signal
 import ssl
 import stat
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from tests.controllers import Done, wait_until
 from tests.pebble import Pebble, pebble
 from tests.place import Place, command
 from tests.place import place as make_place
+from tests.users import asking
 
 pytestmark = pytest.mark.containers
 ENVIRONMENTS = """
@@ -91,34 +91,8 @@ class Secured:
         with self.client() as client:
             return self.ask(client, name).headers[RELEASE_HEADER]
 
-    @contextmanager
-    def users(self) -> Iterator[list[str]]:
-        """Asking all the time, by old connections and new ones; what went wrong."""
-        failures, asked, stop = list[str](), list[int](), threading.Event()
-
-        def go_on(keep_alive: bool) -> None:
-            client = self.client()
-            while not stop.wait(0.02):
-                try:
-                    asked.append(self.ask(client).raise_for_status().status_code)
-                except httpx.HTTPError as error:
-                    failures.append(repr(error))
-                if not keep_alive:
-                    client.close()
-                    client = self.client()
-
-        threads = [
-            threading.Thread(target=go_on, args=[one], daemon=True) for one in (True, True, False, False)
-        ]
-        for one in threads:
-            one.start()
-        wait_until(lambda: len(asked) > 8, 20)
-        try:
-            yield failures
-        finally:
-            stop.set()
-            for one in threads:
-                one.join(15)
+    def users(self) -> AbstractContextManager[list[str]]:
+        return asking(self.ask, self.client, [True, True, False, False])
 
 
 @pytest.fixture(scope="module")
