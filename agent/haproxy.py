@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from releases.acme import CHALLENGES
 from releases.place import Place
 from releases.release import Release
+from releases.size import in_bytes
 from releases.status import CANDIDATE_HEADER, RELEASE_HEADER, STATUS_PATH, Counters
 from releases.swap import WHOLE, Slot
 
@@ -19,7 +20,6 @@ FOLDER = "/edge"
 SOCKET = f"{FOLDER}/admin.sock"
 CERTIFICATES = f"{FOLDER}/certs"  # a folder of files: chain and key; which is shown is decided by its names
 HTTPS = 443
-UNITS = {"k": 2**10, "m": 2**20, "g": 2**30}
 SEATS = 122  # two addresses each, of a /24: 20 KB of HAProxy's memory a seat
 
 
@@ -126,7 +126,7 @@ def maps(services: Iterable[Service], thumbprint: str = "") -> dict[str, dict[st
         "releases.map": {f"{one.backend}/{slot}": f"{server.release or 0}" for one, slot, server in slots},
         "names.map": {one.backend: one.name for one in services},
         "timeouts.map": {one.backend: f"{round(one.request_timeout * 1000)}" for one in services},
-        "bodies.map": {one.backend: f"{_bytes(one.max_body)}" for one in services if one.max_body},
+        "bodies.map": {one.backend: f"{in_bytes(one.max_body)}" for one in services if one.max_body},
         "routes.map": routes,
         "secure.map": {
             host: f"https://{host}" + ("" if place.port == HTTPS else f":{place.port}")
@@ -272,7 +272,3 @@ def _backend(seat: int, service: Service | None) -> str:
         state = "disabled" if server.weight is None else f"weight {server.weight}"
         lines.append(f"  server {slot} {server.address}:{server.port} {state}")
     return "\n".join(lines)
-
-
-def _bytes(size: str) -> int:
-    return int(float(size[:-1]) * UNITS[size[-1]])

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from blocks.google_api import GoogleApi
-from blocks.provisioning.google_cloud import PUBLIC
 from blocks.provisioning.google_rest import GoogleRest
 
 PAGE = 1000  # the most; a project may ask for 60 pages a minute
@@ -20,7 +19,7 @@ class CloudLogging(GoogleApi):
 
     def entries(self, matching: str) -> Iterator[dict[str, Any]]:
         """By time, page by page; an empty page is not the end. Raises Refused, Unreachable, Failed."""
-        rest = GoogleRest(self.google_credentials, self.endpoint or PUBLIC, self.project)
+        rest = GoogleRest(self.google_credentials, self.endpoint, self.project)
         body: dict[str, Any] = {
             "resourceNames": [f"projects/{self.project}"],
             "filter": matching,

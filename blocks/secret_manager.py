@@ -4,7 +4,6 @@ import base64
 from functools import cached_property
 
 from blocks.google_api import GoogleApi
-from blocks.provisioning.google_cloud import PUBLIC
 from blocks.provisioning.google_rest import GoogleRest
 from releases.problem import Failed, Problem
 from releases.secret_reference import LATEST, SecretReference
@@ -19,7 +18,7 @@ class SecretManager:
     def __init__(self, api: GoogleApi, project: str, endpoint: str | None = None) -> None:
         self.api = api
         self.project = project
-        self.endpoint = endpoint or PUBLIC
+        self.endpoint = endpoint
 
     def read(self, name: str) -> str | None:
         """The latest version. Raises Problem."""

@@ -9,9 +9,10 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from releases.node_boot import DECLARATION_KEY
 from releases.problem import Failed
 
-KEY = "gce-container-declaration"
+KEY = DECLARATION_KEY
 WARNING = (
     "Google's container startup agent is deprecated: from 2026-07-31 what relies on it or on the metadata "
     "key gce-container-declaration is out of service, and support ends on 2027-07-31. Each release restarts "

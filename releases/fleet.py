@@ -10,6 +10,7 @@ than that in a later wave: meanwhile the controller renews the windows of the no
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -66,16 +67,15 @@ def document(text: str, service: str, wanted: ServiceDesired) -> str:
     parsed = parse(text)
     if wanted.candidate is not None and wanted.generation != parsed.of(service).generation:
         place.check(wanted.candidate.release, place.taken(parsed))
-    raw = json.loads(text) if text else parsed.model_dump(mode="json")
+    raw = _as_written(text)
     raw["services"] = {**raw.get("services", {}), service: wanted.model_dump(mode="json")}
     return json.dumps(raw, separators=(",", ":"))
 
 
 def answering(text: str, thumbprint: str) -> str:
     """The node's document that names this ACME account, and all else as it was written. Raises Failed."""
-    parsed = parse(text)
-    raw = json.loads(text) if text else parsed.model_dump(mode="json")
-    return json.dumps({**raw, "acme": thumbprint}, separators=(",", ":"))
+    parse(text)
+    return json.dumps({**_as_written(text), "acme": thumbprint}, separators=(",", ":"))
 
 
 def parse(text: str) -> Desired:
@@ -130,6 +130,12 @@ def whole(nodes: Mapping[str, ServiceStatus]) -> ServiceStatus:
             "reverted": reverted,
         }
     )
+
+
+def _as_written(text: str) -> dict[str, Any]:
+    """Fields that we do not know included."""
+    raw: dict[str, Any] = json.loads(text) if text else Desired().model_dump(mode="json")
+    return raw
 
 
 def _lowest(numbers: list[int | None]) -> int | None:

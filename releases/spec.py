@@ -15,6 +15,7 @@ from pydantic import (
 from releases.model_version import is_alias, is_version
 from releases.problem import BadInput
 from releases.rollout import Rollout
+from releases.size import Size
 from releases.volumes import Volume
 from releases.volumes import check as check_volumes
 
@@ -26,7 +27,7 @@ Name = Annotated[
     ),
 ]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
-Memory = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?[kmg]$", description="For example 512m or 2g.")]
+Memory = Annotated[Size, Field(description="For example 512m or 2g.")]
 _LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 HostName = Annotated[
     str,

@@ -7,9 +7,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from releases.size import PATTERN, Size, in_bytes
+
 MODEL_DIR = "/model"  # in the service's container: where the agent mounts a release's model
-SIZE = r"^[0-9]+(\.[0-9]+)?[kmg]$"
-SIZES = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 # Whoever has these has the node: the engine's socket and files, the agent's own, what root runs.
 ENGINES = ("/run", "/var/run", "/var/lib/docker", "/var/lib/containerd", "/var/lib/model-deploy")
@@ -28,13 +28,12 @@ def _absolute(path: str) -> str:
 
 def _size_or_true(given: object) -> object:
     """One message, not one for each kind that it could have been."""
-    if given is None or given is True or (isinstance(given, str) and re.fullmatch(SIZE, given)):
+    if given is None or given is True or (isinstance(given, str) and re.fullmatch(PATTERN, given)):
         return given
     raise ValueError("a size such as 64m, or true")
 
 
 Path = Annotated[str, AfterValidator(_absolute)]
-Size = Annotated[str, Field(pattern=SIZE)]
 
 
 class Volume(BaseModel):
@@ -77,7 +76,7 @@ class Volume(BaseModel):
     @property
     def tmpfs_bytes(self) -> int | None:
         """None: the kernel's own limit, half of the memory."""
-        return int(float(self.tmpfs[:-1]) * SIZES[self.tmpfs[-1]]) if isinstance(self.tmpfs, str) else None
+        return in_bytes(self.tmpfs) if isinstance(self.tmpfs, str) else None
 
     @property
     def gives_the_node_away(self) -> bool:

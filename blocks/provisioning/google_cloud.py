@@ -10,8 +10,6 @@ from blocks.provisioning.provisioner import Provisioner
 from releases.problem import BadInput
 from releases.provisioning.described import CloudEnvironment
 
-PUBLIC = "https://{api}.googleapis.com"
-
 
 class GoogleCloud(GoogleApi):
     """What `cloud` says in the environments' file."""
@@ -24,7 +22,7 @@ class GoogleCloud(GoogleApi):
     def provisioner(self) -> Provisioner:
         """The way to the APIs. Raises BadInput where nobody is logged in."""
         cloud = self.described
-        rest = GoogleRest(self.google_credentials, self.endpoint or PUBLIC, cloud.project)
+        rest = GoogleRest(self.google_credentials, self.endpoint, cloud.project)
         return Provisioner(rest, cloud)
 
 

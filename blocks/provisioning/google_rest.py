@@ -11,6 +11,7 @@ from releases.provisioning.wanted import Json
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
 
+PUBLIC = "https://{api}.googleapis.com"
 ATTEMPT_SECONDS = 30.0
 PATIENCE = 90.0
 OPERATION_SECONDS = 600.0
@@ -32,14 +33,14 @@ class GoogleRest:
     """One account's way to the APIs."""
 
     def __init__(
-        self, credentials: "Credentials", endpoint: str, project: str, patience: float = PATIENCE
+        self, credentials: "Credentials", endpoint: str | None, project: str, patience: float = PATIENCE
     ) -> None:
         from google.auth.transport.requests import AuthorizedSession  # noqa: PLC0415 - slow to import
 
         session: Any = AuthorizedSession
         self.session = session(credentials)
         self.credentials = credentials
-        self.endpoint = endpoint.rstrip("/")
+        self.endpoint = (endpoint or PUBLIC).rstrip("/")
         self.project = project
         self.patience = patience
 

@@ -3,10 +3,19 @@
 from releases.node_boot.user_data import (
     ADOPTED_KEY,
     AGENT_IMAGE_KEY,
+    DECLARATION_KEY,
     DESIRED_KEY,
     NodeBoot,
     given_back,
     node_user_data,
 )
 
-__all__ = ["ADOPTED_KEY", "AGENT_IMAGE_KEY", "DESIRED_KEY", "NodeBoot", "given_back", "node_user_data"]
+__all__ = [
+    "ADOPTED_KEY",
+    "AGENT_IMAGE_KEY",
+    "DECLARATION_KEY",
+    "DESIRED_KEY",
+    "NodeBoot",
+    "given_back",
+    "node_user_data",
+]

@@ -12,6 +12,7 @@ DESIRED_KEY = "model-deploy"  # metadata: releases.desired.Desired as JSON, writ
 AGENT_IMAGE_KEY = "model-deploy-agent"  # metadata: another agent's image takes over without a reboot
 # metadata: what the VM was before it was adopted, from the first change until the service is live
 ADOPTED_KEY = "model-deploy-adopted"
+DECLARATION_KEY = "gce-container-declaration"  # metadata: what Google's container startup agent runs
 
 _FOLDER = "/etc/model-deploy"
 _GPU_DRIVER = "/var/lib/nvidia"  # where cos-extensions puts it
@@ -58,7 +59,7 @@ def node_user_data(boot: NodeBoot) -> str:
 
 def given_back(attributes: Collection[str]) -> bool:
     """Whether an adoption is being taken back: it has not ended, and the old key is there again."""
-    return {ADOPTED_KEY, "gce-container-declaration"} <= set(attributes)
+    return {ADOPTED_KEY, DECLARATION_KEY} <= set(attributes)
 
 
 def _environment(boot: NodeBoot) -> str:

@@ -18,7 +18,6 @@ from sandbox.boot.user_data import NotUnderstood
 KEY = "gce-container-declaration"
 POLICIES = {"Always": "always", "OnFailure": "on-failure", "Never": "no"}
 LOG_OPTIONS = ("--log-opt", "max-size=500m", "--log-opt", "max-file=3")
-LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
 def prefix(host: str) -> str:
@@ -44,7 +43,7 @@ def run_command(host: str, address: str, spec: dict[str, Any], exposed: list[str
     command, args = container.get("command") or [], container.get("args") or []
     ports = [port.partition("/")[0] for port in exposed]
     privileged = (container.get("securityContext") or {}).get("privileged")
-    name = f"{prefix(host)}{container.get('name') or ''}-{''.join(secrets.choice(LETTERS) for _ in range(4))}"
+    name = f"{prefix(host)}{container.get('name') or ''}-{secrets.token_hex(2)}"
     return [
         *("run", "--detach", "--name", name, "--hostname", host, *LOG_OPTIONS),
         *("--restart", POLICIES[spec.get("restartPolicy") or "Always"]),
