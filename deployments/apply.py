@@ -19,7 +19,7 @@ from deployments.google_cloud import in_google_cloud
 from deployments.machine.home import Home
 from deployments.machine.images import agent_image
 from releases.known_keys import check_keys
-from releases.problem import BadInput
+from releases.problem import BadInput, plainly
 
 Kinds = dict[str, type[Block]]
 
@@ -105,7 +105,7 @@ def _environment(name: str, one: Described, values: dict[str, Any], where: str) 
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
-        expected = first["msg"].removeprefix("Value error, ")
+        expected = plainly(first["msg"])
         raise BadInput(
             f"`environments.{name}.{field}` is not right", where=where, expected=expected
         ) from error

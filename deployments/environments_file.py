@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from releases.acme import Issuer
 from releases.known_keys import known_keys, unknown
-from releases.problem import BadInput
+from releases.problem import BadInput, plainly
 from releases.reconcile import Drifted
 from releases.rules import Rules
 from releases.spec import Name
@@ -56,5 +56,5 @@ def parse(file: Path) -> dict[str, Described]:
         field = ".".join(str(part) for part in place) or "environments"
         if first["type"] == "extra_forbidden":
             raise unknown(str(place[-1]), known_keys(_File, place[:-1]), field, str(file)) from error
-        expected = first["msg"].removeprefix("Value error, ")
+        expected = plainly(first["msg"])
         raise BadInput(f"`{field}` is not right", where=str(file), expected=expected) from error

@@ -10,7 +10,7 @@ from blocks.google_api import GoogleApi
 from blocks.provisioning.google_cloud import GoogleCloud
 from deployments.environments_file import Described, parse
 from releases.known_keys import known_keys, unknown
-from releases.problem import BadInput
+from releases.problem import BadInput, plainly
 from releases.provisioning.described import CloudEnvironment
 
 
@@ -34,7 +34,7 @@ def in_google_cloud(environment: str, environments: Mapping[str, Described], fil
             above = place[1:-1]  # without `described`
             known = {*known_keys(CloudEnvironment, above), *(() if above else GoogleApi.model_fields)}
             raise unknown(str(place[-1]), known, field, where) from error
-        raise BadInput(f"`{field}` is not right", where=where, expected=first["msg"]) from error
+        raise BadInput(f"`{field}` is not right", where=where, expected=plainly(first["msg"])) from error
 
 
 def cloud_section(environment: str, environments: Mapping[str, Described], file: Path) -> dict[str, Any]:

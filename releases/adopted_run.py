@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from releases import container_declaration as declared
 from releases.container_declaration import Declaration, Mount, Spec
+from releases.problem import plainly
 from releases.spec import Run
 from releases.volumes import Volume, check
 
@@ -95,4 +96,4 @@ def _made(was: str, given: dict[str, object]) -> tuple[str, Volume | None, str]:
     try:
         return was, Volume.model_validate(given), ""
     except ValidationError as error:
-        return was, None, error.errors()[0]["msg"]
+        return was, None, plainly(error.errors()[0]["msg"])

@@ -47,3 +47,8 @@ class Failed(Problem):
 
 class Cancelled(BaseException):
     """A person has cancelled the run. No failure: nothing that handles those may swallow it."""
+
+
+def plainly(message: str) -> str:
+    """What a validator of ours has said, without what pydantic writes before it."""
+    return message.removeprefix("Value error, ")

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from releases.data_source import Source, Sources
 from releases.known_keys import known_keys, unknown
-from releases.problem import BadInput
+from releases.problem import BadInput, plainly
 
 
 def read_sources(file: Path) -> dict[str, Source]:
@@ -34,7 +34,7 @@ def parse_sources(text: str, where: str = "sources.yaml") -> dict[str, Source]:
             known = known_keys(Sources, first["loc"][:-1])
             raise unknown(str(first["loc"][-1]), known, field, where) from error
         got = "" if isinstance(first["input"], dict) else repr(first["input"])[:200]
-        expected = first["msg"].removeprefix("Value error, ")
+        expected = plainly(first["msg"])
         raise BadInput(f"`{field}` is not right", where=where, expected=expected, got=got) from error
 
 

@@ -6,7 +6,7 @@ import yaml
 from pydantic import ValidationError
 
 from releases.known_keys import known_keys, unknown
-from releases.problem import BadInput
+from releases.problem import BadInput, plainly
 from releases.spec import ServiceSpec
 
 SPEC_FILE = "model-deploy.yaml"
@@ -17,7 +17,7 @@ def read_spec(folder: Path) -> ServiceSpec:
     path = folder / SPEC_FILE
     if not path.exists():
         return ServiceSpec()
-    return parse_spec(path.read_text(encoding="utf-8"), where=str(path))
+    return parse_spec(path.read_text(encoding="utf-8"))
 
 
 def parse_spec(text: str, where: str = SPEC_FILE) -> ServiceSpec:
@@ -51,5 +51,8 @@ def _first_problem(error: ValidationError, where: str) -> BadInput:
     if first["type"] == "extra_forbidden":
         return unknown(str(place[-1]), known_keys(ServiceSpec, place[:-1]), field, where)
     return BadInput(
-        f"`{field}` is not right", where=where, expected=first["msg"], got=repr(first.get("input"))[:200]
+        f"`{field}` is not right",
+        where=where,
+        expected=plainly(first["msg"]),
+        got=repr(first.get("input"))[:200],
     )
