@@ -33,6 +33,14 @@ def test_a_wrong_spec_says_what_is_wrong_and_what_is_near(text: str, what: str, 
     assert caught.value.what == what
     assert expected in caught.value.expected
     assert "here/model-deploy.yaml" in str(caught.value)
+    assert "Value error" not in str(caught.value), "that is pydantic's"
+
+
+def test_a_wrong_spec_is_named_as_in_the_repository_not_by_the_folder_of_the_checkout(tmp_path: Path) -> None:
+    (tmp_path / "model-deploy.yaml").write_text("runn: {}")
+    with pytest.raises(BadInput) as caught:
+        read_spec(tmp_path)
+    assert caught.value.where == "model-deploy.yaml"
 
 
 @pytest.mark.parametrize(
