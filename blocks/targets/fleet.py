@@ -216,7 +216,7 @@ class Fleet(GoogleApi):
             for name, one in answered(answers, waiting).items():
                 status = one.services.get(service, ServiceStatus())
                 if generation in status.reverted:
-                    raise failed(service, status, status.reverted[generation], name)
+                    raise failed(service, status.reverted[generation], name)
                 if status.generation >= generation and arrived(status):
                     there[name] = status
             if len(there) == len(on_it):

@@ -214,7 +214,7 @@ class LocalTarget(SchemaOnce, Block):
         while True:
             status = self.status(service)
             if generation in status.reverted:
-                raise failed(service, status, status.reverted[generation])
+                raise failed(service, status.reverted[generation])
             if status.generation >= generation and arrived(status):
                 return status
             if time.monotonic() > deadline:
