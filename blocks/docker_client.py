@@ -4,6 +4,7 @@ import os
 import shutil
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 
 from blocks.command import run
@@ -36,7 +37,12 @@ class DockerClient:
 
 def find_docker() -> DockerClient:
     """Find the first `docker` on PATH that can build with BuildKit. Raises Unreachable."""
-    clients = [client for path in candidates() if (client := _probe(path))]
+    return _find(tuple(candidates()), os.environ.get("DOCKER_HOST", ""))
+
+
+@cache  # asking takes a tenth of a second, and a release needs to know a dozen times
+def _find(paths: tuple[str, ...], _host: str) -> DockerClient:
+    clients = [client for path in paths if (client := _probe(path))]
     able = [client for client in clients if client.buildkit is not BuildKit.none]
     if able:
         return able[0]
@@ -50,7 +56,7 @@ def find_docker() -> DockerClient:
     raise Unreachable(
         "no container engine answers",
         expected="`docker info` works",
-        got="no docker on PATH" if not candidates() else "the daemon is not running, or not for this user",
+        got="no docker on PATH" if not paths else "the daemon is not running, or not for this user",
         next_step="sudo apt-get install docker.io, or start Docker Desktop",
     )
 

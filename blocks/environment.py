@@ -10,8 +10,8 @@ from pydantic import Discriminator, Field, Tag
 from blocks.cloud_storage import CloudStorage
 from blocks.image_builder import ImageBuilder
 from blocks.image_registry import ImageRegistry
+from blocks.light_block import LightBlock
 from blocks.model_store import ModelStore
-from blocks.schema_once import SchemaOnce
 from blocks.store import DirectoryStore
 from blocks.targets.compute_engine import ComputeEngineInstances
 from blocks.targets.container_declaration import ContainerDeclaration
@@ -47,7 +47,7 @@ AnyStore = Annotated[
 ]
 
 
-class Environment(SchemaOnce, Block):
+class Environment(LightBlock, Block):
     """Everything that a flow needs to know of an environment."""
 
     _block_type_name = "Environment"

@@ -14,6 +14,8 @@ import httpx
 from prefect.blocks.core import Block
 from pydantic import BaseModel, Field, PrivateAttr, RootModel, SecretStr, ValidationError
 
+from blocks.light_block import LightBlock
+
 LOG = logging.getLogger("model_deploy.github")
 ATTEMPTS = 4
 FIRST_PAUSE = 0.5
@@ -70,7 +72,7 @@ class _Hooks(RootModel[list[_Hook]]):
     pass
 
 
-class GitHub(Block):
+class GitHub(LightBlock, Block):
     """A token for GitHub, and the secrets that it signs its webhook's deliveries with."""
 
     _block_type_name = "GitHub Connection"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from prefect.blocks.core import Block
 from pydantic import Field
 
-from blocks.schema_once import SchemaOnce
+from blocks.light_block import LightBlock
 from releases.problem import BadInput, Failed, Problem, Unreachable
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ TRANSIENT = (408, 429, 500, 502, 503, 504)
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
 
-class GoogleApi(SchemaOnce, Block):
+class GoogleApi(LightBlock, Block):
     """What every block needs that calls one of Google's APIs.
 
     Credentials are named, not nested: a secret stays in one block, and prefect_gcp, whose import takes

@@ -12,7 +12,7 @@ from prefect.blocks.core import Block
 
 from blocks.command import run
 from blocks.docker_client import DockerClient, find_docker
-from blocks.schema_once import SchemaOnce
+from blocks.light_block import LightBlock
 from releases.problem import Failed, Unreachable
 from releases.source_key import base_images
 from releases.spec import Build, Tests
@@ -47,7 +47,7 @@ class TestReport:
         return tuple(case for case in self.cases if case.message)
 
 
-class ImageBuilder(SchemaOnce, Block):
+class ImageBuilder(LightBlock, Block):
     """The docker command with BuildKit: docker-py knows no `RUN --mount`."""
 
     _block_type_name = "Image Builder"
@@ -98,9 +98,6 @@ class ImageBuilder(SchemaOnce, Block):
             report = self._report(docker, name, tests.junit)
         finally:
             run([docker.path, "rm", "--force", "--volumes", name], timeout=ASK_SECONDS)
-            run(
-                [docker.path, "image", "rm", "--no-prune", image], timeout=ASK_SECONDS
-            )  # the build cache stays
         if report.failed:
             first = report.failed[0]
             raise TestsFailed(f"{len(report.failed)} of {len(report.cases)} tests failed", first, report)

@@ -12,7 +12,7 @@ from prefect_docker import DockerRegistryCredentials
 from pydantic import Field
 
 from blocks.google_api import GoogleApi, said_plainly
-from blocks.schema_once import SchemaOnce
+from blocks.light_block import LightBlock
 from releases.problem import Failed, Refused, Unreachable
 
 PUSH_SECONDS = 900
@@ -23,7 +23,7 @@ CLEANS_UP = ".pkg.dev/"  # Artifact Registry, by the policies in releases/provis
 DENIED = ("unauthorized", "denied", "authentication required", "401", "403")
 
 
-class ImageRegistry(SchemaOnce, Block):
+class ImageRegistry(LightBlock, Block):
     """Where an environment's images are kept: Docker Hub, Artifact Registry, or one on this machine."""
 
     _block_type_name = "Image Registry"

@@ -13,14 +13,14 @@ from prefect.blocks.core import Block
 from pydantic import Field
 
 from blocks.checksums import crc32c_of
-from blocks.schema_once import SchemaOnce
+from blocks.light_block import LightBlock
 from releases.store import AlreadyExists, Changed, Moved, NotFound, Stored, key_parts, no_room_said, nobody
 
 LOCK = ".lock"
 BLOCK = 1 << 20
 
 
-class DirectoryStore(SchemaOnce, Block):
+class DirectoryStore(LightBlock, Block):
     """Implements releases.store.Store on files; every write is a rename or a link."""
 
     _block_type_name = "Directory Store"

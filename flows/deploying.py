@@ -14,6 +14,7 @@ from prefect.cache_policies import NO_CACHE
 from blocks.environment import Environment
 from blocks.smoke import CheckResult, run_checks_on_each
 from flows.canary import canary
+from flows.latency_plot import load_beside
 from flows.stopwatch import Stopwatch
 from flows.trial import NODE_SLACK, Renewal, Trial, await_node
 from releases.problem import Problem
@@ -43,6 +44,7 @@ def deploy(
     environment: Environment, release: Release, checks: list[SmokeCheck], bake: float, watch: Stopwatch
 ) -> Deployed:
     """Bring a claimed release to its users, or take it back. Raises Problem, after the way back is done."""
+    load_beside()
     target, token = environment.target, secrets.token_urlsafe(24)
     key_sha256 = hashlib.sha256(token.encode()).hexdigest()
     former = target.desired(release.service).confirmed

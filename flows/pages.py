@@ -1,7 +1,9 @@
 """What a person sees of a release in the Prefect UI."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from typing import TYPE_CHECKING, cast
 
 import httpx
@@ -30,22 +32,31 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """A bar in the UI over the steps that are known beforehand."""
+    """A bar in the UI over the steps that are known beforehand; shown by a thread, so that no step waits."""
 
     def __init__(self, steps: list[str], description: str) -> None:
         self.steps = steps
         self.description = description
         self.artifact: UUID | None = None
-        with told():
-            self.artifact = cast("UUID", create_progress_artifact(0.0, description=description))
+        self.sender = ThreadPoolExecutor(1, "progress")
+        self._send(self._create)
 
     def at(self, step: str) -> None:
         """The step begins."""
-        self._show(100.0 * self.steps.index(step) / len(self.steps), f"{self.description}: {step}")
+        per_cent = 100.0 * self.steps.index(step) / len(self.steps)
+        self._send(self._show, per_cent, f"{self.description}: {step}")
 
     def done(self) -> None:
         """All is over."""
-        self._show(100.0, self.description)
+        self._send(self._show, 100.0, self.description)
+        self.sender.shutdown()
+
+    def _send(self, tell: Callable[..., None], *given: object) -> None:
+        self.sender.submit(copy_context().run, tell, *given)  # Prefect finds the flow run in the context
+
+    def _create(self) -> None:
+        with told():
+            self.artifact = cast("UUID", create_progress_artifact(0.0, description=self.description))
 
     def _show(self, per_cent: float, description: str) -> None:
         if self.artifact is None:

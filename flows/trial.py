@@ -60,12 +60,4 @@ class Trial:
 
 def await_node(trial: Trial, arrived: Callable[[ServiceStatus], bool], seconds: float) -> ServiceStatus:
     """Wait until every node says so. Raises Failed when one takes it back, Unreachable, Cancelled."""
-    looked = 0.0
-
-    def check() -> None:
-        nonlocal looked
-        if time.monotonic() - looked > 1:  # the server is asked once a second, the node much more often
-            looked = time.monotonic()
-            trial.go_on()
-
-    return trial.target.wait_for(trial.release.service, trial.generation, arrived, seconds, check)
+    return trial.target.wait_for(trial.release.service, trial.generation, arrived, seconds, trial.go_on)

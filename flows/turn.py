@@ -37,6 +37,7 @@ LONGEST_WAIT = 3600.0
 GOING = [StateType.RUNNING, StateType.PENDING]
 NEVER_RESUMED = "and never resumed."
 ENDING = (StateType.CANCELLING, StateType.CANCELLED)
+_looked: dict[UUID, float] = {}  # when a run's state was last asked for
 
 
 def never() -> bool:
@@ -107,10 +108,14 @@ def stop_if_newer() -> None:
 
 
 def stop_if_cancelled() -> None:
-    """Notice a cancel from the UI, also where no worker is there to carry it out. Raises Cancelled."""
+    """Notice a cancel from the UI, also where no worker is there to carry it out. Raises Cancelled.
+
+    To be called wherever the run may end: the server is asked at most once a second.
+    """
     run_id = current_run()
-    if run_id is None:
+    if run_id is None or time.monotonic() - _looked.get(run_id, -LOOK_SECONDS) < LOOK_SECONDS:
         return
+    _looked[run_id] = time.monotonic()
     try:
         with get_client(sync_client=True) as client:
             state = client.read_flow_run(run_id).state

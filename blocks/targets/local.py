@@ -14,7 +14,7 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from prefect.blocks.core import Block
 from pydantic import Field, ValidationError
 
-from blocks.schema_once import SchemaOnce
+from blocks.light_block import LightBlock
 from blocks.secrets import SecretFiles, Secrets
 from blocks.targets import desired_file
 from blocks.targets.failure import failed
@@ -36,7 +36,7 @@ UP_SECONDS = 40.0
 POLL_SECONDS = 0.03
 
 
-class LocalTarget(SchemaOnce, Block):
+class LocalTarget(LightBlock, Block):
     """Runs an environment's releases on the local container engine, through the agent."""
 
     _block_type_name = "Local Target"
