@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Collection
 from datetime import date, datetime
+from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NotRequired, Self
@@ -18,6 +19,7 @@ PYTHON_TYPES: dict[ColumnType, Any] = {
     ColumnType.text: str,
     ColumnType.bigint: int,
     ColumnType.double: float,
+    ColumnType.decimal: Decimal,
     ColumnType.bool: bool,
     ColumnType.timestamp: datetime,
     ColumnType.date: date,

@@ -24,6 +24,7 @@ class ColumnType(StrEnum):
     text = "text"
     bigint = "bigint"
     double = "double"
+    decimal = "decimal"
     bool = "bool"
     timestamp = "timestamp"
     date = "date"

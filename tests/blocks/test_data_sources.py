@@ -5,8 +5,10 @@ import json
 import sqlite3
 import traceback
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 
+import psycopg
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
@@ -20,6 +22,7 @@ from releases.source_file import named, parse_sources
 from tests.agent.logs import container, follower, settle
 from tests.blocks.test_collection import SOURCES, collect, ids, rows
 from tests.flows.test_export_logs import HOUR, LATER
+from tests.postgres import postgres
 from tests.shop.server import Shop, shop
 
 FILE = 'sources: {prices: {file: {url: "%s/prices", format: %s}, contract: {columns: {id: bigint}}}}'
@@ -123,6 +126,34 @@ def test_a_table_gives_what_is_new(store: DirectoryStore, tmp_path: Path) -> Non
     database.close()
     assert ids(store) == [*range(60)]
     assert {str(row["date"]) for row in rows(store)} == {"2026-11-01", "2026-11-02", "2026-11-03"}
+
+
+def test_a_table_of_postgres_gives_what_is_new_with_its_own_types(
+    store: DirectoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    yaml = """
+    sources:
+      orders:
+        sql: {secret: shop, table: orders, schema: sales}
+        cursor: {column: at}
+        contract: {columns: {id: bigint, at: timestamp, total: decimal}}
+    """
+    with postgres(tmp_path / "pg") as address:
+        monkeypatch.setattr(data_sources, "secret", {"shop": address}.__getitem__)
+        with psycopg.connect(address, autocommit=True) as database:
+            database.execute("create schema sales")
+            database.execute("create table sales.orders (id bigint, at timestamptz, total numeric(10, 2))")
+            for first in (0, 30):
+                database.execute(
+                    "insert into sales.orders select n, timestamptz '2026-11-01 23:30+01' + n * interval '1 hour', "
+                    "n + 0.25 from generate_series(%s::int, %s) n",
+                    (first, first + 29),
+                )
+                collect(store, yaml)
+    found = rows(store)
+    assert sorted(row["id"] for row in found) == [*range(60)]
+    assert {row["id"]: row["total"] for row in found}[59] == Decimal("59.25")
+    assert {row["id"]: str(row["date"]) for row in found}[1] == "2026-11-01", "the date is UTC's"
 
 
 @pytest.mark.parametrize(
