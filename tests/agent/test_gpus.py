@@ -1,10 +1,8 @@
 """What the engine is asked for where a service wants GPUs; a server that writes down stands in for the engine."""
 
 import json
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ from releases.release import Release
 from releases.spec import Run
 from releases.spec_file import read_spec
 from releases.swap import Slot
+from tests.http_server import Answer, Request, json_answer, serving
 
 
 @pytest.fixture
@@ -23,39 +22,19 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict]]:
     """The bodies of `POST /containers/create`."""
     bodies: list[dict] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def engine(request: Request) -> Answer:
+        if request.method == "GET":
+            return json_answer({"ApiVersion": "1.41"})
+        if request.method == "DELETE":
+            return json_answer({"message": "no such container"}, 404)
+        if "/containers/create" in request.path:
+            bodies.append(json.loads(request.body))
+            return json_answer({"Id": "c1", "Warnings": []}, 201)
+        return Answer(status=204)
 
-        def _answer(self, status: int, body: object) -> None:
-            data = json.dumps(body).encode() if status != 204 else b""
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def do_GET(self) -> None:
-            self._answer(200, {"ApiVersion": "1.41"})
-
-        def do_DELETE(self) -> None:
-            self._answer(404, {"message": "no such container"})
-
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            if "/containers/create" in self.path:
-                bodies.append(json.loads(body))
-                self._answer(201, {"Id": "c1", "Warnings": []})
-            else:
-                self._answer(204, None)
-
-        def log_message(self, *_: object) -> None: ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{server.server_address[1]}")
-    yield bodies
-    server.shutdown()
-    server.server_close()
+    with serving(engine) as address:
+        monkeypatch.setenv("DOCKER_HOST", address.replace("http:", "tcp:"))
+        yield bodies
 
 
 def started(asked: list[dict], driver: str = "", **resources: object) -> dict:

@@ -1,10 +1,9 @@
 """An authority is asked for certificates: the real Pebble; a small HTTP server stands in for the edge."""
 
 import ssl
-import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -19,42 +18,29 @@ from deployments.machine.home import free_ports
 from releases.acme import CHALLENGES, Issuer
 from releases.problem import BadInput, Refused, Unreachable
 from tests.certificates import certificate
+from tests.http_server import Answer, Request, serving
 from tests.pebble import Pebble, pebble
 
 KEY = new_key()
 
 
+@dataclass
 class Edge:
-    """Answers challenges as an edge does."""
+    """Answers challenges as an edge does, for the account with this thumbprint."""
 
-    def __init__(self) -> None:
-        self.thumbprint = Account(KEY).thumbprint
-        edge = self
+    thumbprint: str
+    port: int = 0
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                token = self.path.removeprefix(CHALLENGES)
-                self.send_response(200)
-                self.end_headers()
-                self.wfile.write(f"{token}.{edge.thumbprint}".encode())
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    @property
-    def port(self) -> int:
-        return int(self.server.server_address[1])
+    def answer(self, request: Request) -> Answer:
+        return Answer(f"{request.path.removeprefix(CHALLENGES)}.{self.thumbprint}".encode())
 
 
 @pytest.fixture(scope="module")
 def edge() -> Iterator[Edge]:
-    made = Edge()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
+    made = Edge(Account(KEY).thumbprint)
+    with serving(made.answer) as address:
+        made.port = int(address.rpartition(":")[2])
+        yield made
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,8 @@
 """FAULTS.md row 16: a check that fails once and then passes, and what else a check meets."""
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -12,6 +10,7 @@ from blocks.smoke import CheckResult, run_checks
 from releases.problem import Failed
 from releases.spec import SmokeCheck
 from releases.status import CANDIDATE_HEADER, RELEASE_HEADER
+from tests.http_server import Answer, Request, serving
 
 
 @contextmanager
@@ -19,24 +18,13 @@ def answering(*answers: object, release: int = 7) -> Iterator[tuple[str, list[st
     """A service that gives these answers in turn, the last one for ever: its address, the tokens that came."""
     tokens: list[str | None] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            told = json.dumps(answers[min(len(tokens), len(answers) - 1)]).encode()
-            tokens.append(self.headers[CANDIDATE_HEADER])
-            self.send_response(200)
-            self.send_header(RELEASE_HEADER, str(release))
-            self.send_header("Content-Length", str(len(told)))
-            self.end_headers()
-            self.wfile.write(told)
+    def service(request: Request) -> Answer:
+        told = json.dumps(answers[min(len(tokens), len(answers) - 1)]).encode()
+        tokens.append(request.headers[CANDIDATE_HEADER])
+        return Answer(told, headers={RELEASE_HEADER: str(release)})
 
-        def log_message(self, *args: object) -> None: ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", tokens
-    finally:
-        server.shutdown()
+    with serving(service) as address:
+        yield address, tokens
 
 
 def checked(url: str, token: str | None = None, **policy: object) -> list[CheckResult]:

@@ -4,11 +4,9 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ from releases.problem import BadInput
 from releases.provisioning.described import CloudEnvironment
 from sandbox.world import Settings
 from tests.deployments.conftest import PrefectServer
+from tests.http_server import json_answer, serving
 from tests.provisioned import DESCRIBED, SECTION, Provisioned
 from tests.sandbox.conftest import start
 
@@ -238,22 +237,6 @@ def test_credentials_that_are_named_come_from_prefects_server(
 @contextmanager
 def tokens(token: str) -> Iterator[str]:
     """Google's token endpoint for service accounts, which gives everybody this token."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.dumps({"access_token": token, "expires_in": 3600, "token_type": "Bearer"}).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *args: object) -> None: ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/token"
-    finally:
-        server.shutdown()
-        server.server_close()
+    answer = json_answer({"access_token": token, "expires_in": 3600, "token_type": "Bearer"})
+    with serving(lambda _: answer) as address:
+        yield f"{address}/token"

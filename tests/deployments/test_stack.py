@@ -1,8 +1,6 @@
 """A Prefect API that somebody else runs: found only with the right key."""
 
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -10,30 +8,24 @@ import pytest
 from deployments import stack
 from deployments.machine.home import Home
 from releases.problem import BadInput, Unreachable
+from tests.http_server import Answer, Request, serving
 
 LET_IN = {"Bearer pnu_right", "Basic YW5uOnJpZ2h0"}
 
 
 @pytest.fixture
 def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            known = self.path == "/api/accounts/a/workspaces/w/health"
-            right = self.headers.get("Authorization") in LET_IN
-            self.send_response((200 if right else 401) if known else 404)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+    def prefect(request: Request) -> Answer:
+        known = request.path == "/api/accounts/a/workspaces/w/health"
+        right = request.headers.get("Authorization") in LET_IN
+        return Answer(status=(200 if right else 401) if known else 404)
 
-        def log_message(self, *args: object) -> None: ...
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{server.server_port}/api/accounts/a/workspaces/w"
-        monkeypatch.setenv("PREFECT_API_URL", address)
+    with serving(prefect) as address:
+        workspace = f"{address}/api/accounts/a/workspaces/w"
+        monkeypatch.setenv("PREFECT_API_URL", workspace)
         for name in ("KEY", "AUTH_STRING"):
             monkeypatch.delenv(f"PREFECT_API_{name}", raising=False)
-        yield address
-        server.shutdown()
+        yield workspace
 
 
 @pytest.mark.parametrize(("name", "value"), [("KEY", "pnu_right"), ("AUTH_STRING", "ann:right")])

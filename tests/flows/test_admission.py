@@ -1,9 +1,7 @@
 """The parts of a promotion that need no server: the model's files and metrics, hooks, rules in the file."""
 
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -21,6 +19,7 @@ from releases.problem import BadInput, Failed
 from releases.release import ReleasedModel
 from releases.rules import Hook
 from releases.spec import Model
+from tests.http_server import Answer, Request, serving
 
 
 class Silent:
@@ -51,19 +50,13 @@ def test_a_model_goes_along_whole_and_its_numbers_are_what_gates_see(tmp_path: P
 
 @pytest.fixture
 def address() -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            if self.path == "/slow":
-                time.sleep(2)
-            self.send_response(500 if self.path == "/broken" else 204)
-            self.end_headers()
+    def hook(request: Request) -> Answer:
+        if request.path == "/slow":
+            time.sleep(2)
+        return Answer(status=500 if request.path == "/broken" else 204)
 
-        def log_message(self, *args: object) -> None: ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
+    with serving(hook) as url:
+        yield url
 
 
 def test_a_hook_has_a_deadline_and_must_be_answered_well(address: str) -> None:

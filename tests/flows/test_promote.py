@@ -1,10 +1,8 @@
 """Promotion between two environments on this machine, and what stands before it."""
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import pytest
 
 from deployments.environments_file import ENVIRONMENTS
 from tests.controllers import EXECUTE, Command, wait_until
+from tests.http_server import Answer, Request, serving
 from tests.place import Place
 
 pytestmark = pytest.mark.containers
@@ -90,21 +89,12 @@ def called() -> Iterator[tuple[str, list[dict[str, Any]], list[int]]]:
     came: list[dict[str, Any]] = []
     statuses: list[int] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            came.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(statuses.pop(0) if statuses else 200)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+    def keep(request: Request) -> Answer:
+        came.append(json.loads(request.body))
+        return Answer(status=statuses.pop(0) if statuses else 200)
 
-        def log_message(self, *args: object) -> None: ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/", came, statuses
-    finally:
-        server.shutdown()
+    with serving(keep) as address:
+        yield f"{address}/", came, statuses
 
 
 def test_what_is_live_in_staging_goes_to_production_without_a_build(production: Production) -> None:

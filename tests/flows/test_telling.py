@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from email import message_from_string
 from email.policy import default
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
@@ -35,6 +34,7 @@ from flows.admission import hooks_around
 from releases.approval import Proposal
 from releases.problem import Refused
 from releases.rules import Hook, Hooks, Rules
+from tests.http_server import Answer, Request, serving
 
 pytestmark = pytest.mark.usefixtures("server")
 SUBJECT, BODY = "Failed: release to production: 1 of 2 tests failed", "1 of 2 tests failed\n  got: 0.41"
@@ -59,20 +59,12 @@ def telling(*blocks: str) -> None:
 def web() -> Iterator[tuple[str, list[tuple[str, dict[str, Any]]]]]:
     came: list[tuple[str, dict[str, Any]]] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            came.append((self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
-            self.send_response(200)
-            self.send_header("Content-Length", "2")
-            self.end_headers()
-            self.wfile.write(b"ok")
+    def keep(request: Request) -> Answer:
+        came.append((request.path, json.loads(request.body)))
+        return Answer(b"ok")
 
-        def log_message(self, *args: object) -> None: ...
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}", came
-        server.shutdown()
+    with serving(keep) as address:
+        yield address, came
 
 
 @contextmanager

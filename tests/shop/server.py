@@ -1,15 +1,14 @@
 """A small shop's REST API: real HTTP, pages, a token, a limit on requests, files; misbehaves on demand."""
 
-import json
-import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+
+from tests.http_server import Answer, Request, json_answer, serving
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 PAGE = 100
@@ -52,37 +51,17 @@ class Shop:
 def shop() -> Iterator[Shop]:
     made = Shop()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def answer(request: Request) -> Answer:
+        made.requests.append(request.path)
+        address = urlsplit(request.path)
+        if made.trouble:
+            status, headers = made.trouble.popleft()
+            return Answer(status=status, headers=headers)
+        if made.token and request.headers.get("Authorization") != f"Bearer {made.token}":
+            return Answer(status=401)
+        if address.path in made.files:
+            return Answer(made.files[address.path])
+        return json_answer(made.page(dict(parse_qsl(address.query))))
 
-        def log_message(self, *given: Any) -> None: ...
-
-        def do_GET(self) -> None:
-            made.requests.append(self.path)
-            address = urlsplit(self.path)
-            status, headers, body = 200, {}, b""
-            if made.trouble:
-                status, headers = made.trouble.popleft()
-            elif made.token and self.headers.get("Authorization") != f"Bearer {made.token}":
-                status = 401
-            elif address.path in made.files:
-                body = made.files[address.path]
-            else:
-                body = json.dumps(made.page(dict(parse_qsl(address.query)))).encode()
-            self.send_response(status)
-            for name, value in {**headers, "Content-Length": str(len(body))}.items():
-                self.send_header(name, value)
-            self.send_header("Content-Type", "application/json")
-            self.end_headers()
-            self.wfile.write(body)
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    made.address = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with serving(answer) as made.address:
         yield made
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
