@@ -80,6 +80,7 @@ class Push:
     deleted: bool
     forced: bool
     commits: tuple[frozenset[str], ...]  # the files of each, as listed
+    before: str = ""  # where the branch stood
 
     @property
     def files(self) -> frozenset[str] | None:

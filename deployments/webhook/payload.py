@@ -36,6 +36,7 @@ class PushPayload(_Part):
     """An event `push`."""
 
     ref: str
+    before: str = Field("", pattern=f"^$|{COMMIT}")
     after: str = Field(pattern=COMMIT)
     created: bool = False
     deleted: bool = False
@@ -55,6 +56,7 @@ class PushPayload(_Part):
             deleted=self.deleted,
             forced=self.forced,
             commits=tuple(files),
+            before=self.before,
         )
 
 

@@ -1,10 +1,14 @@
-"""One queue of writes to Prefect: its SQLite takes one writer at a time, and many runs in one write."""
+"""One queue of writes to Prefect: its SQLite takes one writer at a time, and many runs in one write.
+
+A push that another waiting one came on top of is not written: its run would only end as superseded.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
+from releases.chain import Move, covered, move
 from releases.pull_request import Check
 from releases.trigger import Start
 
@@ -19,6 +23,15 @@ class Order:
 
     start: Start | Check
     delivery: str
+    before: str = ""  # where the branch stood; empty: nothing is known of it
+
+    @property
+    def move(self) -> Move | None:
+        """How it moved its branch.
+
+        Not for checks: whether a pull request was forced back GitHub does not say, and reconcile starts none.
+        """
+        return move(self.start, self.before) if isinstance(self.start, Start) else None
 
     @property
     def key(self) -> str:
@@ -35,9 +48,35 @@ Store = Callable[[Sequence[Order]], Awaitable[list[UUID | str]]]
 
 
 @dataclass(frozen=True)
+class Stored:
+    """The run that stands in Prefect for an order."""
+
+    run: UUID
+    covers: bool = False  # it is of a later push, on top of the one that was ordered
+
+
+@dataclass
 class _Waiting:
     order: Order
-    stored: "asyncio.Future[UUID]"
+    stored: "asyncio.Future[Stored]"
+
+
+@dataclass
+class _Write:
+    """An order to be written, and those that its run will do for."""
+
+    top: _Waiting
+    below: list[_Waiting] = field(default_factory=list)
+
+    def tell(self, result: UUID | str) -> None:
+        """Answer everybody who still waits for it."""
+        for one in (self.top, *self.below):
+            if one.stored.done():
+                continue
+            if isinstance(result, UUID):
+                one.stored.set_result(Stored(result, covers=one is not self.top))
+            else:
+                one.stored.set_exception(NotStored(result))
 
 
 class RunQueue:
@@ -46,14 +85,15 @@ class RunQueue:
     def __init__(self, store: Store, capacity: int = CAPACITY) -> None:
         self._store = store
         self._capacity = capacity
-        self._queue: asyncio.Queue[_Waiting] = asyncio.Queue()
+        self._waiting: list[_Waiting] = []
+        self._some = asyncio.Event()
 
     @property
     def waiting(self) -> int:
         """How many runs wait to be stored."""
-        return self._queue.qsize()
+        return len(self._waiting)
 
-    async def stored(self, orders: Sequence[Order]) -> list[UUID]:
+    async def stored(self, orders: Sequence[Order]) -> list[Stored]:
         """Wait until Prefect has stored all of them. Raises NotStored, at once where the queue is full.
 
         A caller that gives up takes back those that nobody has begun to write.
@@ -62,30 +102,41 @@ class RunQueue:
             raise NotStored(f"{self.waiting} runs are waiting to be stored already")
         loop = asyncio.get_running_loop()
         mine = [_Waiting(order, loop.create_future()) for order in orders]
-        for one in mine:
-            self._queue.put_nowait(one)
+        self._waiting += mine
+        self._some.set()
         return list(await asyncio.gather(*(one.stored for one in mine)))
 
     async def work(self) -> None:
         """Store what waits, until cancelled."""
         while True:
-            batch = [await self._queue.get()]
-            while len(batch) < BATCH and not self._queue.empty():
-                batch.append(self._queue.get_nowait())
-            wanted = [one for one in batch if not one.stored.done()]
-            if wanted:
-                await self._write(wanted)
+            await self._some.wait()
+            batch = self._take()
+            if batch:
+                await self._write(batch)
 
-    async def _write(self, batch: list[_Waiting]) -> None:
+    def _take(self) -> list[_Write]:
+        """What has waited longest, or what covers it, and with each all that it covers; the rest stays."""
+        wanted = [one for one in self._waiting if not one.stored.done()]
+        tops = covered([one.order.move for one in wanted])
+        writes: dict[int, _Write] = {}
+        self._waiting = []
+        for at, one in enumerate(wanted):
+            top = tops.get(at, at)
+            if top not in writes and len(writes) == BATCH:
+                self._waiting.append(one)
+                continue
+            write = writes.setdefault(top, _Write(wanted[top]))
+            if top != at:
+                write.below.append(one)
+        if not self._waiting:
+            self._some.clear()
+        return list(writes.values())
+
+    async def _write(self, batch: list[_Write]) -> None:
         try:
             async with asyncio.timeout(WRITE_SECONDS):
-                results = await self._store([one.order for one in batch])
+                results = await self._store([one.top.order for one in batch])
         except Exception as error:  # noqa: BLE001 - whatever it was, the next batch must have its turn
             results = [f"Prefect does not answer ({type(error).__name__})"] * len(batch)
         for one, result in zip(batch, results, strict=True):
-            if one.stored.done():
-                continue
-            if isinstance(result, UUID):
-                one.stored.set_result(result)
-            else:
-                one.stored.set_exception(NotStored(result))
+            one.tell(result)

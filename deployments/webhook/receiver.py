@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from http import HTTPStatus
-from uuid import UUID
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
@@ -19,11 +18,11 @@ from deployments.webhook.answer import Answer, Health, Refused, StartedRun, retr
 from deployments.webhook.log import Delivery
 from deployments.webhook.payload import PAYLOADS, NotJson, NotTheEvent, read_payload
 from deployments.webhook.prefect_api import Setup
-from deployments.webhook.queue import NotStored, Order, RunQueue
+from deployments.webhook.queue import NotStored, Order, RunQueue, Stored
 from deployments.webhook.signature import is_signed
 from releases import pull_request, trigger
 from releases.pull_request import Check, Checks, PullRequest
-from releases.trigger import Decision, Start
+from releases.trigger import Decision, Push, Start
 
 MAX_BODY = 25 * 2**20  # GitHub's own limit
 MAX_HELD = 10 * MAX_BODY  # bodies of all requests together
@@ -175,10 +174,10 @@ class Receiver:
         if not decision.starts:
             return HTTPStatus.OK, Answer(status="ignored", reason=decision.ignored)
         try:
-            runs = await self._queue.stored([Order(start, identity) for start in decision.starts])
+            stored = await self._queue.stored(_orders(decision.starts, identity, said))
         except NotStored as error:
             return retry_later(str(error))
-        return HTTPStatus.ACCEPTED, Answer(status="accepted", runs=_started(decision.starts, runs))
+        return HTTPStatus.ACCEPTED, _accepted(decision.starts, stored)
 
     def _first_seen_as(self, body: bytes, identity: str) -> str:
         """The delivery that brought this body first.
@@ -192,8 +191,17 @@ class Receiver:
         return first
 
 
-def _started(starts: Sequence[Start | Check], runs: list[UUID]) -> list[StartedRun]:
-    return [
-        StartedRun(service=start.service, environment=start.environment, flow_run=run)
-        for start, run in zip(starts, runs, strict=True)
+def _orders(starts: Sequence[Start | Check], delivery: str, said: Push | PullRequest) -> list[Order]:
+    before = said.before if isinstance(said, Push) else ""
+    return [Order(start, delivery, before) for start in starts]
+
+
+def _accepted(starts: Sequence[Start | Check], stored: Sequence[Stored]) -> Answer:
+    each = list(zip(starts, stored, strict=True))
+    runs = [
+        StartedRun(service=start.service, environment=start.environment, flow_run=one.run)
+        for start, one in each
     ]
+    later = [f"{start.service} in {start.environment}" for start, one in each if one.covers]
+    reason = f"a later push came on top of this one; its run releases both: {', '.join(later)}"
+    return Answer(status="accepted", reason=reason if later else "", runs=runs)

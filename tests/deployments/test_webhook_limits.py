@@ -5,9 +5,11 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 import pytest
@@ -19,11 +21,16 @@ from deployments.webhook.queue import Order, RunQueue
 from deployments.webhook.receiver import Limits, make_app
 from deployments.webhook.signature import is_signed, sign
 from releases.trigger import Rule, Watched
+from tests.controllers import wait_until
 from tests.deployments.conftest import Receiver, push, raw_request
+
+if TYPE_CHECKING:
+    from httpx import Response
 
 SECRET = "the secret"
 USUAL = Limits()
-SETUP = Setup((Rule("local", "main", (Watched(name="iris", repository="acme/models"),)),), (SECRET, "former"))
+IRIS = Watched(name="iris", repository="acme/models")
+SETUP = Setup((Rule("local", "main", (IRIS,), "v*"),), (SECRET, "former"))
 
 
 @dataclass
@@ -149,6 +156,85 @@ def test_one_refused_run_does_not_spoil_the_others_of_its_batch(store: Store) ->
         answers = [senders.submit(receiver.deliver, one) for one in (push(), bad, push())]
         store.gate.set()
         assert [one.result().status_code for one in [blocker, *answers]] == [202, 202, 503, 202]
+
+
+def chain(*commits: str, **changes: object) -> list[dict[str, object]]:
+    """Pushes of one branch, each on top of the one before."""
+    return [push(after * 40, before=before * 40, **changes) for before, after in pairwise(commits)]
+
+
+@contextmanager
+def sent_while_the_store_is_held_up(
+    store: Store, pushes: Sequence[dict[str, object]]
+) -> Iterator[list["Future[Response]"]]:
+    """All of them wait, in this order, when this goes on."""
+    store.gate.clear()
+    with running(store) as receiver, ThreadPoolExecutor(30) as senders:
+        senders.submit(receiver.deliver, push())
+        assert store.begun.wait(30)
+        sent = []
+        for number, one in enumerate(pushes, 1):
+            sent.append(senders.submit(receiver.deliver, one))
+            wait_until(lambda so_far=number: waiting(receiver) == so_far, 20)
+        try:
+            yield sent
+        finally:
+            store.gate.set()
+
+
+def waiting(receiver: Receiver) -> int:
+    return int(receiver.client.get(f"{receiver.url}/healthz").json()["waiting"])
+
+
+def test_of_pushes_that_wait_on_top_of_each_other_the_last_is_stored(store: Store) -> None:
+    """More than are written at once, and in another order than they were pushed."""
+    first, *others, last = chain(*"0123456789abcdef")
+    with sent_while_the_store_is_held_up(store, [last, *reversed(others), first]) as sent:
+        store.gate.set()
+        answers = [one.result() for one in sent]
+    assert [answer.status_code for answer in answers] == [202] * 15
+    assert len({answer.json()["runs"][0]["flow_run"] for answer in answers}) == 1
+    assert [order.start.ref for order in store.stored[1:]] == ["f" * 40]
+    assert answers[0].json()["reason"] == ""
+    for answer in answers[1:]:
+        assert answer.json()["reason"] == (
+            "a later push came on top of this one; its run releases both: iris in local"
+        )
+
+
+def test_what_proves_no_order_is_stored_each(store: Store) -> None:
+    there, back = chain("a", "b"), chain("b", "a", forced=True)
+    tag = [push("9" * 40, ref="refs/tags/v1", before="0" * 40)]
+    two_heads = [*chain("1", "2"), *chain("1", "3")]
+    with sent_while_the_store_is_held_up(store, [*there, *back, *tag, *two_heads]) as sent:
+        store.gate.set()
+        answers = [one.result() for one in sent]
+    assert {order.start.ref[0] for order in store.stored[1:]} == {"b", "a", "9", "2", "3"}
+    assert [answer.json()["reason"] for answer in answers] == [""] * 5
+
+
+def test_a_refused_run_is_refused_to_all_that_it_would_have_released(store: Store) -> None:
+    store.refuse = lambda order: order.start.ref == "c" * 40
+    with sent_while_the_store_is_held_up(store, chain("a", "b", "c")) as sent:
+        store.gate.set()
+        assert [one.result().status_code for one in sent] == [503, 503]
+
+
+def test_a_later_push_that_its_sender_gave_up_covers_nothing(store: Store) -> None:
+    """Nobody will be told of its run: the one below it is stored for itself."""
+    store.gate.clear()
+    earlier, later = chain("a", "b", "c")
+    with running(store, limits=Limits(answer=1.5)) as receiver, ThreadPoolExecutor(3) as senders:
+        blocking = senders.submit(receiver.deliver, push())
+        assert store.begun.wait(30)
+        given_up = senders.submit(receiver.deliver, later)
+        assert blocking.result().status_code == given_up.result().status_code == 503
+        taken = senders.submit(receiver.deliver, earlier)
+        wait_until(lambda: waiting(receiver) == 2, 20)
+        store.gate.set()
+        answer = taken.result()
+    assert (answer.status_code, answer.json()["reason"]) == (202, "")
+    assert store.stored[-1].start.ref == "b" * 40
 
 
 @pytest.mark.parametrize(
