@@ -3,13 +3,21 @@
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from itertools import pairwise
+from uuid import UUID
 
+import httpx
 import pytest
+from prefect.client.orchestration import PrefectClient
 
 from deployments import stack
-from tests.controllers import wait_until
-from tests.deployments.conftest import wait_until_ready
+from deployments.webhook.prefect_api import RunStore, Setup
+from deployments.webhook.queue import Order
+from releases.trigger import Rule, Watched
+from tests.controllers import Done, wait_until
+from tests.deployments.conftest import push, wait_until_ready
+from tests.deployments.receiving import SECRET, Store, sent_while_the_store_is_held_up
 from tests.faults.pushing import Pushing, pushing
 from tests.place import Place
 
@@ -73,6 +81,48 @@ def test_of_twenty_pushes_the_newest_is_live_and_those_between_are_superseded(pu
     states = {commit: pushed.state(run) for commit, run in runs.items()}
     assert states.pop(commits[-1]) == "Completed"
     assert set(states.values()) == {"Superseded"}
+
+
+@pytest.mark.fault(5)
+def test_pushes_on_top_of_each_other_that_wait_together_are_one_run_and_one_again_changes_nothing(
+    pushed: Pushing,
+) -> None:
+    before, commits = pushed.head(), [pushed.commit() for _ in range(3)]
+    chain = [push(after, before=was) for was, after in pairwise([before, *commits])]
+    service = Watched(name="sample", repository="acme/models", source=str(pushed.place.repository))
+    store = Store(behind=through(pushed.place))
+    setup = Setup((Rule("local", "main", (service,)),), (SECRET,))
+    with sent_while_the_store_is_held_up(store, chain, setup) as sent:
+        store.gate.set()
+        answers = [one.result() for one in sent]
+    assert [answer.status_code for answer in answers] == [202] * 3, answers[0].text
+    (run,) = {answer.json()["runs"][0]["flow_run"] for answer in answers}
+    assert [bool(answer.json()["reason"]) for answer in answers] == [True, True, False]
+    refs = [one["parameters"]["ref"] for one in pushed.place.runs("release")]
+    assert [ref for ref in refs if ref in commits] == [commits[-1]]
+    assert pushed.execute(run).wait().returncode == 0
+    live = pushed.place.live()
+    again = pushed.receiver.deliver(chain[0])
+    assert f"{commits[0][:8]} is not what main is now" in released_by(pushed, again).stderr
+    assert pushed.receiver.deliver(chain[-1]).json()["runs"][0]["flow_run"] == run
+    assert pushed.place.live() == live
+    assert pushed.live_commit() == commits[-1]
+
+
+def through(place: Place) -> Callable[[Sequence[Order]], Awaitable[list[UUID | str]]]:
+    """Into the place's Prefect, whichever this process was started with."""
+
+    async def store(orders: Sequence[Order]) -> list[UUID | str]:
+        async with PrefectClient(stack.api_url(place.home)) as client:
+            return await RunStore(client)(orders)
+
+    return store
+
+
+def released_by(pushed: Pushing, answer: httpx.Response) -> Done:
+    """What came of the run of an accepted delivery."""
+    assert answer.status_code == 202, answer.text
+    return pushed.execute(answer.json()["runs"][0]["flow_run"]).wait()
 
 
 @pytest.mark.fault(7)
