@@ -1,10 +1,14 @@
 """How many pushes a second the receiver takes, against Prefect's own way of making runs one by one.
 
+Twice: pushes to one branch, each on top of the one before, where those that wait together become one run; and
+pushes to 50 services, none on top of another: as many runs as deliveries.
+
 python -m bench.webhook                  # on SQLite
 PREFECT_API_DATABASE_CONNECTION_URL=postgresql+asyncpg://… python -m bench.webhook
 """
 
 import http.client
+import itertools
 import json
 import os
 import secrets
@@ -14,11 +18,13 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from deployments import stack
 from deployments.machine.home import Home, free_ports
@@ -29,16 +35,48 @@ SECONDS = 8.0
 BURST = 500
 SERIAL = 50
 START_SECONDS = 60
+ZERO = "0" * 40
 SECRET = secrets.token_urlsafe(24)
+SERVICES = 50
 ENVIRONMENTS = """
 environments:
   local:
     branch: main
-    services: [{name: iris, repository: acme/models}]
+    services: [{name: iris, repository: acme/models}, OTHERS]
     registry: {prefix: "${registry}"}
     target: {home: "${home}", node: "${node}", ports: "${ports}"}
     store: {path: "${home}/store"}
-"""
+""".replace("OTHERS", ", ".join(f"{{name: s{n}, repository: acme/s{n}}}" for n in range(SERVICES)))
+
+
+@dataclass
+class OneBranch:
+    """Every push is on top of the one before."""
+
+    name = "one branch"
+    head: str = ZERO
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def push(self) -> dict[str, Any]:
+        with self.lock:
+            before, self.head = self.head, secrets.token_hex(20)
+            return {"before": before, "after": self.head, "repository": {"full_name": "acme/models"}}
+
+
+@dataclass
+class Apart:
+    """No push is on top of one that waits: 50 services take turns, and the push between two is never sent."""
+
+    name = "apart"
+    turn: Iterator[int] = field(default_factory=itertools.count)
+
+    def push(self) -> dict[str, Any]:
+        name = f"acme/s{next(self.turn) % SERVICES}"
+        return {
+            "before": secrets.token_hex(20),
+            "after": secrets.token_hex(20),
+            "repository": {"full_name": name},
+        }
 
 
 @dataclass
@@ -46,7 +84,7 @@ class Result:
     """What came of the deliveries. Times in seconds."""
 
     latencies: list[float] = field(default_factory=list)  # of the accepted
-    refused: int = 0
+    refused: Counter[str] = field(default_factory=Counter)  # by the reason
     failures: list[str] = field(default_factory=list)
     runs: set[str] = field(default_factory=set)
     seconds: float = 0.0
@@ -56,19 +94,21 @@ class Result:
         p99 = times[min(len(times) - 1, int(len(times) * 0.99))]
         middle = statistics.median(times)
         return (
-            f"{name:<14} {len(self.latencies) / self.seconds:7.1f}/s"
+            f"{name:<24} {len(self.latencies) / self.seconds:7.1f}/s"
             f"  p50 {middle * 1000:6.0f} ms  p99 {p99 * 1000:6.0f} ms"
-            f"  accepted {len(self.latencies):4}  503 {self.refused:4}  failed {len(self.failures):3}"
+            f"  accepted {len(self.latencies):4} → {len(self.runs):4} runs"
+            f"  503 {self.refused.total():4}  failed {len(self.failures):3}"
         )
 
 
-def deliver(connection: http.client.HTTPConnection, result: Result, lock: threading.Lock) -> None:
+def deliver(
+    connection: http.client.HTTPConnection, pushes: OneBranch | Apart, result: Result, lock: threading.Lock
+) -> None:
     """One push of a new commit, as GitHub sends it."""
     push = {
+        **pushes.push(),
         "ref": "refs/heads/main",
-        "after": secrets.token_hex(20),
         "commits": [{"modified": ["app.py"]}],
-        "repository": {"full_name": "acme/models", "pushed_at": time.time_ns()},
         "padding": "x" * 7000,  # a common push has this size
     }
     body = json.dumps(push).encode()
@@ -93,17 +133,17 @@ def deliver(connection: http.client.HTTPConnection, result: Result, lock: thread
             result.latencies.append(time.monotonic() - started)
             result.runs |= {run["flow_run"] for run in said["runs"]}
         else:
-            result.refused += 1
+            result.refused[f"{answer.status}: {said['reason']}"] += 1
 
 
-def steady(port: int, senders: int) -> Result:
+def steady(port: int, senders: int, pushes: OneBranch | Apart) -> Result:
     """Every sender sends its next when the one before was answered."""
     result, lock, began = Result(), threading.Lock(), time.monotonic()
 
     def send(_: int) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=15)
         while time.monotonic() < began + SECONDS:
-            deliver(connection, result, lock)
+            deliver(connection, pushes, result, lock)
         connection.close()
 
     with ThreadPoolExecutor(senders) as pool:
@@ -112,14 +152,14 @@ def steady(port: int, senders: int) -> Result:
     return result
 
 
-def burst(port: int, count: int) -> Result:
+def burst(port: int, count: int, pushes: OneBranch | Apart) -> Result:
     """All at once."""
     result, lock, together = Result(), threading.Lock(), threading.Barrier(count)
 
     def send(_: int) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         together.wait(60)
-        deliver(connection, result, lock)
+        deliver(connection, pushes, result, lock)
         connection.close()
 
     began = time.monotonic()
@@ -146,7 +186,7 @@ def stored() -> int:
     from prefect.client.orchestration import get_client  # noqa: PLC0415
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags  # noqa: PLC0415
 
-    ours = FlowRunFilter(tags=FlowRunFilterTags(all_=["service:iris"]))
+    ours = FlowRunFilter(tags=FlowRunFilterTags(all_=["pushed"]))
     found = 0
     with get_client(sync_client=True) as client:
         while page := client.read_flow_runs(flow_run_filter=ours, limit=200, offset=found):
@@ -217,16 +257,21 @@ def main() -> None:
     ):
         print(f"Prefect's own client, one by one: {serial(SERIAL):.1f} runs/s")
         print(f"receiver's memory: {resident_mb(pid):.0f} MB")
-        accepted: set[str] = set()
-        for senders in SENDERS:
-            result = steady(port, senders)
-            accepted |= result.runs
-            print(result.line(f"{senders} senders"), flush=True)
-        result = burst(port, BURST)
-        accepted |= result.runs
-        print(result.line(f"burst of {BURST}"))
+        for pushes in (OneBranch(), Apart()):
+            accepted, runs, before = 0, set[str](), stored()
+            for senders in (*SENDERS, BURST):
+                bursts = senders == BURST
+                result = burst(port, BURST, pushes) if bursts else steady(port, senders, pushes)
+                accepted, runs = accepted + len(result.latencies), runs | result.runs
+                name = f"burst of {BURST}" if bursts else f"{senders} senders"
+                print(result.line(f"{pushes.name}, {name}"), flush=True)
+                for reason, times in (result.refused + Counter(result.failures)).items():
+                    print(f"    {times} times {reason}")
+            print(
+                f"{pushes.name}: accepted {accepted} deliveries → {len(runs)} runs;"
+                f" Prefect has {stored() - before}"
+            )
         print(f"receiver's memory: {resident_mb(pid):.0f} MB")
-        print(f"accepted {len(accepted)} runs; Prefect has {stored()}")
 
 
 if __name__ == "__main__":
