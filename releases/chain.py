@@ -30,7 +30,8 @@ def covered(moves: Sequence[Move | None]) -> dict[int, int]:
 
     Only what GitHub says stood there before proves that one came on top of another: deliveries overtake each
     other. Where a branch went round in a circle even that proves nothing, so those moves all get runs, and so
-    does what may lead back: a commit that was there before has to be asked for anew.
+    does what may lead back: a commit that was there before has to be asked for anew. A circle of which a part
+    was written earlier cannot be seen here: a head left out by it is what reconcile starts.
     """
     leaving, reaching = _by_commit(moves)
     left = {commit: len(positions) for commit, positions in leaving.items()}
