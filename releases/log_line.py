@@ -4,7 +4,6 @@ Only where it is so, a line also says `invalid_utf8` (bytes were replaced), `par
 not in this object) or `malformed` (the engine's own record was torn; `line` is the whole of it).
 """
 
-import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,12 +15,16 @@ SHORT_ID = 12
 LONGEST = 16 << 20  # a line that never ends is cut here
 
 _START = b'{"log":"'
-_ENDED = b'\\n","stream":"'  # the text's own quotes are escaped, so this is always the field's end
-_CUT = b'","stream":"'  # the same without the line end
-_AMBIGUOUS = b'\\\\n","stream":"'  # a backslash and an n at the end of a piece
+_ENDED = tuple(  # the text's own quotes are escaped, so this is always the field's end
+    (b'\\n","stream":"%b","time":"' % stream, b'","stream":"%b","time":"' % stream)  # without the line end
+    for stream in (b"stdout", b"stderr")
+)
+_AMBIGUOUS = b'\\\\n","stream":"std'  # a backslash and an n at the end of a piece
 _REPLACED = b"\\ufffd"  # how the engine writes bytes that are no UTF-8; a real U+FFFD is not escaped
-_SHORT_TIME = re.compile(rb'"time":"(.{19}(?:\.\d{1,8})?+)Z"')
-_FULL_TIME = len("2026-11-24T01:02:03.123456789")
+_LAST = b'"}\n'
+_END = b"Z" + _LAST
+_DOT = ord(".")
+_POINT = -len(b".123456789" + _END)  # where a line's time has its point if nothing must be added
 
 
 def full_time(time: str) -> str:
@@ -62,23 +65,25 @@ class Lines:
         lines = raw.count(b"\n")
         if not self.unfinished and (text := self._as_a_block(raw, lines)):
             self.count += lines
+            self.time = text[text.rindex(b'"', 0, -len(_LAST)) + 1 : -len(_LAST)].decode()
             return text
         return b"".join(self._one(line) for line in raw.split(b"\n") if line)
 
     def _as_a_block(self, raw: bytes, lines: int) -> bytes:
-        """Without looking into the lines, which is much faster; empty unless each is whole, ended and UTF-8.
+        """Without looking into the texts, which is much faster; empty unless each is whole, ended and UTF-8.
 
-        Almost all are. A torn record shows in the counts: its start comes twice in a line, or not at all.
+        Almost all are. A torn record shows in the counts of starts, ends and lines: they differ.
         """
-        if not (raw.startswith(_START) and raw.endswith(b'"}\n') and raw.count(b"\n" + _START) == lines - 1):
-            return b""
         if _AMBIGUOUS in raw or _REPLACED in raw or b"\0" in raw or not _is_utf8(raw):
             return b""
-        begun = raw.replace(_START, self.prefix)
-        text = begun.replace(_ENDED, _CUT)
-        starts = (len(begun) - len(raw)) // (len(self.prefix) - len(_START))
-        ends = (len(begun) - len(text)) // (len(_ENDED) - len(_CUT))
-        return _SHORT_TIME.sub(_lengthened, text) if starts == ends == lines else b""
+        cut = _without_line_ends(raw, lines)
+        before, *records = cut.split(_START)
+        if before or len(records) != lines:
+            return b""
+        try:
+            return self.prefix.join([b"", *_with_full_times(records)])
+        except (IndexError, ValueError):
+            return b""
 
     def end(self) -> bytes:
         """What is left of lines whose end has not come."""
@@ -139,6 +144,27 @@ def _is_utf8(raw: bytes) -> bool:
     return True
 
 
-def _lengthened(match: re.Match[bytes]) -> bytes:
-    time = match[1] if b"." in match[1] else match[1] + b"."
-    return b'"time":"' + time.ljust(_FULL_TIME, b"0") + b'Z"'
+def _without_line_ends(raw: bytes, lines: int) -> bytes:
+    """The texts without them; empty if there are not as many as lines."""
+    for ended, cut in _ENDED:
+        before, raw = raw, raw.replace(ended, cut)
+        lines -= (len(before) - len(raw)) // (len(ended) - len(cut))
+        if not lines:
+            return raw
+    return b""
+
+
+def _with_full_times(records: list[bytes]) -> list[bytes]:
+    """Most have them already. Raises ValueError, IndexError where a record is torn."""
+    return [one if one[_POINT] == _DOT else _lengthened(one) for one in records]
+
+
+def _lengthened(record: bytes) -> bytes:
+    """With what `full_time` adds. Raises ValueError where it does not end with a time in UTC and the line."""
+    if not record.endswith(_END):
+        raise ValueError
+    upto = record[: -len(_END)]
+    point = upto.find(b".", upto.rfind(b'"'))
+    if point < 0:
+        point, upto = len(upto), upto + b"."
+    return upto.ljust(point + len(".123456789"), b"0") + _END

@@ -1,6 +1,5 @@
 """What the nodes have uploaded is exported exactly once, and what is missing is said."""
 
-import random
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,9 +17,8 @@ from blocks.log_expiry import expire_logs
 from blocks.log_export import ContainerExport, Exported, waiting
 from blocks.store import DirectoryStore
 from releases.log_export import joined, missing
-from releases.log_line import Lines, full_time
 from releases.problem import Unreachable
-from tests.agent.logs import container, follower, origins, settle
+from tests.agent.logs import container, follower, settle
 from tests.flaky_store import FlakyStore
 from tests.killing import Killer
 
@@ -233,74 +231,6 @@ def test_days_that_are_kept_no_longer_go_and_nothing_else(tmp_path: Path) -> Non
     assert sorted(gone) == sorted(key.removesuffix("/hour=10/part-a.jsonl.zst") for key in old)
     assert list(store.list("")) == sorted(kept)
     assert expire_logs(store, "local", today) == []
-
-
-def turned(*raw: bytes) -> list[dict[str, Any]]:
-    made = Lines(origins("a")[container("a")])
-    return [
-        orjson.loads(each) for each in (b"".join(made.turn(block) for block in raw) + made.end()).splitlines()
-    ]
-
-
-def test_pieces_of_a_long_line_are_joined_per_stream_and_over_blocks() -> None:
-    found = turned(
-        line("a" * 16384) + line("other\n", stream="stderr"),
-        line("b" * 16384),
-        line("c\\n") + line("end\n") + line("next\n"),
-    )
-    assert [each["line"] for each in found] == ["other", "a" * 16384 + "b" * 16384 + "c\\nend", "next"]
-    assert not any("partial" in each for each in found)
-
-
-def test_a_line_of_a_megabyte_is_one_line() -> None:
-    text = "ü" * (1 << 20)
-    pieces = [line(text[at : at + 16384]) for at in range(0, len(text), 16384)]
-    (found,) = turned(*pieces, line("\n"))
-    assert found["line"] == text
-
-
-def test_a_line_without_its_end_is_kept_and_said_to_be_partial() -> None:
-    assert turned(line("no end"))[0] == {**turned(line("no end\n"))[0], "partial": True}
-
-
-def test_invalid_utf8_is_replaced_and_said() -> None:
-    (raw,) = turned(b'{"log":"a\xffb\\n","stream":"stdout","time":"2026-11-24T01:02:03Z"}\n')
-    (engines,) = turned(b'{"log":"a\\ufffdb\\n","stream":"stdout","time":"2026-11-24T01:02:03.5Z"}\n')
-    (own,) = turned(line("a\ufffdb\n"))
-    assert raw["line"] == engines["line"] == own["line"] == "a\ufffdb"
-    assert raw["invalid_utf8"] is engines["invalid_utf8"] is True
-    assert "invalid_utf8" not in own
-    assert raw["time"] == "2026-11-24T01:02:03.000000000Z"
-
-
-@pytest.mark.parametrize(
-    "torn", [b'{"log":"abc', b'{"log":"abc\\n","stream":"std', b"\0\0\0", b"[1]\n", b'{"log":1}\n']
-)
-def test_a_torn_record_is_kept_whole_and_said(torn: bytes) -> None:
-    found = turned(line("before\n") + torn + line("after\n"))
-    assert found[0]["line"] == "before"
-    assert found[1]["malformed"] is True
-    assert torn.rstrip(b"\n").decode() in found[1]["line"]
-    assert found[1]["time"] == found[0]["time"]
-
-
-def test_the_fast_way_and_the_slow_way_say_the_same() -> None:
-    dice = random.Random(1)
-    raw = []
-    for _ in range(2000):
-        text = "".join(
-            dice.choice('ab"\\\n\r\t{}:,ü€\U0001f600\x07\u2028') for _ in range(dice.randrange(30))
-        )
-        fraction = dice.choice([0, 5, 120_000_000, 999_999_999])
-        raw.append(line(text + "\n", stream=dice.choice(["stdout", "stderr"]), nanoseconds=fraction))
-    assert turned(b"".join(raw)) == turned(*raw, line("x\n"))[:-1]
-    slow = Lines(origins("a")[container("a")])
-    assert [orjson.loads(slow._one(each)) for each in raw] == turned(b"".join(raw))
-
-
-def test_times_sort_as_text() -> None:
-    assert full_time("2026-11-24T01:02:03Z") == "2026-11-24T01:02:03.000000000Z"
-    assert full_time("2026-11-24T01:02:03.12Z") == "2026-11-24T01:02:03.120000000Z"
 
 
 def test_ranges() -> None:
