@@ -12,7 +12,7 @@ import httpx
 from bench.node import LocalNode, local_node
 from bench.sample import SAMPLE, sample_image
 from bench.stage import Stage, stage
-from deployments.cli import connected, load
+from deployments.connection import connected, load
 from releases.status import RELEASE_HEADER
 
 SPEC = """

@@ -15,7 +15,14 @@ from deployments.machine.home import Home
 from deployments.stack import environment
 
 COMMAND = Path(sys.executable).parent / "model-deploy"
-NOTHING = "from prefect import flow\n@flow\ndef nothing(): pass\nnothing()\n"
+NOTHING = """
+from prefect import flow
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+@flow
+def nothing(): pass
+with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):  # as `model-deploy` runs its flows
+    nothing()
+"""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deployments.connection import connected, load
 from releases.problem import BadInput, Refused
 
 if TYPE_CHECKING:
@@ -40,7 +41,6 @@ def adopt(
     """Show what becomes of all that a VM's container declaration says, and move the VM on --yes."""
     from blocks.targets import adopting  # noqa: PLC0415 - imports Prefect
     from blocks.targets.compute_engine import ComputeEngineInstances  # noqa: PLC0415
-    from deployments.cli import connected, load  # noqa: PLC0415
     from deployments.environments_file import ENVIRONMENTS  # noqa: PLC0415
     from deployments.google_cloud import described  # noqa: PLC0415
     from flows.turn import turn_if_free  # noqa: PLC0415

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deployments.connection import connected, service_here
+from deployments.release_result import show_result
 from releases.problem import BadInput, Refused
 
 if TYPE_CHECKING:
@@ -26,8 +28,6 @@ def promote(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
 ) -> None:
     """Release what is live in one environment to the next: the same image, not built again."""
-    from deployments.cli import connected, service_here, show_result  # noqa: PLC0415 - it imports this module
-
     with connected(quiet=as_json):
         from flows.promote import promote as flow  # noqa: PLC0415 - imports Prefect
 
@@ -39,8 +39,6 @@ def pending(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
 ) -> None:
     """Which releases wait for a person, and what they would change."""
-    from deployments.cli import connected  # noqa: PLC0415 - it imports this module
-
     with connected(quiet=True):
         from deployments.approvals import waiting  # noqa: PLC0415 - imports Prefect
 
@@ -67,8 +65,6 @@ def reject(run: Run, reason: Reason = "", by: By = "") -> None:
 
 
 def _answer(run: str, decision: str, by: str, reason: str) -> None:
-    from deployments.cli import connected  # noqa: PLC0415 - it imports this module
-
     with connected(quiet=True):
         from deployments.approvals import answer, waiting  # noqa: PLC0415 - imports Prefect
 

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import typer
 
+from deployments.connection import connected
 from releases.problem import Failed, Problem
 
 if TYPE_CHECKING:
@@ -41,8 +42,6 @@ def certificates(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
 ) -> None:
     """Which services have a certificate, from where, and until when."""
-    from deployments.cli import connected  # noqa: PLC0415 - it imports this module
-
     with connected(quiet=True):
         from blocks.environment import environment_names, load_environment  # noqa: PLC0415 - imports Prefect
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from deployments.connection import connected
 from releases.problem import BadInput
 
 
@@ -17,8 +18,6 @@ def collect(
     file: Annotated[Path | None, typer.Option(help="Where the sources are declared.")] = None,
 ) -> None:
     """Take in what is new at the declared sources."""
-    from deployments.cli import connected  # noqa: PLC0415 - it imports this module
-
     first, last = day(since), day(to)
     if (first or last) and not source:
         raise BadInput("which source?", expected="model-deploy collect SOURCE --from … --to …")
@@ -38,8 +37,6 @@ def report(
     environment: Annotated[str, typer.Option("--environment", "-e", help="Whose services.")] = "local",
 ) -> None:
     """How releasing goes and how the services do: a page, and a digest for chat."""
-    from deployments.cli import connected  # noqa: PLC0415 - it imports this module
-
     with connected(quiet=True):
         from flows.report import report as flow  # noqa: PLC0415 - imports Prefect
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 from blocks.command import run
-from deployments.cli import connected
+from deployments.connection import connected
 from deployments.load import Request, running
 from deployments.local import bring_up
 from deployments.processes import Process

@@ -15,7 +15,7 @@ from urllib.parse import urlparse
 
 import yaml
 
-from deployments.cli import connected
+from deployments.connection import connected
 from deployments.demo import FLOWER, JSON, another_version
 from deployments.load import Request, running
 from deployments.local import bring_up

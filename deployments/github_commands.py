@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from deployments.connection import connected
 from releases.problem import BadInput, Failed, Problem, Refused, Unreachable
 
 if TYPE_CHECKING:
@@ -31,8 +32,6 @@ def connect(
     api: Annotated[str, typer.Option(help="GitHub Enterprise's API.")] = "",
 ) -> None:
     """Create the repository's webhook, or renew it."""
-    from deployments.cli import connected  # noqa: PLC0415 - it imports this module
-
     if repository.count("/") != 1 or not all(repository.split("/")):
         raise BadInput("this is no repository", expected="OWNER/REPO", got=repository)
     if not url.startswith("https://"):
@@ -58,8 +57,6 @@ def listen(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 4280,
 ) -> None:
     """Receive pushes until stopped. GitHub reaches it through your own TLS proxy or load balancer."""
-    from deployments.cli import connected  # noqa: PLC0415 - it imports this module
-
     with connected(quiet=True):
         from deployments.webhook.serve import serve  # noqa: PLC0415 - imports Prefect
 

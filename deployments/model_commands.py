@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from deployments.connection import connected, load
 from releases.problem import BadInput
 
 if TYPE_CHECKING:
@@ -163,8 +164,6 @@ def alias(
 
 @contextmanager
 def _models(environment: str) -> "Iterator[ModelStore]":
-    from deployments.cli import connected, load  # noqa: PLC0415 - it imports this module
-
     with connected(quiet=True):
         yield load(environment).models()
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from deployments.connection import connected, point
+
 if TYPE_CHECKING:
     from blocks.provisioning.google_cloud import GoogleCloud
     from releases.provisioning.protection import Protection
@@ -70,7 +72,6 @@ def show_protections(environment: str, file: Path | None, *, as_json: bool) -> N
 
 def _described(environment: str, file: Path | None) -> "GoogleCloud":
     """What the file says. Prefect's server is there where that names a block with credentials."""
-    from deployments.cli import point  # noqa: PLC0415 - it imports this module
     from deployments.environments_file import ENVIRONMENTS, parse  # noqa: PLC0415
     from deployments.stack import ensure_server  # noqa: PLC0415
 
@@ -95,8 +96,6 @@ def _approved(*, yes: bool, quiet: bool) -> bool:
 
 def _apply(google: "GoogleCloud", found: "Plan", *, quiet: bool) -> list[str]:
     """Run the flow on the plan that was shown, and on no other. Raises Problem."""
-    from deployments.cli import connected  # noqa: PLC0415 - it imports this module
-
     with connected(quiet=quiet):
         from flows.provision import provision as flow  # noqa: PLC0415 - imports Prefect
 

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from deployments.connection import connected
 from releases.problem import Failed
 
 
@@ -14,8 +15,6 @@ def reconcile(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
 ) -> None:
     """Start what a lost webhook missed, settle what was left open, report what has drifted."""
-    from deployments.cli import connected  # noqa: PLC0415 - it imports this module
-
     with connected(quiet=True):
         from flows.reconcile import reconcile as flow  # noqa: PLC0415 - imports Prefect
 

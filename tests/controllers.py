@@ -102,7 +102,7 @@ def wait_until(condition, seconds: float) -> None:
 
 def serve() -> None:
     """Import, then fork a child for every order on stdin; the child runs the command."""
-    from deployments.cli import connected
+    from deployments.connection import connected
 
     with connected(quiet=True):
         import flows.promote
@@ -165,7 +165,7 @@ def _execute(identity: str) -> None:
     import flows.promote
     import flows.release
     import flows.rollback
-    from deployments.cli import show_steps
+    from deployments.connection import show_steps
 
     known = {
         "check": flows.check.check,

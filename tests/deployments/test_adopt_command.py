@@ -61,8 +61,8 @@ def production(
         registry=SimpleNamespace(prefix="gcr.io/acme", find=lambda *_: digest),
         ledger=lambda _: ledger,
     )
-    monkeypatch.setattr(cli, "connected", lambda **_: nullcontext())
-    monkeypatch.setattr(cli, "load", lambda _: where)
+    monkeypatch.setattr(adopt_commands, "connected", lambda **_: nullcontext())
+    monkeypatch.setattr(adopt_commands, "load", lambda _: where)
     return ledger, digest, file
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from prefect.events.worker import EventsWorker
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 
 from sandbox.world import Settings
@@ -13,7 +14,8 @@ from tests.sandbox.conftest import Cloud, start
 @pytest.fixture(scope="package")
 def server() -> Iterator[None]:
     EventsWorker.drain_all()  # one that was begun for another server would go on telling that one
-    with prefect_test_harness(server_startup_timeout=240):
+    without_heartbeats = temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None})  # a second a run
+    with prefect_test_harness(server_startup_timeout=240), without_heartbeats:
         yield
 
 
