@@ -21,11 +21,11 @@ POOLS = {Process.worker: "local", Process.scheduled: "scheduled"}  # see prefect
 
 def command(process: Process, home: Home, host: str = "127.0.0.1") -> list[str]:
     """The command that runs the process in the foreground. `host`: the address to listen on."""
-    prefect = [sys.executable, "-m", "prefect"]
+    python = [sys.executable, "-m"]
     if process in POOLS:
-        return [*prefect, "worker", "start", "--pool", POOLS[process]]
+        return [*python, "prefect", "worker", "start", "--pool", POOLS[process]]
     chosen = home.chosen()
     if process is Process.server:
-        return [*prefect, "server", "start", "--host", host, "--port", str(chosen.prefect_port)]
+        return [*python, "deployments.prefect_server", "--host", host, "--port", str(chosen.prefect_port)]
     listen = ["github", "listen", "--host", host, "--port", str(chosen.receiver_port)]
     return [str(Path(sys.executable).parent / "model-deploy"), *listen]
