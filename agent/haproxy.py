@@ -212,6 +212,7 @@ NOBODY = Server("127.0.0.1", 1, None, None)
 _SEATED = "var(txn.seat) -m found"
 _MISDIRECTED = f"!{{ {_SEATED} }} {{ var(txn.hosts) -m found }} !{{ path {STATUS_PATH} }}"
 _TO_TLS = f"!{{ ssl_fc }} !{{ {_SEATED} }} {{ var(txn.secure) -m found }} !{{ path {STATUS_PATH} }}"
+_FORWARDED = "{ req.hdr(X-Forwarded-Proto) -m found }"
 _TOO_LARGE = "{ var(txn.body) -m found } { req.hdr_val(content-length),sub(txn.body) gt 0 }"
 # The answer is the token asked for and the account's thumbprint, which is public (RFC 8555 section 8.3): so
 # every node gives it, for any name, and need not be told of an order.
@@ -234,7 +235,9 @@ def _fixed(where: Where) -> list[str]:
         "  option forwardfor",
         f"  http-request set-var(txn.acme) str({ACCOUNT}),map({FOLDER}/acme.map)",
         f"  http-request return status 200 content-type text/plain lf-string {_ANSWER} if {_CHALLENGED}",
-        "  http-request set-header X-Forwarded-Proto %[ssl_fc,iif(https,http)]",
+        "  http-request set-header X-Forwarded-Proto https if { ssl_fc }",
+        # Without TLS here there may be a balancer in front, which knows how its users came.
+        f"  http-request set-header X-Forwarded-Proto http if !{{ ssl_fc }} !{_FORWARDED}",
         "  http-request set-var-fmt(txn.port) %[dst_port]",
         "  http-request set-var(txn.host) req.hdr(host),host_only,lower",
         '  http-request set-var-fmt(txn.place) "%[dst_port]/%[var(txn.host)]"',

@@ -1,4 +1,4 @@
-"""A program that answers with what its container was given: arguments, environment, files, mounts."""
+"""A program that answers with what it was given: arguments, environment, files, mounts, a header."""
 
 ENTRYPOINT = ["python", "-S", "-c"]
 PROGRAM = """
@@ -24,6 +24,7 @@ class Handler(BaseHTTPRequestHandler):
             "files": {folder: text(os.path.join(folder, "file")) for folder in folders},
             "written": {folder: writes(folder) for folder in folders},
             "kinds": {folder: kinds.get(folder, "") for folder in folders},
+            "proto": self.headers.get_all("X-Forwarded-Proto"),
         }).encode()
         self.send_response(200)
         self.end_headers()

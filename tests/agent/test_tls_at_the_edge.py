@@ -12,6 +12,7 @@ import pytest
 from bench.node import LocalNode
 from releases.problem import Failed
 from releases.status import CANDIDATE_HEADER, RELEASE_HEADER, STATUS_PATH, CertificateStatus
+from tests.agent.showing import ENTRYPOINT, command
 from tests.certificates import certificate
 from tests.controllers import wait_until
 from tests.users import asking
@@ -85,12 +86,27 @@ def test_users_come_by_https_and_who_comes_by_http_is_sent_there(node: LocalNode
     key = text.split("PRIVATE KEY-----\n")[1][:60]
     told = [json.dumps(node.target.node_status().model_dump(mode="json")), status.text]
     for name in ("agent", "edge", "iris-r1"):
-        for command in ("inspect", "logs"):
-            argv = ["docker", command, f"{node.target.node}-{name}"]
+        for word in ("inspect", "logs"):
+            argv = ["docker", word, f"{node.target.node}-{name}"]
             told.append(
                 subprocess.run(argv, check=True, stdout=-1, stderr=subprocess.STDOUT, text=True).stdout
             )
     assert not [one for one in told if key in one or "PRIVATE" in one]
+
+
+def test_a_service_is_told_how_its_users_came(node: LocalNode) -> None:
+    text = certificate(NAME)
+    put(node, text)
+    program = {"entrypoint": ENTRYPOINT, "command": command()}
+    node.confirmed(node.release(service="iris", hosts=secured(NAME), **program))
+    spoofed = ask(node, trusting(text), **{"X-Forwarded-Proto": "http"})
+    assert spoofed.json()["proto"] == ["https"]
+    plain = node.release(service="plain", **program)
+    node.confirmed(plain)
+    url = node.target.url(plain.public_port)
+    assert httpx.get(url, timeout=5).json()["proto"] == ["http"]
+    balanced = httpx.get(url, headers={"X-Forwarded-Proto": "https"}, timeout=5)
+    assert balanced.json()["proto"] == ["https"], "a load balancer ends TLS and says so"
 
 
 def test_no_request_fails_while_a_certificate_is_replaced_and_another_host_comes(node: LocalNode) -> None:
