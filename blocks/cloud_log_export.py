@@ -18,6 +18,7 @@ from blocks.log_part import part_lines
 from releases.cloud_log import CloudRecord, Reach, entries_between, exported, hour_of, part_key, record_key
 from releases.log_export import PARTS
 from releases.log_segment import partition
+from releases.log_stream import Line
 from releases.problem import Failed
 from releases.store import AlreadyExists, Changed, NotFound, Store
 
@@ -51,6 +52,18 @@ class CloudLogExport:
                 continue
             return done
         raise Failed("the export's checkpoint is being changed all the time", where=self.key)
+
+    def newest(self, since: datetime, now: datetime) -> Iterator[Line]:
+        """What is in no part yet, by time. Raises Problem."""
+        record, _ = self._load(now)
+        matching = entries_between(
+            self.logs.project, self.service, self.environment, record.done, Reach(until=now, received=now)
+        )
+        for entry in self.logs.entries(matching):
+            one = exported(entry)
+            line = Line(one["time"], one["container"], one["stream"], one["line"], one["release"])
+            if line.moment >= since:
+                yield line
 
     def _run(self, end: datetime, received: datetime, done: Exported) -> None:
         record, generation = self._load(end)

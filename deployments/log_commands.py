@@ -1,6 +1,7 @@
 """`model-deploy logs --since … --grep …`: stored history and live containers as one stream."""
 
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -48,12 +49,7 @@ def _live(
     from blocks.log_reader import live_lines  # noqa: PLC0415
 
     if environment.target.type != "local":
-        from blocks.targets.container_declaration import ContainerDeclaration  # noqa: PLC0415
-
-        followed = not isinstance(environment.target, ContainerDeclaration)
-        newest = "the last minute's are still on the VMs" if followed else "this hour's are in Cloud Logging"
-        typer.echo(f"(lines from the store; {newest})", err=True)
-        return []
+        return _live_on_vms(environment, service, history, since)
     labels = [f"model-deploy.node={environment.target.node}", f"model-deploy.service={service}"]
     streams = []
     container: Any
@@ -63,3 +59,21 @@ def _live(
         release = int(container.labels.get("model-deploy.release", "0"))
         streams.append(tail.only_new(live_lines(container, begins, release)))
     return streams
+
+
+def _live_on_vms(
+    environment: "Environment", service: str, history: "LogHistory", since: datetime
+) -> list[Iterator[Line]]:
+    """What is in no part yet, where Cloud Logging has it."""
+    from blocks.cloud_log_export import CloudLogExport  # noqa: PLC0415
+    from blocks.targets.container_declaration import ContainerDeclaration  # noqa: PLC0415
+
+    target = environment.target
+    if not isinstance(target, ContainerDeclaration):
+        typer.echo("(lines from the store; the last minute's are still on the VMs)", err=True)
+        return []
+    typer.echo("(lines from the store and Cloud Logging, which has them within a minute)", err=True)
+    export = CloudLogExport(environment.store, target.cloud_logging, service, environment.name)
+    newest = list(export.newest(since, datetime.now(UTC)))
+    stored = Counter(history.lines(newest[0].moment)) if newest else Counter()  # by an export meanwhile
+    return [iter(line for line in newest if not stored[line])]

@@ -118,6 +118,7 @@ def test_what_the_old_container_had_the_new_one_has(
     finally:
         machines.done("DELETE", f"{machines.instances}/full")
     assert (old.pop("release"), new.pop("release")) == (None, "1")
+    assert (old.pop("proto"), new.pop("proto")) == (None, ["http"])
     assert (tmp_path / "written").read_text().endswith(" 1 "), "by both, into the same folder"
     assert (old.pop("written")["/models"], new.pop("written")["/models"]) == ("", "")
     assert new == old

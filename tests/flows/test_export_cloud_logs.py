@@ -4,7 +4,8 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -14,12 +15,17 @@ from blocks.cloud_logging import CloudLogging
 from blocks.log_export import Exported
 from blocks.log_reader import LogHistory
 from blocks.store import DirectoryStore
-from releases.cloud_log import container_name
+from blocks.targets.container_declaration import ContainerDeclaration
+from deployments.log_commands import stream
+from releases.cloud_log import container_name, record_key
 from releases.problem import Refused, Unreachable
 from tests.flaky_store import FlakyStore
 from tests.flows.test_export_logs import lines
 from tests.killing import Killer
 from tests.sandbox.conftest import Cloud
+
+if TYPE_CHECKING:
+    from blocks.environment import Environment
 
 END = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
 COS = "cos.googleapis.com/"
@@ -99,6 +105,25 @@ def test_two_hours_become_an_object_each_and_are_read_as_any_others(
     history = LogHistory(store, "iris", "old", tmp_path)
     history.look(END - timedelta(hours=1))
     assert [int(line.text) for line in history.lines(END - timedelta(hours=1))] == [*range(180, 540)]
+
+
+def test_history_goes_on_with_the_lines_of_the_hour_that_is_not_over(
+    cloud: Cloud, logs: CloudLogging, store: DirectoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    printed(cloud, range(540))
+    export(store, logs, END - timedelta(hours=1))
+    printed(cloud, range(5), service="other")
+    target = ContainerDeclaration.model_construct()
+    monkeypatch.setattr(ContainerDeclaration, "cloud_logging", logs)
+    old = cast("Environment", SimpleNamespace(name="old", store=store, target=target))
+    key = record_key("iris", "old")
+    before, _ = store.read(key)
+    for _ in range(3):
+        with stream(old, "iris", END - timedelta(minutes=80)) as found:
+            assert [int(line.text) for line in found] == [*range(60, 540)]
+        export(store, logs)
+        # An export that goes on meanwhile: its parts are there before it says so.
+        store.replace(key, before, store.read(key)[1])
 
 
 def test_the_hour_that_is_not_over_waits_and_a_second_run_changes_nothing(

@@ -8,6 +8,7 @@ import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.logging import get_run_logger
+from prefect.logging.handlers import APILogWorker
 
 from blocks.store import DirectoryStore
 from blocks.targets.container_declaration import ContainerDeclaration
@@ -34,6 +35,7 @@ def test_the_flow_exports_services_and_its_own_server(
     write(tmp_path, 0, 5000)
     settle(follower(tmp_path, "a"), "a")
     talks()
+    APILogWorker.drain_all()  # Prefect sends lines every two seconds
     soon = datetime.now(UTC) + timedelta(hours=2)
     (result,) = module.export_logs(environment="local", until=soon)
     assert result.lines == 5000
