@@ -187,7 +187,9 @@ def logs(
     if target.type != "local":
         raise problems.BadInput(
             f"the containers of {environment} are not on this machine",
-            next_step="their logs are in the environment's bucket, and on the VMs: docker logs",
+            next_step=f"model-deploy logs {service} --environment {environment} --since 1h".replace(
+                "  ", " "
+            ),
         )
     node = target.node
     docker, name = find_docker().path, service_here(service)
