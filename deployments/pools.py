@@ -21,7 +21,11 @@ def ensure_pools(home: Home, api: str, checkout: Path, *, in_containers: bool) -
     from prefect.workers.process import ProcessWorker  # noqa: PLC0415
     from prefect_docker.worker import DockerWorker  # noqa: PLC0415
 
-    here = with_defaults(ProcessWorker.get_default_base_job_template(), {"working_dir": str(checkout)})
+    command = (
+        f"{sys.executable} -m prefect.engine"  # not said, Prefect starts a process before it to find the code
+    )
+    settings = {"working_dir": str(checkout), "command": command}
+    here = with_defaults(ProcessWorker.get_default_base_job_template(), settings)
     apart = with_defaults(DockerWorker.get_default_base_job_template(), in_a_container(home))
     wanted = {
         Process.worker: ("process", here),
