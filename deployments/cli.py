@@ -44,10 +44,6 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")
 OfService = Annotated[str, typer.Argument(help="Service; this folder's if not given.")]
 
 
-# A failure is told once, by `main`; Prefect's own telling, with its traceback, stays in the UI.
-os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-
-
 def main() -> None:
     """Run a command; a mistake or failure is told without a traceback."""
     # What is imported stays. To look for garbage in it takes 0.1 s now, half a second at the end.

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from blocks.environment import Environment
     from deployments.machine.home import Home
 
+# A failure is told once, by the command; Prefect's own telling, with its traceback, stays in the UI.
+os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+
 
 @contextmanager
 def connected(*, quiet: bool) -> "Iterator[Home]":
