@@ -4,10 +4,9 @@ Twice: pushes to one branch, each on top of the one before, where those that wai
 pushes to 50 services, none on top of another: as many runs as deliveries.
 
 python -m bench.webhook                  # on SQLite
-python -m bench.webhook --postgres       # on a Postgres of its own
+PREFECT_API_DATABASE_CONNECTION_URL=postgresql+asyncpg://… python -m bench.webhook
 """
 
-import argparse
 import http.client
 import itertools
 import json
@@ -27,7 +26,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.postgres import postgres
 from deployments import stack
 from deployments.machine.home import Home, free_ports
 from deployments.webhook.signature import sign
@@ -252,24 +250,9 @@ def wait_for(port: int) -> None:
         time.sleep(0.1)
 
 
-@contextmanager
-def database(folder: Path, *, of_postgres: bool) -> Iterator[None]:
-    """Where Prefect's server keeps its runs; SQLite in its home if nothing is said."""
-    if not of_postgres:
-        yield
-        return
-    with postgres(folder / "postgres") as address:
-        url = address.replace("postgresql:", "postgresql+asyncpg:")
-        os.environ["PREFECT_API_DATABASE_CONNECTION_URL"] = url
-        yield
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--postgres", action="store_true")
     with (
         tempfile.TemporaryDirectory(prefix="model-deploy-bench-") as folder,
-        database(Path(folder), of_postgres=parser.parse_args().postgres),
         receiver(Path(folder)) as (port, pid),
     ):
         print(f"Prefect's own client, one by one: {serial(SERIAL):.1f} runs/s")

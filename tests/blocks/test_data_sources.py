@@ -14,7 +14,6 @@ import pytest
 from pyarrow import parquet
 
 from bench.json_file import JsonFile, line
-from bench.postgres import postgres
 from blocks import data_sources
 from blocks.log_export import ContainerExport, waiting
 from blocks.store import DirectoryStore
@@ -23,6 +22,7 @@ from releases.source_file import named, parse_sources
 from tests.agent.logs import container, follower, settle
 from tests.blocks.test_collection import SOURCES, collect, ids, rows
 from tests.flows.test_export_logs import HOUR, LATER
+from tests.postgres import postgres
 from tests.shop.server import Shop, shop
 
 FILE = 'sources: {prices: {file: {url: "%s/prices", format: %s}, contract: {columns: {id: bigint}}}}'

