@@ -60,8 +60,7 @@ class CloudLogExport:
             self.logs.project, self.service, self.environment, record.done, Reach(until=now, received=now)
         )
         for entry in self.logs.entries(matching):
-            one = exported(entry)
-            line = Line(one["time"], one["container"], one["stream"], one["line"], one["release"])
+            line = Line.of(exported(entry))
             if line.moment >= since:
                 yield line
 

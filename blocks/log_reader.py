@@ -108,8 +108,7 @@ class LogHistory:
             file = self.scratch / piece.key.rsplit("/", 1)[1]
             self.store.download(piece.key, file)
         for raw in part_lines(file):
-            one = orjson.loads(raw)
-            yield Line(one["time"], one["container"], one["stream"], one["line"], one.get("release", 0))
+            yield Line.of(orjson.loads(raw))
 
     def _hour(self, key: str) -> str:
         """`date=…/hour=…`, which sorts."""

@@ -1,7 +1,6 @@
 """`model-deploy logs --since … --grep …`: stored history and live containers as one stream."""
 
 import tempfile
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -75,5 +74,5 @@ def _live_on_vms(
     typer.echo("(lines from the store and Cloud Logging, which has them within a minute)", err=True)
     export = CloudLogExport(environment.store, target.cloud_logging, service, environment.name)
     newest = list(export.newest(since, datetime.now(UTC)))
-    stored = Counter(history.lines(newest[0].moment)) if newest else Counter()  # by an export meanwhile
-    return [iter(line for line in newest if not stored[line])]
+    stored = set(history.lines(newest[0].moment)) if newest else set()  # by an export meanwhile
+    return [iter(line for line in newest if line not in stored)]

@@ -21,9 +21,8 @@ def ensure_pools(home: Home, api: str, checkout: Path, *, in_containers: bool) -
     from prefect.workers.process import ProcessWorker  # noqa: PLC0415
     from prefect_docker.worker import DockerWorker  # noqa: PLC0415
 
-    command = (
-        f"{sys.executable} -m prefect.engine"  # not said, Prefect starts a process before it to find the code
-    )
+    # Where no command is said, Prefect starts a process before the run's own, only to find the code.
+    command = f"{sys.executable} -m prefect.engine"
     settings = {"working_dir": str(checkout), "command": command}
     here = with_defaults(ProcessWorker.get_default_base_job_template(), settings)
     apart = with_defaults(DockerWorker.get_default_base_job_template(), in_a_container(home))

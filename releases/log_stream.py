@@ -6,6 +6,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from releases.problem import BadInput
 
@@ -24,6 +25,12 @@ class Line:
     stream: str
     text: str
     release: int = 0
+
+    @classmethod
+    def of(cls, exported: dict[str, Any]) -> "Line":
+        """From an exported line."""
+        one = exported
+        return cls(one["time"], one["container"], one["stream"], one["line"], one.get("release", 0))
 
     @property
     def moment(self) -> datetime:
