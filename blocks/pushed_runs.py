@@ -1,5 +1,6 @@
 """Flow runs that pushes have started: how they are stored in Prefect, and what became of them."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -24,6 +25,7 @@ RELEASE = "release/release"  # flow and deployment, see prefect.yaml
 ROLLBACK = "rollback/rollback"
 CHECK = "check/check"
 PUSHED = "pushed"
+OF_CHECK, OF_PULL_REQUEST = "check:", "pull-request:"
 MOST = 200  # runs that are looked at
 SUPERSEDED, UNREACHABLE, FROZEN = "Superseded", "Unreachable", "Frozen"  # states, named by flows/turn.py
 NOT_BY_A_PERSON = {SUPERSEDED: Ended.superseded, FROZEN: Ended.frozen}  # of those that are cancelled
@@ -61,8 +63,13 @@ def parameters_of(start: Start | Check) -> dict[str, Any]:
 def tags_of_start(start: Start | Check) -> list[str]:
     """What its run is found by."""
     if isinstance(start, Check):
-        return [f"check:{start.service}", f"pull-request:{start.repository}#{start.pull_request}"]
+        return [f"{OF_CHECK}{start.service}", f"{OF_PULL_REQUEST}{start.repository}#{start.pull_request}"]
     return [*tags_of(start.service, start.environment), f"branch:{start.branch}", PUSHED]
+
+
+def check_tags(tags: Iterable[str]) -> list[str]:
+    """Of a run's tags those that every check of the pull request's service has."""
+    return [tag for tag in tags if tag.startswith((OF_CHECK, OF_PULL_REQUEST))]
 
 
 def start_release(start: Start, after: str) -> UUID:
