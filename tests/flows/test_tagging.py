@@ -68,8 +68,8 @@ def test_what_is_live_gets_the_next_version_with_notes_and_only_once(tagged: Tag
     assert len(tagged.tags) == 2
 
 
-@pytest.mark.parametrize("trouble", [Trouble(0), Trouble(500), Trouble(403)])
-def test_a_github_that_is_down_is_warned_of_and_asked_again_later(
+@pytest.mark.parametrize("trouble", [Trouble(0), Trouble(500), Trouble(403), Trouble(422)])
+def test_a_github_that_is_down_or_refuses_is_warned_of_and_asked_again_later(
     tagged: Tagged, trouble: Trouble, caplog: pytest.LogCaptureFixture
 ) -> None:
     tagged.live(tagged.commit("begin"))
