@@ -1,0 +1,128 @@
+"""A release by hand in Prefect's UI, in a real browser: the form, the approval, the release page, the way back."""
+
+import os
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Locator, Page
+
+from deployments import stack
+from deployments.machine.home import SHIPPED
+from deployments.processes import Process
+from tests import chromium
+from tests.controllers import wait_until
+from tests.deployments.conftest import MODEL_DEPLOY, register_flows
+from tests.place import Place
+
+pytestmark = pytest.mark.containers
+
+PICTURES = os.environ.get("MODEL_DEPLOY_PICTURES", "")  # a folder, to have them for docs/images
+SECONDS = 90
+ASKS = """
+environments:
+  local:
+    branch: main
+    registry: {prefix: "${registry}"}
+    target: {home: "${home}", node: "${node}", ports: "${ports}"}
+    store: {path: "${home}/store"}
+    rules: {approval: {expires: 600}}
+"""
+
+
+@dataclass
+class Ui:
+    page: Page
+    place: Place
+
+    def open(self, path: str) -> None:
+        self.page.goto(stack.interface(self.place.home) + path)
+
+    def run(self, flow: str, fill: Callable[[], None], picture: str = "") -> str:
+        """Start it with the form; the run's id."""
+        before = {run["id"] for run in self.place.runs(flow)}
+        self.open("/deployments")
+        self.page.get_by_role("link", name=flow, exact=True).first.click()
+        self.page.get_by_role("button", name="Run", exact=True).click()
+        self.page.get_by_text("Custom run").click()
+        fill()
+        self.shot(picture)
+        self.page.get_by_role("button", name="Submit").click()
+        wait_until(lambda: bool({run["id"] for run in self.place.runs(flow)} - before), SECONDS)
+        (run,) = {run["id"] for run in self.place.runs(flow)} - before
+        self.open(f"/runs/flow-run/{run}")
+        return str(run)
+
+    def field(self, name: str, within: str = "body") -> Locator:
+        named = self.page.locator(within).locator(".schema-form-property")
+        return named.filter(has=self.page.get_by_text(re.compile(rf"^{name}( \(Optional\))?$")))
+
+    def write(self, name: str, text: str, within: str = "body") -> None:
+        self.field(name, within).get_by_role("textbox").fill(text)
+
+    def pick(self, name: str, choice: str, within: str = "body") -> None:
+        self.field(name, within).locator(".p-select-button__control").focus()
+        self.page.keyboard.press("Space")
+        self.page.locator(".p-select-option__text").get_by_text(choice, exact=True).click()
+
+    def is_shown(self, text: str) -> None:
+        self.page.get_by_text(text, exact=True).first.wait_for()
+
+    def shot(self, name: str) -> None:
+        if PICTURES and name:
+            self.page.wait_for_timeout(1500)  # its graph moves into place
+            self.page.screenshot(path=str(Path(PICTURES) / f"{name}.png"))
+
+
+@pytest.fixture
+def ui(place: Place, tmp_path: Path) -> Iterator[Ui]:
+    """With a worker, and an environment that asks for approval."""
+    place.released()
+    file = tmp_path / "environments.yaml"
+    file.write_text(ASKS)
+    with chromium.page() as page:
+        register_flows(place.home)
+        worker = subprocess.Popen(
+            [MODEL_DEPLOY, "run", Process.worker],
+            env=place.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            applied = place.model_deploy("apply", str(file))  # and the lists to pick from
+            assert applied.returncode == 0, applied.stderr
+            yield Ui(page, place)
+        finally:
+            worker.terminate()
+            worker.wait(60)
+            place.model_deploy("apply", str(SHIPPED))
+
+
+def test_a_person_releases_approves_sees_it_live_and_takes_it_back(ui: Ui) -> None:
+    place, before = ui.place, ui.place.live()
+    place.commit("well")
+    run = ui.run("release", lambda: ui.write("source", str(place.repository)), "release-form")
+    ui.is_shown("Suspended")
+    ui.page.get_by_role("button", name="Resume").click()
+    dialog = ui.page.get_by_role("dialog")
+    dialog.get_by_text(f"live now (release {before})").wait_for()
+    ui.pick("Decision", "approve", "[role=dialog]")
+    ui.write("By", "ann", "[role=dialog]")
+    ui.write("Reason", "seen it", "[role=dialog]")
+    ui.shot("approve")
+    dialog.get_by_role("button", name="Submit").click()
+    ui.is_shown("Completed")
+    ui.shot("release-by-hand")
+    assert place.live() == before + 1
+    ui.page.get_by_text("Artifacts", exact=True).first.click()
+    ui.page.get_by_text("release-sample-local").first.click()
+    ui.page.get_by_text(f"sample release {before + 1} is live in local").first.wait_for()
+    ui.shot("artifacts")
+    ui.run("rollback", lambda: ui.pick("service", "sample"))
+    ui.is_shown("Completed")
+    ui.shot("rollback")
+    assert place.live() == before + 2
+    assert place.api("GET", f"/flow_runs/{run}")["state"]["name"] == "Completed"
