@@ -59,6 +59,7 @@ def flow(here: Stage) -> None:
     for step, seconds in steps.items():
         print(f"{step:<40}{seconds:>7.2f} s")
     print(f"{'the rest: blocks, ledger, pages':<40}{wall - prefect - sum(steps.values()):>7.2f} s")
+    print(f"ratio: a release with no change / a flow that does nothing: {wall / prefect:.2f}")
     print(f"largest memory {peak([str(COMMAND), *argv], here.environment):.0f} MB")
 
 

@@ -1,4 +1,4 @@
-"""`python -m bench.rollback`: from the decision to the first answer by the old release."""
+"""`python -m bench.rollback`: from the decision to the old release's first answer, against stop-and-run."""
 
 import argparse
 import statistics
@@ -12,7 +12,9 @@ import httpx
 from bench.node import LocalNode, local_node
 from bench.sample import SAMPLE, sample_image
 from bench.stage import Stage, stage
+from bench.swap import NAME, replace
 from deployments.connection import connected, load
+from deployments.machine.home import free_ports
 from releases.status import RELEASE_HEADER
 
 SPEC = """
@@ -70,6 +72,18 @@ def container_start(image: str) -> float:
         subprocess.run(["docker", "rm", "-fv", name], capture_output=True, check=False)
 
 
+def stop_and_run(image: str) -> float:
+    """The plain script's way back, with the old image at hand."""
+    port = free_ports(1)[0]
+    try:
+        replace(image, port)
+        started = time.monotonic()
+        replace(image, port)
+        return time.monotonic() - started
+    finally:
+        subprocess.run(["docker", "rm", "-fv", NAME], capture_output=True, check=False)
+
+
 def after_it(here: Stage, rounds: int) -> list[float]:
     """Whole rollbacks by the flow, called from a process that has imported it."""
     repository = here.folder / "sample"
@@ -102,6 +116,7 @@ def main() -> None:
         with local_node(image) as node:
             baking = [in_the_bake(node) for _ in range(rounds)]
         start = statistics.median(container_start(image) for _ in range(rounds))
+        script = statistics.median(stop_and_run(image) for _ in range(rounds))
     with stage() as here:
         later = after_it(here, rounds)
     print(
@@ -111,6 +126,9 @@ def main() -> None:
     median = statistics.median(later)
     print(f"after it        median {median:.3f} s, worst {max(later):.3f} s")
     print(f"                {median - start:.3f} s more than the container's start (goal <= 1 s)")
+    print(f"stop and run    median {script:.3f} s, nobody answers meanwhile")
+    bake = statistics.median(baking) / script
+    print(f"ratio           in the bake {bake:.2f}, after it {median / script:.2f}")
 
 
 if __name__ == "__main__":

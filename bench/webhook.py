@@ -267,11 +267,12 @@ def main() -> None:
                 print(result.line(f"{pushes.name}, {name}"), flush=True)
                 for reason, times in (result.refused + Counter(result.failures)).items():
                     print(f"    {times} times {reason}")
-            print(
-                f"{pushes.name}: accepted {accepted} deliveries → {len(runs)} runs;"
-                f" Prefect has {stored() - before}"
-            )
+            kept = stored() - before
+            print(f"{pushes.name}: accepted {accepted} deliveries → {len(runs)} runs; Prefect has {kept}")
+            if kept < len(runs):  # more: one whose sender had given up
+                sys.exit("runs were lost")
         print(f"receiver's memory: {resident_mb(pid):.0f} MB")
+        print("\ngoals: burst on SQLite p99 <= 1000 ms, Prefect has every run; on Postgres >= 5 x one by one")
 
 
 if __name__ == "__main__":
