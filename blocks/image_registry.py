@@ -10,9 +10,11 @@ from docker.errors import NotFound as NoSuchImage
 from prefect.blocks.core import Block
 from prefect_docker import DockerRegistryCredentials
 from pydantic import Field
+from urllib3.exceptions import HTTPError
 
 from blocks.google_api import GoogleApi, said_plainly
 from blocks.light_block import LightBlock
+from blocks.registry_answers import is_denied
 from releases.problem import Failed, Refused, Unreachable
 
 PUSH_SECONDS = 900
@@ -20,7 +22,8 @@ PUSH_ATTEMPTS = 4
 FIRST_PAUSE = 0.5
 TOKEN_USER = "oauth2accesstoken"  # noqa: S105 - what Google's registries call every token's user
 CLEANS_UP = ".pkg.dev/"  # Artifact Registry, by the policies in releases/provisioning/resources.py
-DENIED = ("unauthorized", "denied", "authentication required", "401", "403")
+# What asking the engine ends in: its own refusal, no answer in time, an answer that breaks off.
+NO_ANSWER = (DockerException, OSError, HTTPError)
 
 
 class ImageRegistry(LightBlock, Block):
@@ -49,9 +52,9 @@ class ImageRegistry(LightBlock, Block):
         except APIError as error:
             if any(word in str(error).lower() for word in ("not found", "manifest unknown", "name unknown")):
                 return None
-            raise Unreachable(
-                "the registry does not answer", where=self.prefix, got=str(error)[:300]
-            ) from error
+            raise self._silent(error) from error
+        except NO_ANSWER as error:
+            raise self._silent(error) from error
         return f"{repository}@{data.id}"
 
     def require(self, image: str) -> None:
@@ -111,7 +114,7 @@ class ImageRegistry(LightBlock, Block):
             digest, got = self._push_once(repository, tag)
             if digest:
                 return digest
-            if any(word in got.lower() for word in DENIED):
+            if is_denied(got):
                 raise Failed(
                     f"the registry refuses the push of {repository}:{tag}",
                     expected="credentials that may push",
@@ -133,7 +136,7 @@ class ImageRegistry(LightBlock, Block):
             for line in lines:
                 problem = line.get("error", problem)
                 digest = line.get("aux", {}).get("Digest", digest)
-        except (DockerException, OSError) as error:
+        except NO_ANSWER as error:
             problem = str(error)
         return ("", problem) if problem else (digest, "the registry named no digest")
 
@@ -144,8 +147,11 @@ class ImageRegistry(LightBlock, Block):
             # `images.pull` would read over an error in the stream
             for line in api.pull(image, stream=True, decode=True, auth_config=self._login()):
                 _raise_error(line)
-        except DockerException as error:
+        except NO_ANSWER as error:
             raise Unreachable(f"{image} cannot be pulled", got=str(error)[:300]) from error
+
+    def _silent(self, error: Exception) -> Unreachable:
+        return Unreachable("the registry does not answer", where=self.prefix, got=str(error)[:300])
 
     def _login(self) -> dict[str, str] | None:
         if self.google is not None:

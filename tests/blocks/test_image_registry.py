@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import docker
 import pytest
 
 from blocks.docker_client import DockerClient
@@ -18,6 +19,7 @@ from blocks.image_registry import ImageRegistry
 from deployments.machine.home import free_ports
 from deployments.machine.registry import ensure_registry, remove_registry
 from releases.problem import Failed, Refused, Unreachable
+from tests.http_server import Answer, Request, serving
 
 pytestmark = pytest.mark.containers
 
@@ -90,6 +92,23 @@ def test_a_registry_that_is_away_is_said_after_some_attempts(local_image: str) -
             registry.push(local_image, registry.repository("x"), ["one"])
         with pytest.raises(Unreachable):
             registry.find(registry.repository("x"), "one")
+
+
+def test_a_registry_that_hangs_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ImageRegistry, "_client", lambda *_: docker.from_env(timeout=1))
+    over = threading.Event()
+
+    def hang(_: Request) -> Answer:
+        over.wait(20)
+        return Answer(status=503)
+
+    with serving(hang) as address:
+        registry = ImageRegistry(prefix=f"localhost:{address.rpartition(':')[2]}")
+        with pytest.raises(Unreachable, match="the registry does not answer"):
+            registry.find(registry.repository("x"), "one")
+        with pytest.raises(Unreachable, match="cannot be pulled"):
+            registry.pull(f"{registry.repository('x')}@sha256:{'0' * 64}")
+        over.set()
 
 
 @pytest.mark.fault(12)
