@@ -34,7 +34,7 @@ from releases.release import Release, ReleasedModel
 from releases.smoke import checks_of
 from releases.source_key import source_key
 from releases.spec import Model, ServiceSpec
-from releases.spec_file import read_spec
+from releases.spec_file import name_of, read_spec
 from releases.version import TAGS, newest
 
 STEPS = [
@@ -150,19 +150,9 @@ def read_sources(
     checkout.require(spec.build.dockerfile)
     bases = where.builder.bases(checkout.folder, spec.build)
     key = "" if checkout.dirty else source_key(checkout.tree, spec.build, bases)
-    service = spec.name or _service_name(source, path)
+    service = name_of(spec, Path(path).name or Path(source.rstrip("/").removesuffix(".git")).resolve().name)
     spec = spec.model_copy(update={"run": spec.run.naming_secrets(service)})
     return Sources(checkout, spec, service, key)
-
-
-def _service_name(source: str, path: str) -> str:
-    name = Path(path).name or Path(source.rstrip("/").removesuffix(".git")).resolve().name
-    plain = "".join(letter if letter.isalnum() else "-" for letter in name.lower()).strip("-")
-    if not plain or not plain[0].isalpha():
-        raise BadInput(
-            "the service has no name", got=name, next_step="write `name: …` into model-deploy.yaml"
-        )
-    return plain[:40]
 
 
 def propose(where: Environment, sources: Sources, weights: ReleasedModel | None) -> Proposal:
