@@ -15,7 +15,7 @@ from urllib3.exceptions import HTTPError
 from blocks.google_api import GoogleApi, said_plainly
 from blocks.light_block import LightBlock
 from blocks.registry_answers import is_denied
-from releases.problem import Failed, Refused, Unreachable
+from releases.problem import Failed, Problem, Refused, Unreachable
 
 PUSH_SECONDS = 900
 PUSH_ATTEMPTS = 4
@@ -43,7 +43,7 @@ class ImageRegistry(LightBlock, Block):
         return f"{self.prefix}/{service}"
 
     def find(self, repository: str, tag: str) -> str | None:
-        """What a tag or digest leads to, pinned; None if there is none. Raises Unreachable."""
+        """What a tag or digest leads to, pinned; None if there is none. Raises Unreachable, Failed."""
         name = f"{repository}@{tag}" if tag.startswith("sha256:") else f"{repository}:{tag}"
         try:
             data = self._client().images.get_registry_data(name, auth_config=self._login())
@@ -52,13 +52,13 @@ class ImageRegistry(LightBlock, Block):
         except APIError as error:
             if any(word in str(error).lower() for word in ("not found", "manifest unknown", "name unknown")):
                 return None
-            raise self._silent(error) from error
+            raise self._not_had("the registry does not answer", str(error)) from error
         except NO_ANSWER as error:
-            raise self._silent(error) from error
+            raise self._not_had("the registry does not answer", str(error)) from error
         return f"{repository}@{data.id}"
 
     def require(self, image: str) -> None:
-        """See that a pinned image is still there, without pulling it. Raises Refused, Unreachable."""
+        """See that a pinned image is still there, without pulling it. Raises Refused, Unreachable, Failed."""
         repository, _, digest = image.rpartition("@")
         if self.find(repository, digest) is None:
             raise Refused(
@@ -115,12 +115,8 @@ class ImageRegistry(LightBlock, Block):
             if digest:
                 return digest
             if is_denied(got):
-                raise Failed(
-                    f"the registry refuses the push of {repository}:{tag}",
-                    expected="credentials that may push",
-                    got=got[:300],
-                    next_step="check the credentials of the environment's Image Registry block",
-                )
+                what = f"the registry refuses the push of {repository}:{tag}"
+                raise self._refusal(what, "credentials that may push", got)
         raise Unreachable(
             f"{repository}:{tag} cannot be pushed", got=f"{PUSH_ATTEMPTS} attempts; {got[:300]}"
         )
@@ -141,17 +137,24 @@ class ImageRegistry(LightBlock, Block):
         return ("", problem) if problem else (digest, "the registry named no digest")
 
     def pull(self, image: str) -> None:
-        """Have the image on this machine. Raises Unreachable."""
+        """Have the image on this machine. Raises Unreachable, Failed where the login is refused."""
         api: Any = self._client(PUSH_SECONDS).api
         try:
             # `images.pull` would read over an error in the stream
             for line in api.pull(image, stream=True, decode=True, auth_config=self._login()):
                 _raise_error(line)
         except NO_ANSWER as error:
-            raise Unreachable(f"{image} cannot be pulled", got=str(error)[:300]) from error
+            raise self._not_had(f"{image} cannot be pulled", str(error)) from error
 
-    def _silent(self, error: Exception) -> Unreachable:
-        return Unreachable("the registry does not answer", where=self.prefix, got=str(error)[:300])
+    def _not_had(self, what: str, said: str) -> Problem:
+        """Unreachable, which may pass; Failed where the login is refused."""
+        if is_denied(said):
+            return self._refusal("the registry refuses us", "credentials that may read", said)
+        return Unreachable(what, where=self.prefix, got=said[:300])
+
+    def _refusal(self, what: str, expected: str, said: str) -> Failed:
+        hint = "check the credentials of the environment's Image Registry block"
+        return Failed(what, where=self.prefix, expected=expected, got=said[:300], next_step=hint)
 
     def _login(self) -> dict[str, str] | None:
         if self.google is not None:

@@ -143,6 +143,15 @@ def test_a_refused_login_is_not_tried_again(monkeypatch: pytest.MonkeyPatch, loc
     assert len(asked) == 1
 
 
+def test_a_login_that_may_not_read_is_said() -> None:
+    with serving(lambda _: Answer(status=401)) as address:
+        here = ImageRegistry(prefix=f"localhost:{address.rpartition(':')[2]}")
+        with pytest.raises(Failed, match="the registry refuses us"):
+            here.find(here.repository("x"), "one")
+        with pytest.raises(Failed, match="the registry refuses us"):
+            here.pull(f"{here.repository('x')}@sha256:{'0' * 64}")
+
+
 def test_an_image_goes_from_one_registry_to_another_under_the_same_digest(
     registry: str, local_image: str, docker_client: DockerClient
 ) -> None:
