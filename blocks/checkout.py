@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from blocks.command import run
-from blocks.git import GIT_SECONDS, NO_QUESTIONS, clone, git, masked, submodules
+from blocks.git import GIT_SECONDS, NO_QUESTIONS, ask, clone, git, masked, submodules
 from releases.problem import BadInput, Failed
 
 LARGEST_POINTER = 1024  # bytes; Git LFS keeps its pointer files under that
@@ -51,12 +51,15 @@ def check_out(source: str, ref: str, path: str, into: Path, also: str = "") -> C
     """
     repository, local = _repository(source, into / "repository")
     if also and not local:
-        git(repository, "fetch", "--quiet", "origin", also)  # what is missing then is named by _resolve
+        fetch = ["git", "-C", str(repository), "fetch", "--quiet", "origin", also]
+        ask(fetch, source, GIT_SECONDS)  # what is missing then is named by _resolve
     revision = _resolve(repository, ref, source)
     folder = into / "context"
     folder.mkdir(parents=True)
     prefix = path.strip("/")
     if local and ref == "HEAD" and _is_dirty(repository):
+        if not (repository / prefix).is_dir():
+            raise BadInput(f"there is no folder {path}", where=str(repository))
         _copy_worktree(repository / prefix, folder)
         _check_lfs(folder)
         return Checkout(folder, repository, revision, masked(source), dirty=True, tree="")
@@ -93,13 +96,28 @@ def _repository(source: str, into: Path) -> tuple[Path, bool]:
     folder = Path(source).expanduser().absolute()
     top = git(folder, "rev-parse", "--show-toplevel") if folder.is_dir() else None
     if top is None or top.code != 0:
-        raise BadInput(
-            "this is not a git repository",
-            where=str(folder),
-            expected="a folder with a git repository, or a git URL",
-            next_step=f"git init {folder}, and commit" if folder.is_dir() else "",
-        )
+        raise _no_repository(folder, top.output.strip() if top else "no such folder")
     return Path(top.output.strip()), True
+
+
+def _no_repository(folder: Path, said: str) -> BadInput:
+    """`said`: what git says of the folder."""
+    trust = re.search(r"^\s*(git config --global --add safe\.directory .+)$", said, re.MULTILINE)
+    if trust:
+        return BadInput(
+            "git does not read this repository: it belongs to another user",
+            where=str(folder),
+            expected="a repository of the user who runs this, or one that the user trusts",
+            got=said.splitlines()[0],
+            next_step=trust[1],
+        )
+    return BadInput(
+        "this is not a git repository",
+        where=str(folder),
+        expected="a folder with a git repository, or a git URL",
+        got=said,
+        next_step=f"git init {folder}, and commit" if folder.is_dir() else "",
+    )
 
 
 def _resolve(repository: Path, ref: str, source: str) -> str:

@@ -13,9 +13,14 @@ from pathlib import Path
 
 from releases.problem import Failed
 
-KEPT_LINES = 5000
+ENOUGH_LINES = 5000  # for people, of a command that may print without end
 SHOWN_LINES = 25
 KILL_AFTER = 5.0
+LOOK_SECONDS = 0.2  # how soon a command ends that somebody stops
+
+
+class TookTooLong(Failed):
+    """The command was ended at its limit."""
 
 
 @dataclass(frozen=True)
@@ -41,22 +46,29 @@ def run(
     env: Mapping[str, str] | None = None,
     input_text: str | None = None,
     on_line: Callable[[str], None] | None = None,
+    last: int | None = None,
+    stop: threading.Event | None = None,
 ) -> Finished:
-    """Run to the end. Raises Failed when it cannot start or outlives `timeout` seconds.
+    """Run to the end. Raises Failed when it cannot start or is stopped, TookTooLong after `timeout` seconds.
+
+    `last`: keep only so many of the last lines; for output that nothing reads but people.
 
     The whole process group ends with it, however the caller is left.
     """
     started = time.monotonic()
     process = _start(argv, cwd, env, piped_input=input_text is not None)
-    lines: deque[str] = deque(maxlen=KEPT_LINES)
-    late = threading.Event()
+    lines: deque[str] = deque(maxlen=last)
+    over, late = threading.Event(), threading.Event()
 
-    def give_up() -> None:
-        late.set()
-        _end_group(process)
+    def watch() -> None:
+        while not over.wait(min(LOOK_SECONDS, timeout)):
+            if time.monotonic() - started > timeout:
+                late.set()
+            if late.is_set() or (stop is not None and stop.is_set()):
+                _end_group(process)
+                return
 
-    timer = threading.Timer(timeout, give_up)
-    timer.start()
+    threading.Thread(target=watch, daemon=True).start()
     try:
         if input_text is not None and process.stdin is not None:
             process.stdin.write(input_text)
@@ -67,15 +79,17 @@ def run(
                 on_line(lines[-1])
         code = process.wait()
     finally:
-        timer.cancel()
+        over.set()
         _end_group(process)
     finished = Finished(tuple(argv), code, "\n".join(lines), time.monotonic() - started)
     if late.is_set():
-        raise Failed(
+        raise TookTooLong(
             f"`{argv[0]} {argv[1] if len(argv) > 1 else ''}` took too long".replace(" `", "`"),
             expected=f"done within {timeout:.0f} s",
             got=f"still running; its last lines were:\n{finished.tail}",
         )
+    if stop is not None and stop.is_set():
+        raise Failed(f"`{argv[0]}` was stopped")
     return finished
 
 

@@ -4,11 +4,19 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from blocks.command import Finished, run
-from releases.problem import Failed, Unreachable
+from blocks.command import Finished, TookTooLong, run
+from releases.problem import BadInput, Failed, Problem, Unreachable
 
 GIT_SECONDS = 300
-NO_QUESTIONS = {"GIT_TERMINAL_PROMPT": "0", "GIT_SSH_COMMAND": "ssh -oBatchMode=yes"}
+# In English: its refusals are told apart by their words.
+NO_QUESTIONS = {"GIT_TERMINAL_PROMPT": "0", "GIT_SSH_COMMAND": "ssh -oBatchMode=yes", "LC_ALL": "C"}
+REFUSED = re.compile(
+    r"authentication failed|could not read (username|password)|permission denied|host key verification failed"
+    r"|requested url returned error: 40[13]|repository ('.*' )?not found|access denied",
+    re.IGNORECASE,
+)
+# A name that hosts take alone, without a password.
+TOKEN = re.compile(r"gh[a-z]_|github_pat_|glpat-")
 GITLINK = "160000"  # the mode of a submodule's entry in a tree
 
 
@@ -58,18 +66,54 @@ def submodules(repository: Path, revision: str, prefix: str) -> list[Submodule]:
 
 
 def clone(source: str, into: Path) -> None:
-    """Fetch a repository, without a working tree. Raises Unreachable."""
+    """Fetch a repository, without a working tree. Raises Unreachable, Failed where we may not."""
     argv = ["git", "clone", "--quiet", "--no-checkout", "--", source, str(into)]
-    finished = run(argv, timeout=GIT_SECONDS, env=NO_QUESTIONS)
+    finished = ask(argv, source, GIT_SECONDS)
     if finished.code != 0:
+        raise refusal("the repository cannot be fetched", source, finished)
+
+
+def ask(argv: list[str], source: str, seconds: float) -> Finished:
+    """Run a git command that goes out to a repository. Raises Unreachable where it hangs."""
+    try:
+        return run(argv, timeout=seconds, env=NO_QUESTIONS)
+    except TookTooLong as late:
         raise Unreachable(
-            "the repository cannot be fetched", where=masked(source), got=masked(finished.tail).strip()
+            "the repository does not answer",
+            where=masked(source),
+            expected=late.expected,
+            got=masked(f"{late.what}: {late.got}"),
+        ) from late
+
+
+def refusal(what: str, source: str, finished: Finished) -> Problem:
+    """Unreachable, which may pass, or Failed: a login that is refused stays so."""
+    got = masked(finished.tail).strip()
+    if REFUSED.search(finished.output):
+        helper = (
+            "let git log in there as the user of this process: git config credential.helper, or an SSH key"
         )
+        return Failed(
+            what, where=masked(source), expected="a login that may read it", got=got, next_step=helper
+        )
+    return Unreachable(what, where=masked(source), got=got)
 
 
 def masked(source: str) -> str:
     """A URL without the credentials somebody put into it."""
-    return re.sub(r"://[^/@]+@", "://***@", source)
+    return re.sub(r"://[^/\s]+@", "://***@", source)  # a password may have an @ of its own
+
+
+def check_no_credentials(source: str) -> None:
+    """Prefect stores a run's parameters in plain text. Raises BadInput."""
+    found = re.match(r"https?://([^/\s]+)@", source)
+    if found and (":" in found[1] or TOKEN.match(found[1])):
+        raise BadInput(
+            "the repository's URL holds a password or token, which would be stored in plain text",
+            where=masked(source),
+            expected="a URL without it",
+            next_step="git config --global credential.helper store, then git ls-remote URL once, which asks",
+        )
 
 
 def git(folder: Path, *words: str) -> Finished:

@@ -1,25 +1,32 @@
 """Builds and tests images with the engine on this machine, through BuildKit."""
 
+import threading
+import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from junitparser import Error, JUnitXml
+from junitparser import Error, JUnitXml, JUnitXmlError
 from junitparser import Failure as TestFailure
 from prefect.blocks.core import Block
 
-from blocks.command import run
+from blocks.command import ENOUGH_LINES, TookTooLong, run
 from blocks.docker_client import DockerClient, find_docker
 from blocks.light_block import LightBlock
-from releases.problem import Failed, Unreachable
+from blocks.registry_answers import is_absent, is_denied
+from releases.problem import BadInput, Failed, Problem, Unreachable
 from releases.source_key import base_images
 from releases.spec import Build, Tests
 
 PULL_SECONDS = 600
 ASK_SECONDS = 60
 MESSAGE_WIDTH = 500
+LOG_LIMIT = ["--log-driver", "json-file", "--log-opt", "max-size=10m", "--log-opt", "max-file=3"]
+TESTS_OF = "model-deploy.tests"  # a test container's label: the repository of its image
+TESTS_END = "model-deploy.tests-end"  # when it is over at the latest, in seconds since 1970
+SLACK_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -54,15 +61,21 @@ class ImageBuilder(LightBlock, Block):
     _block_type_slug = "image-builder"
 
     def bases(self, context: Path, build: Build) -> dict[str, str]:
-        """Every base image and its id, pulled if it is not here. Raises Unreachable."""
+        """Every base image and its id, pulled if it is not here. Raises Unreachable, BadInput, Failed."""
         docker = find_docker()
         text = (context / build.dockerfile).read_text(encoding="utf-8")
         return {image: self._base_id(docker, image) for image in base_images(text, build.args)}
 
     def build(
-        self, context: Path, build: Build, tag: str, labels: Mapping[str, str], on_line: Callable[[str], None]
+        self,
+        context: Path,
+        build: Build,
+        tag: str,
+        labels: Mapping[str, str],
+        on_line: Callable[[str], None],
+        stop: threading.Event | None = None,
     ) -> str:
-        """Build and tag; returns the tag. Raises Failed with the last lines."""
+        """Build and tag; returns the tag. Raises Failed with the last lines, or when `stop` is set."""
         docker = find_docker()
         declared = (context / build.dockerfile).read_text(encoding="utf-8")
         own = {"REVISION": "revision", "VERSION": "version", "SOURCE": "source", "CREATED": "created"}
@@ -72,7 +85,14 @@ class ImageBuilder(LightBlock, Block):
             if f"ARG {name}" in declared and f"org.opencontainers.image.{key}" in labels
         }
         argv = build_command(docker, context, build, tag, labels, {**values, **build.args})
-        finished = run(argv, timeout=build.timeout, env=docker.environment, on_line=on_line)
+        finished = run(
+            argv,
+            timeout=build.timeout,
+            env=docker.environment,
+            on_line=on_line,
+            last=ENOUGH_LINES,
+            stop=stop,
+        )
         if finished.code != 0:
             raise Failed("the image cannot be built", where=build.dockerfile, got=finished.tail)
         return tag
@@ -89,37 +109,96 @@ class ImageBuilder(LightBlock, Block):
         shown = run([find_docker().path, "image", "inspect", "--format", _PORTS, image], timeout=ASK_SECONDS)
         return [int(word.split("/")[0]) for word in shown.output.split() if word.endswith("/tcp")]
 
-    def test(self, image: str, tests: Tests, on_line: Callable[[str], None]) -> TestReport:
-        """Run the tests in a container of the image. Raises Failed that names the first failing test."""
+    def test(
+        self,
+        image: str,
+        tests: Tests,
+        on_line: Callable[[str], None],
+        stop: threading.Event | None = None,
+    ) -> TestReport:
+        """Run the tests in a container of the image, a tag of a repository that nobody else uses now.
+
+        Raises Failed that names the first failing test, or when `stop` is set.
+        """
         docker, name = find_docker(), f"model-deploy-tests-{uuid.uuid4().hex[:8]}"
+        owner, ends = image.rpartition(":")[0], int(time.time() + tests.timeout) + SLACK_SECONDS
+        _remove_left_behind(docker, owner)
+        labels = ["--label", f"{TESTS_OF}={owner}", "--label", f"{TESTS_END}={ends}"]
+        argv = [docker.path, "run", "--init", "--name", name, *labels, *LOG_LIMIT, image, *tests.command]
         try:
-            argv = [docker.path, "run", "--init", "--name", name, image, *tests.command]
-            finished = run(argv, timeout=tests.timeout, on_line=on_line)
-            report = self._report(docker, name, tests.junit)
+            finished = run(argv, timeout=tests.timeout, on_line=on_line, last=ENOUGH_LINES, stop=stop)
+            report, unreadable = self._report(docker, name, tests.junit)
         finally:
-            run([docker.path, "rm", "--force", "--volumes", name], timeout=ASK_SECONDS)
+            _remove(docker, [name])
         if report.failed:
             first = report.failed[0]
             raise TestsFailed(f"{len(report.failed)} of {len(report.cases)} tests failed", first, report)
         if finished.code != 0:
-            raise Failed("the tests failed", expected="exit code 0", got=f"{finished.code}\n{finished.tail}")
+            raise Failed(
+                "the tests failed",
+                expected="exit code 0",
+                got="\n".join(filter(None, [str(finished.code), finished.tail, unreadable])),
+            )
+        if unreadable:
+            raise Failed(
+                "the tests ended well, but what they report cannot be read",
+                where=tests.junit,
+                expected="a JUnit report there, or no file",
+                got=unreadable,
+                next_step="name the report under test.junit in model-deploy.yaml",
+            )
         return report
 
     def _base_id(self, docker: DockerClient, image: str) -> str:
         inspect = [docker.path, "image", "inspect", "--format", "{{.Id}}", image]
         shown = run(inspect, timeout=ASK_SECONDS)
         if shown.code != 0:
-            pulled = run([docker.path, "pull", "--quiet", image], timeout=PULL_SECONDS)
+            try:
+                pulled = run([docker.path, "pull", "--quiet", image], timeout=PULL_SECONDS)
+            except TookTooLong as late:
+                raise Unreachable(
+                    f"the base image {image} cannot be pulled", "", late.expected, late.got
+                ) from late
             if pulled.code != 0:
-                raise Unreachable(f"the base image {image} cannot be pulled", got=pulled.tail)
+                raise _not_pulled(image, pulled.tail)
             shown = run(inspect, timeout=ASK_SECONDS)
         return shown.output.strip()
 
-    def _report(self, docker: DockerClient, container: str, junit: str) -> TestReport:
+    def _report(self, docker: DockerClient, container: str, junit: str) -> tuple[TestReport, str]:
+        """What the tests' report says; none: no cases. And why it cannot be read, if it cannot."""
         with TemporaryDirectory(prefix="model-deploy-junit-") as folder:
             copy = Path(folder) / "junit.xml"
             copied = run([docker.path, "cp", f"{container}:{junit}", str(copy)], timeout=ASK_SECONDS)
-            return read_junit(copy) if copied.code == 0 else TestReport(())
+            if copied.code != 0:
+                return TestReport(()), ""
+            try:
+                return read_junit(copy), ""
+            except (SyntaxError, ValueError, OSError, JUnitXmlError) as error:  # a parser's is a SyntaxError
+                return TestReport(()), f"{type(error).__name__}: {error}"
+
+
+def _not_pulled(image: str, said: str) -> Problem:
+    """Unreachable, which may pass; or what stays as it is until a person does something."""
+    what = f"the base image {image} cannot be pulled"
+    if is_absent(said):
+        return BadInput(what, expected="an image that its registry has, and shows to this machine", got=said)
+    if is_denied(said):
+        registry = image.partition("/")[0] if "/" in image else ""
+        return Failed(what, "", "a login that may", said, f"docker login {registry}".strip())
+    return Unreachable(what, got=said)
+
+
+def _remove_left_behind(docker: DockerClient, owner: str) -> None:
+    """What a killed controller could not take away: of the same service, and what is overdue of others."""
+    shown = " ".join(["{{.ID}}", *(f'{{{{.Label "{label}"}}}}' for label in (TESTS_OF, TESTS_END))])
+    argv = [docker.path, "ps", "--all", "--filter", f"label={TESTS_OF}", "--format", shown]
+    rows = [line.split() for line in run(argv, timeout=ASK_SECONDS).output.splitlines()]
+    _remove(docker, [one for one, whose, ends in rows if whose == owner or int(ends) < time.time()])
+
+
+def _remove(docker: DockerClient, containers: Sequence[str]) -> None:
+    if containers:
+        run([docker.path, "rm", "--force", "--volumes", *containers], timeout=ASK_SECONDS)
 
 
 class TestsFailed(Failed):

@@ -10,17 +10,20 @@ from docker.errors import NotFound as NoSuchImage
 from prefect.blocks.core import Block
 from prefect_docker import DockerRegistryCredentials
 from pydantic import Field
+from urllib3.exceptions import HTTPError
 
 from blocks.google_api import GoogleApi, said_plainly
 from blocks.light_block import LightBlock
-from releases.problem import Failed, Refused, Unreachable
+from blocks.registry_answers import is_denied
+from releases.problem import Failed, Problem, Refused, Unreachable
 
 PUSH_SECONDS = 900
 PUSH_ATTEMPTS = 4
 FIRST_PAUSE = 0.5
 TOKEN_USER = "oauth2accesstoken"  # noqa: S105 - what Google's registries call every token's user
 CLEANS_UP = ".pkg.dev/"  # Artifact Registry, by the policies in releases/provisioning/resources.py
-DENIED = ("unauthorized", "denied", "authentication required", "401", "403")
+# What asking the engine ends in: its own refusal, no answer in time, an answer that breaks off.
+NO_ANSWER = (DockerException, OSError, HTTPError)
 
 
 class ImageRegistry(LightBlock, Block):
@@ -40,7 +43,7 @@ class ImageRegistry(LightBlock, Block):
         return f"{self.prefix}/{service}"
 
     def find(self, repository: str, tag: str) -> str | None:
-        """What a tag or digest leads to, pinned; None if there is none. Raises Unreachable."""
+        """What a tag or digest leads to, pinned; None if there is none. Raises Unreachable, Failed."""
         name = f"{repository}@{tag}" if tag.startswith("sha256:") else f"{repository}:{tag}"
         try:
             data = self._client().images.get_registry_data(name, auth_config=self._login())
@@ -49,13 +52,13 @@ class ImageRegistry(LightBlock, Block):
         except APIError as error:
             if any(word in str(error).lower() for word in ("not found", "manifest unknown", "name unknown")):
                 return None
-            raise Unreachable(
-                "the registry does not answer", where=self.prefix, got=str(error)[:300]
-            ) from error
+            raise self._not_had("the registry does not answer", str(error)) from error
+        except NO_ANSWER as error:
+            raise self._not_had("the registry does not answer", str(error)) from error
         return f"{repository}@{data.id}"
 
     def require(self, image: str) -> None:
-        """See that a pinned image is still there, without pulling it. Raises Refused, Unreachable."""
+        """See that a pinned image is still there, without pulling it. Raises Refused, Unreachable, Failed."""
         repository, _, digest = image.rpartition("@")
         if self.find(repository, digest) is None:
             raise Refused(
@@ -111,13 +114,9 @@ class ImageRegistry(LightBlock, Block):
             digest, got = self._push_once(repository, tag)
             if digest:
                 return digest
-            if any(word in got.lower() for word in DENIED):
-                raise Failed(
-                    f"the registry refuses the push of {repository}:{tag}",
-                    expected="credentials that may push",
-                    got=got[:300],
-                    next_step="check the credentials of the environment's Image Registry block",
-                )
+            if is_denied(got):
+                what = f"the registry refuses the push of {repository}:{tag}"
+                raise self._refusal(what, "credentials that may push", got)
         raise Unreachable(
             f"{repository}:{tag} cannot be pushed", got=f"{PUSH_ATTEMPTS} attempts; {got[:300]}"
         )
@@ -133,19 +132,29 @@ class ImageRegistry(LightBlock, Block):
             for line in lines:
                 problem = line.get("error", problem)
                 digest = line.get("aux", {}).get("Digest", digest)
-        except (DockerException, OSError) as error:
+        except NO_ANSWER as error:
             problem = str(error)
         return ("", problem) if problem else (digest, "the registry named no digest")
 
     def pull(self, image: str) -> None:
-        """Have the image on this machine. Raises Unreachable."""
+        """Have the image on this machine. Raises Unreachable, Failed where the login is refused."""
         api: Any = self._client(PUSH_SECONDS).api
         try:
             # `images.pull` would read over an error in the stream
             for line in api.pull(image, stream=True, decode=True, auth_config=self._login()):
                 _raise_error(line)
-        except DockerException as error:
-            raise Unreachable(f"{image} cannot be pulled", got=str(error)[:300]) from error
+        except NO_ANSWER as error:
+            raise self._not_had(f"{image} cannot be pulled", str(error)) from error
+
+    def _not_had(self, what: str, said: str) -> Problem:
+        """Unreachable, which may pass; Failed where the login is refused."""
+        if is_denied(said):
+            return self._refusal("the registry refuses us", "credentials that may read", said)
+        return Unreachable(what, where=self.prefix, got=said[:300])
+
+    def _refusal(self, what: str, expected: str, said: str) -> Failed:
+        hint = "check the credentials of the environment's Image Registry block"
+        return Failed(what, where=self.prefix, expected=expected, got=said[:300], next_step=hint)
 
     def _login(self) -> dict[str, str] | None:
         if self.google is not None:

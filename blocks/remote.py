@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from blocks.command import run
-from blocks.git import NO_QUESTIONS, git, masked
-from releases.problem import Failed, Unreachable
+from blocks.git import NO_QUESTIONS, ask, git, refusal
+from releases.problem import Failed
 
 ASK_SECONDS = 30
 FETCH_SECONDS = 120
@@ -26,16 +26,10 @@ class Refs:
 
 
 def read_refs(source: str) -> Refs:
-    """Ask for them, without fetching anything. Raises Unreachable."""
-    argv = ["git", "ls-remote", "--heads", "--tags", "--", source]
-    try:
-        finished = run(argv, timeout=ASK_SECONDS, env=NO_QUESTIONS)
-    except Failed as late:
-        raise Unreachable("the repository does not answer", where=masked(source), got=late.what) from late
+    """Ask for them, without fetching anything. Raises Unreachable, Failed where we may not."""
+    finished = ask(["git", "ls-remote", "--heads", "--tags", "--", source], source, ASK_SECONDS)
     if finished.code != 0:
-        raise Unreachable(
-            "the repository cannot be asked", where=masked(source), got=masked(finished.tail).strip()
-        )
+        raise refusal("the repository cannot be asked", source, finished)
     lines = [line.split("\t", 1) for line in finished.output.splitlines() if "\t" in line]
     named = {name: commit for commit, name in lines}
     tags = {

@@ -74,6 +74,9 @@ def release(
     as_json: AsJson = False,
 ) -> None:
     """Test, build, push, deploy, smoke-test, confirm."""
+    from blocks.git import check_no_credentials  # noqa: PLC0415
+
+    check_no_credentials(source)
     if Path(source).exists():
         source = str(Path(source).absolute())
     with connected(quiet=as_json), job_summary() as summary:

@@ -65,12 +65,16 @@ def load(name: str) -> "Environment":
 
 
 def service_here(given: str) -> str:
-    """The service that was named, else the one that this folder describes. Raises BadInput."""
-    from releases.spec_file import read_spec  # noqa: PLC0415
+    """The service that was named, else the one that `release .` would release here. Raises BadInput."""
+    from releases.spec_file import SPEC_FILE, name_of, read_spec  # noqa: PLC0415
 
-    name = given or read_spec(Path.cwd()).name
-    if not name:
+    if given:
+        return given
+    here = Path.cwd()
+    if not any((here / file).exists() for file in (SPEC_FILE, "Dockerfile")):
         raise BadInput(
-            "which service?", expected="its name, or a model-deploy.yaml with a name in this folder"
+            "which service?",
+            where=str(here),
+            expected=f"its name, or a folder with a {SPEC_FILE} or a Dockerfile",
         )
-    return name
+    return name_of(read_spec(here), here.name)

@@ -8,6 +8,7 @@ from prefect.runtime import flow_run
 from pydantic import BaseModel
 
 from blocks.environment import load_environment
+from blocks.git import masked
 from flows import pages
 from flows.github_feedback import told_github
 from flows.release import read_sources, test_and_build
@@ -25,9 +26,14 @@ class CheckResult(BaseModel):
     seconds: dict[str, float]
 
 
+def _run_name() -> str:
+    asked = flow_run.parameters
+    return f"check pull request {asked['pull_request']} of {masked(asked['source'])}"
+
+
 @flow(
     name="check",
-    flow_run_name="check pull request {pull_request} of {source}",
+    flow_run_name=_run_name,
     on_failure=[name_the_end],
     on_crashed=[name_the_end],
 )

@@ -13,10 +13,11 @@ from prefect.cache_policies import NO_CACHE
 
 from blocks.environment import Environment
 from blocks.smoke import CheckResult, run_checks_on_each
+from blocks.targets.failure import logs_command
 from flows.canary import canary
 from flows.latency_plot import load_beside
-from flows.stopwatch import Stopwatch
-from flows.trial import NODE_SLACK, Renewal, Trial, await_node
+from flows.stopwatch import Stopwatch, say_loudly
+from flows.trial import NODE_SLACK, Renewal, Trial, await_node, baking
 from releases.problem import Problem
 from releases.provisioning.resources import RELEASED
 from releases.release import Outcome, Release, Verdict
@@ -25,7 +26,6 @@ from releases.spec import Run, SmokeCheck
 from releases.status import Phase, ServiceStatus
 
 STEPS = ["deploy", "start", "smoke test", "canary", "switch", "smoke test after", "bake", "confirm"]
-SHARE_OF_WINDOW = 0.8  # a bake as long as the window would be reverted by the node
 PULL_LIMIT = 900.0
 FETCH_LIMIT = 900.0
 
@@ -45,6 +45,10 @@ def deploy(
 ) -> Deployed:
     """Bring a claimed release to its users, or take it back. Raises Problem, after the way back is done."""
     load_beside()
+    if not checks:
+        say_loudly(
+            "NO SMOKE CHECKS: model-deploy.yaml names none; it is only seen that the new release answers"
+        )
     target, token = environment.target, secrets.token_urlsafe(24)
     key_sha256 = hashlib.sha256(token.encode()).hexdigest()
     former = target.desired(release.service).confirmed
@@ -103,7 +107,7 @@ def settle_open_claims(environment: Environment, service: str) -> None:
     Only for who holds the turn: nobody else is deploying.
     """
     ledger = environment.ledger(service)
-    unsettled = [entry.release for entry in ledger.entries() if entry.outcome is None]
+    unsettled = ledger.unsettled()
     if not unsettled:
         return
     wanted, live = environment.target.desired(service), ledger.live()
@@ -144,9 +148,9 @@ def switch(trial: Trial) -> None:
 
 @task(task_run_name="bake", cache_policy=NO_CACHE)
 def watch_it(trial: Trial, seconds: float) -> None:
-    """Watch the node for as long as asked, but leave time to confirm within the window."""
-    ends = time.monotonic() + min(seconds, SHARE_OF_WINDOW * trial.release.confirm_window)
-    await_node(trial, lambda _: time.monotonic() >= ends, seconds + NODE_SLACK)
+    """Watch the node for as long as asked; a controller that dies meanwhile renews no window."""
+    ends = time.monotonic() + seconds
+    await_node(baking(trial, seconds), lambda _: time.monotonic() >= ends, seconds + NODE_SLACK)
 
 
 @task(task_run_name="confirm", cache_policy=NO_CACHE)
@@ -170,10 +174,19 @@ def _reverting(
     except BaseException as error:
         _take_back(environment, release, generation, former)
         if isinstance(error, Problem):
-            live = _said_of_live(environment, release.service)
-            error.what = f"release {release.number} was taken back: {error.what}; {live}"
-            error.next_step = error.next_step or f"model-deploy logs {release.service}"
+            status = _status_now(environment, release.service)
+            error.what = f"release {release.number} was taken back: {error.what}; {_said_of_live(status)}"
+            error.got = _with_last_lines(error.got, status, generation)
+            error.next_step = error.next_step or logs_command(release.service, environment.name)
         raise
+
+
+def _with_last_lines(got: str, status: ServiceStatus | None, generation: int) -> str:
+    """What came, and the candidate's last lines: its container is gone now."""
+    failure = status.reverted.get(generation) if status else None
+    if failure is None or not failure.log_tail or failure.log_tail[-1] in got:
+        return got
+    return "\n       ".join(filter(None, [got, "its last lines:", *failure.log_tail]))
 
 
 def _take_back(environment: Environment, release: Release, generation: int, former: Release | None) -> None:
@@ -199,8 +212,7 @@ def _status_now(environment: Environment, service: str) -> ServiceStatus | None:
         return None
 
 
-def _said_of_live(environment: Environment, service: str) -> str:
-    status = _status_now(environment, service)
+def _said_of_live(status: ServiceStatus | None) -> str:
     if status is None:
         return "what is live now is not known, no node answers"
     return f"release {status.live} is live" if status.live else "nothing is live"

@@ -30,7 +30,7 @@ def proof(where: Environment, service: str, image: str, model: ReleasedModel | N
     """Where this image with this model was confirmed before."""
     digest = image.rpartition("@")[2]
     for environment in before(where):
-        for entry in environment.ledger(service).entries():
+        for entry in environment.ledger(service).newest_first():
             release, outcome = entry.release, entry.outcome
             if entry.confirmed and outcome and release.digest == digest and release.model == model:
                 return Proof(

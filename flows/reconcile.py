@@ -128,7 +128,7 @@ def look_at(
 
 def settle(where: Environment, service: str, stuck: list[FlowRun], row: Row) -> None:
     """Give claims without an outcome theirs, and end runs whose process is gone, while nobody deploys."""
-    open_claims = [entry for entry in where.ledger(service).entries() if entry.outcome is None]
+    open_claims = where.ledger(service).unsettled()
     if not open_claims and not stuck:
         return
     with turn_if_free(service, where.name) as free:
@@ -171,15 +171,15 @@ def catch_up(
 
 
 def _known(where: Environment, service: str, live: Entry | None, head: str) -> Known:
-    by_hand = [
+    by_hand = (
         entry.release.created
-        for entry in where.ledger(service).entries()
+        for entry in where.ledger(service).newest_first()
         if entry.release.revision == head and entry.release.restores is None
-    ]
+    )
     return Known(
         live=live.release.revision if live and not live.release.dirty else "",
         attempts=read_attempts(service, where.name),
-        by_hand=max(by_hand, default=None),
+        by_hand=next(by_hand, None),
     )
 
 

@@ -1,6 +1,7 @@
 """From sources to a confirmed release, or back to what was live."""
 
 import tempfile
+import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ from prefect.runtime import flow_run
 
 from blocks.checkout import Checkout, check_out
 from blocks.environment import Environment, load_environment
+from blocks.git import masked
 from blocks.image_builder import TestsFailed
 from blocks.remote import commits_between
 from flows import deploying, earlier, pages
@@ -22,9 +24,9 @@ from flows.github_feedback import told_github
 from flows.issuing import have_certificate
 from flows.pushed import Pushed
 from flows.result import ReleaseResult
-from flows.stopwatch import Stopwatch
+from flows.stopwatch import Stopwatch, say_loudly
 from flows.tagging import tag_version
-from flows.turn import name_the_end, stop_if_cancelled
+from flows.turn import LOOK_SECONDS, name_the_end, stop_if_cancelled
 from releases.approval import Proposal
 from releases.model_version import is_version
 from releases.problem import BadInput, Refused, Unreachable
@@ -32,7 +34,7 @@ from releases.release import Release, ReleasedModel
 from releases.smoke import checks_of
 from releases.source_key import source_key
 from releases.spec import Model, ServiceSpec
-from releases.spec_file import read_spec
+from releases.spec_file import name_of, read_spec
 from releases.version import TAGS, newest
 
 STEPS = [
@@ -56,9 +58,15 @@ def _worth_retrying(_task: Any, _run: Any, state: Any) -> bool:
     return isinstance(state.result(raise_on_failure=False), Unreachable)
 
 
+def _run_name() -> str:
+    """What Prefect calls the run from its first moment on, to everybody."""
+    asked = flow_run.parameters
+    return f"release {masked(asked['source'])} at {asked['ref']} to {asked['environment']}"
+
+
 @flow(
     name="release",
-    flow_run_name="release {source} at {ref} to {environment}",
+    flow_run_name=_run_name,
     on_failure=[name_the_end],
     on_crashed=[name_the_end],
 )
@@ -142,19 +150,9 @@ def read_sources(
     checkout.require(spec.build.dockerfile)
     bases = where.builder.bases(checkout.folder, spec.build)
     key = "" if checkout.dirty else source_key(checkout.tree, spec.build, bases)
-    service = spec.name or _service_name(source, path)
+    service = name_of(spec, Path(path).name or Path(source.rstrip("/").removesuffix(".git")).resolve().name)
     spec = spec.model_copy(update={"run": spec.run.naming_secrets(service)})
     return Sources(checkout, spec, service, key)
-
-
-def _service_name(source: str, path: str) -> str:
-    name = Path(path).name or Path(source.rstrip("/").removesuffix(".git")).resolve().name
-    plain = "".join(letter if letter.isalnum() else "-" for letter in name.lower()).strip("-")
-    if not plain or not plain[0].isalpha():
-        raise BadInput(
-            "the service has no name", got=name, next_step="write `name: …` into model-deploy.yaml"
-        )
-    return plain[:40]
 
 
 def propose(where: Environment, sources: Sources, weights: ReleasedModel | None) -> Proposal:
@@ -193,7 +191,7 @@ def find_or_make_image(
     """The image of these sources: the one in the registry, else tested, built and pushed."""
     repository, log = where.registry.repository(sources.service), get_run_logger()
     if sources.checkout.dirty:
-        log.warning("the working tree has uncommitted changes: this build is marked dirty and never reused")
+        say_loudly("the working tree has uncommitted changes: this build is marked dirty and never reused")
     elif not rebuild:
         with watch.step("look for the image"):
             found = earlier.built(where, sources.service, f"src-{sources.key}")
@@ -214,33 +212,45 @@ def find_or_make_image(
 
 
 def test_and_build(where: Environment, sources: Sources, local: str) -> None:
-    """The tests, and beside them the image as `local`. Raises Failed."""
-    tests = run_tests.submit(where, sources, local)
-    build = build_image.submit(where, sources, local)
-    wait([tests, build])
-    tests.result()
-    build.result()
+    """The tests, and beside them the image as `local`. Raises Failed, Cancelled."""
+    stop, ended = threading.Event(), threading.Semaphore(0)
+    going = [each.submit(where, sources, local, stop) for each in (run_tests, build_image)]
+    for one in going:
+        one.add_done_callback(lambda _: ended.release())
+    try:
+        for _ in going:
+            while not ended.acquire(timeout=LOOK_SECONDS):
+                stop_if_cancelled()
+        stop_if_cancelled(anew=True)
+    except BaseException:  # Ctrl-C, too
+        stop.set()
+        wait(going)
+        raise
+    for one in going:
+        one.result()
 
 
 @task(name="tests", task_run_name="tests", cache_policy=NO_CACHE)
-def run_tests(where: Environment, sources: Sources, local: str) -> None:
+def run_tests(where: Environment, sources: Sources, local: str, stop: threading.Event) -> None:
     """Run the service's tests in a container of its test stage; the report becomes a table."""
     spec, log = sources.spec, get_run_logger()
     if spec.test.target is None:
-        log.warning("NO TESTS ARE RUN: model-deploy.yaml names no test.target")
+        say_loudly("NO TESTS ARE RUN: model-deploy.yaml names no test.target")
         return
     stage = spec.build.model_copy(update={"target": spec.test.target})
-    image = where.builder.build(sources.checkout.folder, stage, f"{local}-tests", {}, log.debug)
+    image = where.builder.build(sources.checkout.folder, stage, f"{local}-tests", {}, log.debug, stop)
     try:
-        report = where.builder.test(image, spec.test, log.info)
+        report = where.builder.test(image, spec.test, log.info, stop)
     except TestsFailed as failed:
         pages.show_tests(sources.service, failed.report)
         raise
+    if not report.cases:
+        say_loudly(f"NO TEST IS REPORTED in {spec.test.junit}: does test.junit name the tests' JUnit report?")
     pages.show_tests(sources.service, report)
 
 
 @task(name="build", task_run_name="build", cache_policy=NO_CACHE)
-def build_image(where: Environment, sources: Sources, local: str) -> None:
+def build_image(where: Environment, sources: Sources, local: str, stop: threading.Event) -> None:
     """Build the image that will serve."""
     checkout = sources.checkout
     labels = {
@@ -250,7 +260,7 @@ def build_image(where: Environment, sources: Sources, local: str) -> None:
         "org.opencontainers.image.created": datetime.now(UTC).isoformat(timespec="seconds"),
         "model-deploy.source-key": sources.key,
     }
-    where.builder.build(checkout.folder, sources.spec.build, local, labels, get_run_logger().debug)
+    where.builder.build(checkout.folder, sources.spec.build, local, labels, get_run_logger().debug, stop)
 
 
 @task(name="push", task_run_name="push", cache_policy=NO_CACHE)

@@ -10,6 +10,12 @@ from prefect import get_run_logger
 STEPS = logging.getLogger("model_deploy.steps")
 
 
+def say_loudly(text: str) -> None:
+    """What a person should know who did not ask: in the UI, and where the steps are printed."""
+    STEPS.info("%s", text)
+    get_run_logger().warning("%s", text)
+
+
 class Stopwatch:
     """Step → seconds, in the order the steps first ended; of a step that comes again, the sum.
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from prefect import get_run_logger
 
@@ -18,10 +18,10 @@ RENEWALS = 3  # in a window; one that does not get through is no loss
 
 @dataclass
 class Renewal:
-    """Keeps the waves that serve the candidate on trial, for as long as a later one takes.
+    """Keeps the nodes that serve the candidate on trial, for as long as a later wave or the bake takes.
 
-    Pulling, fetching and starting have their own limits, which are longer than a window. A controller that
-    dies renews nothing, so the window stays what it is.
+    Pulling, fetching and starting have their own limits, which are longer than a window, and a bake may be as
+    long as one likes. A controller that dies renews nothing, so the window stays what it is.
     """
 
     target: Target
@@ -56,6 +56,20 @@ class Trial:
         """To be called while waiting. Raises Cancelled, Superseded."""
         stop_if_cancelled()
         self.keep()
+
+
+def baking(trial: Trial, seconds: float) -> Trial:
+    """The trial as it is kept for so long, from now on: where the window is too short, that is renewed."""
+    window = trial.release.confirm_window
+    if seconds < window / RENEWALS:
+        return trial
+    mine = Renewal(trial.target, trial.release.service, trial.generation, window, last=float("-inf"))
+
+    def keep() -> None:
+        trial.keep()
+        mine()
+
+    return replace(trial, keep=keep)
 
 
 def await_node(trial: Trial, arrived: Callable[[ServiceStatus], bool], seconds: float) -> ServiceStatus:

@@ -72,6 +72,7 @@ def turn(
                 said = True
             continue
         try:
+            _stop_if_superseded(run, tags, still_newest)  # a newer one may have come in the meantime
             yield
         finally:
             held.__exit__(None, None, None)
@@ -111,13 +112,16 @@ def stop_if_newer_check() -> None:
         _stop_if_superseded(run, tags, never)
 
 
-def stop_if_cancelled() -> None:
+def stop_if_cancelled(*, anew: bool = False) -> None:
     """Notice a cancel from the UI, also where no worker is there to carry it out. Raises Cancelled.
 
-    To be called wherever the run may end: the server is asked at most once a second.
+    To be called wherever the run may end: the server is asked at most once a second. `anew`: it is asked in
+    any case, before what cannot be taken back.
     """
     run_id = current_run()
-    if run_id is None or time.monotonic() - _looked.get(run_id, -LOOK_SECONDS) < LOOK_SECONDS:
+    if run_id is None:
+        return
+    if not anew and time.monotonic() - _looked.get(run_id, -LOOK_SECONDS) < LOOK_SECONDS:
         return
     _looked[run_id] = time.monotonic()
     try:

@@ -1,6 +1,6 @@
 """The ledger: the record of releases in the bucket, one claim and one outcome each."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -11,6 +11,7 @@ from releases.release import Outcome, Release, Verdict
 from releases.store import AlreadyExists, NotFound, Store
 
 CLAIM_ATTEMPTS = 100
+OUTCOME = ".outcome"
 FOLDER = "releases/"  # then SERVICE/ENVIRONMENT/NNNNNN.json
 Record = TypeVar("Record", Release, Outcome)
 
@@ -64,16 +65,24 @@ class Ledger:
     def settle(self, outcome: Outcome) -> bool:
         """Record how a release ended; False if that was recorded before, which then stands."""
         try:
-            self.store.create(
-                self._key(outcome.number, ".outcome"), outcome.model_dump_json(indent=2).encode()
-            )
+            self.store.create(self._key(outcome.number, OUTCOME), outcome.model_dump_json(indent=2).encode())
         except AlreadyExists:
             return False
         return True
 
     def entries(self) -> list[Entry]:
         """Every release, newest first. Raises Failed for a record that cannot be read."""
-        return [self.get(number) for number in sorted(self._numbers(), reverse=True)]
+        return list(self.newest_first())
+
+    def newest_first(self) -> Iterator[Entry]:
+        """Every release, each read when it is asked for: two requests to a bucket. Raises Failed."""
+        for number in sorted(self._numbers(), reverse=True):
+            yield self.get(number)
+
+    def unsettled(self) -> list[Release]:
+        """The releases without an outcome, newest first; nothing else is read. Raises Failed."""
+        open_ones = sorted(set(self._numbers()) - set(self._numbers(OUTCOME)), reverse=True)
+        return [self.get(number).release for number in open_ones]
 
     def get(self, number: int) -> Entry:
         """One release. Raises NotFound, Failed."""
@@ -83,15 +92,15 @@ class Ledger:
                 f"there is no release {number} of {self.service} in {self.environment}",
                 next_step="model-deploy history",
             )
-        return Entry(release, self._read(self._key(number, ".outcome"), Outcome))
+        return Entry(release, self._read(self._key(number, OUTCOME), Outcome))
 
     def live(self) -> Entry | None:
         """The release that was confirmed last."""
-        return next((entry for entry in self.entries() if entry.confirmed), None)
+        return next((entry for entry in self.newest_first() if entry.confirmed), None)
 
     def before(self, live: Release) -> Release:
         """The last good release before the live content: two rollbacks go two back. Raises BadInput."""
-        for entry in self.entries():
+        for entry in self.newest_first():
             original = entry.release.restores is None
             if entry.confirmed and original and entry.release.number < live.content_number:
                 return entry.release
@@ -103,10 +112,14 @@ class Ledger:
 
     def named(self, name: str) -> Release:
         """A confirmed release by number or version. Raises BadInput."""
-        good = [entry.release for entry in self.entries() if entry.confirmed]
-        for release in good:
+        good: list[Release] = []
+        for entry in self.newest_first():
+            release = entry.release
+            if not entry.confirmed:
+                continue
             if name in {str(release.number), release.version, release.digest}:
                 return release
+            good.append(release)
         raise BadInput(
             f"no confirmed release is called {name}",
             where=f"{self.service} in {self.environment}",
@@ -115,9 +128,9 @@ class Ledger:
             next_step="model-deploy history",
         )
 
-    def _numbers(self) -> list[int]:
+    def _numbers(self, kind: str = "") -> list[int]:
         keys = (key.removeprefix(self._prefix) for key in self.store.list(self._prefix))
-        stems = (key.removesuffix(".json") for key in keys if key.endswith(".json"))
+        stems = (key.removesuffix(f"{kind}.json") for key in keys if key.endswith(f"{kind}.json"))
         return [int(stem) for stem in stems if stem.isdigit()]
 
     def _key(self, number: int, kind: str = "") -> str:

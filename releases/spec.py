@@ -276,7 +276,12 @@ class Model(_Section):
 class Confirm(_Section):
     """How long the new release is watched before it is confirmed."""
 
-    bake: float = Field(0, ge=0, le=86_400, description="Seconds between the switch and the confirmation.")
+    bake: float = Field(
+        0,
+        ge=0,
+        le=86_400,
+        description="Seconds between the switch and the confirmation; may be longer than the window.",
+    )
     window: Seconds = Field(
         120, description="Unconfirmed this long after a switch, the node reverts by itself."
     )

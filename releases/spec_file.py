@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from releases.known_keys import known_keys, unknown
 from releases.problem import BadInput, plainly
 from releases.spec import ServiceSpec
+from releases.spec_requests import wrong_requests
 
 SPEC_FILE = "model-deploy.yaml"
 
@@ -39,9 +40,22 @@ def parse_spec(text: str, where: str = SPEC_FILE) -> ServiceSpec:
             "the spec is not a mapping", where=where, expected="key: value", got=type(raw).__name__
         )
     try:
-        return ServiceSpec.model_validate(raw)
+        spec = ServiceSpec.model_validate(raw)
     except ValidationError as error:
         raise _first_problem(error, where) from error
+    for place, expected, got in wrong_requests(spec):
+        raise BadInput(f"`{place}` is not right", where=where, expected=expected, got=repr(got)[:200])
+    return spec
+
+
+def name_of(spec: ServiceSpec, folder: str) -> str:
+    """What the service is called: what its spec says, else what its folder is called. Raises BadInput."""
+    if spec.name:
+        return spec.name
+    plain = "".join(letter if letter.isalnum() else "-" for letter in folder.lower()).strip("-")
+    if not plain or not plain[0].isalpha():
+        raise BadInput("the service has no name", got=folder, next_step=f"write `name: …` into {SPEC_FILE}")
+    return plain[:40]
 
 
 def _first_problem(error: ValidationError, where: str) -> BadInput:

@@ -7,6 +7,12 @@ from releases.problem import Failed, Unreachable
 from releases.status import Failure, NodeStatus, ServiceStatus
 
 
+def logs_command(service: str, environment: str = "local") -> str:
+    """What shows the lines of a container that is gone; its node stores them within a minute."""
+    there = "" if environment == "local" else f" --environment {environment}"
+    return f"model-deploy logs {service}{there} --since 10m   # all of them within a minute"
+
+
 def failed(service: str, failure: Failure, node: str = "") -> Failed:
     """With the reason, the limit, the last answer and the container's last lines.
 
@@ -19,7 +25,7 @@ def failed(service: str, failure: Failure, node: str = "") -> Failed:
         f"{service} failed in `{failure.phase}`",
         where=node,
         got="\n       ".join(line for line in got if line),
-        next_step=failure.next_step or f"model-deploy logs {service}",
+        next_step=failure.next_step,
     )
 
 

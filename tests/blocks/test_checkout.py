@@ -1,13 +1,15 @@
 """Sources as people keep them: any ref, a folder, changes not committed, submodules, LFS."""
 
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
 
 from blocks.checkout import check_out
-from blocks.git import masked
-from releases.problem import BadInput, Unreachable
+from blocks.git import check_no_credentials, masked
+from releases.problem import BadInput, Failed, Unreachable
+from tests.http_server import Answer, Request, serving
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
 
@@ -120,6 +122,7 @@ def test_lfs_pointers_are_never_built_into_an_image(repository: Repository, tmp_
         ("{repo}", "mian", "", "did you mean main"),
         ("{repo}", "HEAD", "nowhere", "there is no folder nowhere"),
         ("{repo}/../empty", "HEAD", "", "not a git repository"),
+        ("{repo}/../none", "HEAD", "", "no such folder"),
         ("file:///nowhere/at/all", "HEAD", "", "cannot be fetched"),
         ("{repo}", "--all", "", "there is no ref --all"),
     ],
@@ -133,8 +136,76 @@ def test_what_is_not_there_is_said(
     assert said in str(caught.value)
 
 
+def test_a_folder_that_is_not_there_is_said_in_a_dirty_tree_too(
+    repository: Repository, tmp_path: Path
+) -> None:
+    (repository.folder / "new").write_text("x")
+    with pytest.raises(BadInput, match="there is no folder apii"):
+        check_out(str(repository.folder), "HEAD", "apii", tmp_path / "1")
+
+
+def test_a_repository_of_another_user_is_told_how_to_be_trusted(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # git's own tests do so
+    with pytest.raises(BadInput) as caught:
+        check_out(str(repository.folder), "HEAD", "", tmp_path / "1")
+    assert "dubious ownership" in caught.value.got
+    assert caught.value.next_step == f"git config --global --add safe.directory {repository.folder}"
+
+
+def test_submodules_are_found_in_a_repository_of_any_size(tmp_path: Path) -> None:
+    inner, top = Repository(tmp_path / "inner"), Repository(tmp_path / "top")
+    inner.commit(weights="deep")
+    top.git("submodule", "--quiet", "add", str(inner.folder), "a")
+    blob = top.git("hash-object", "-w", ".gitmodules")
+    many = "".join(f"100644 {blob}\tfiles/{number}\n" for number in range(6000))
+    argv = ["git", "-C", str(top.folder), "update-index", "--index-info"]
+    subprocess.run(argv, input=many, check=True, text=True)
+    top.git("commit", "--quiet", "-m", "many files after it")
+    found = check_out(f"file://{top.folder}", "HEAD", "", tmp_path / "export")
+    assert (found.folder / "a/weights").read_text() == "deep"
+
+
+def test_a_host_that_hangs_is_worth_another_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("blocks.git.GIT_SECONDS", 0.5)
+    over = threading.Event()
+
+    def hang(_: Request) -> Answer:
+        over.wait(20)
+        return Answer(status=500)
+
+    with serving(hang) as url:
+        with pytest.raises(Unreachable, match="does not answer"):
+            check_out(f"{url}/a.git", "HEAD", "", tmp_path / "1")
+        over.set()
+
+
+def test_a_refused_login_is_not_worth_another_try(tmp_path: Path) -> None:
+    login = Answer(status=401, headers={"WWW-Authenticate": "Basic"})
+    with serving(lambda _: login) as url, pytest.raises(Failed) as caught:
+        check_out(f"{url}/a.git", "HEAD", "", tmp_path / "1")
+    assert "credential.helper" in caught.value.next_step
+
+
 def test_credentials_in_a_url_are_never_shown() -> None:
     assert masked("https://me:token@example.com/a.git") == "https://***@example.com/a.git"
+    assert masked("at https://me:p@ss@example.com/a.git: no") == "at https://***@example.com/a.git: no"
+
+
+@pytest.mark.parametrize("user", ["me:secret", "x-access-token:ghs_1", "ghp_0123456789", "me:p@ss"])
+def test_credentials_in_a_url_are_refused_before_prefect_stores_them(user: str) -> None:
+    with pytest.raises(BadInput, match="password or token") as caught:
+        check_no_credentials(f"https://{user}@example.com/a.git")
+    assert user not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [".", "https://example.com/a.git", "https://me@bitbucket.org/me/a.git", "git@github.com:me/a.git"],
+)
+def test_a_url_without_a_secret_is_taken(source: str) -> None:
+    check_no_credentials(source)
 
 
 def test_a_pull_requests_commit_that_a_clone_leaves_out_is_fetched(

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import docker
 import pytest
 
 from blocks.docker_client import DockerClient
@@ -18,6 +19,7 @@ from blocks.image_registry import ImageRegistry
 from deployments.machine.home import free_ports
 from deployments.machine.registry import ensure_registry, remove_registry
 from releases.problem import Failed, Refused, Unreachable
+from tests.http_server import Answer, Request, serving
 
 pytestmark = pytest.mark.containers
 
@@ -92,6 +94,23 @@ def test_a_registry_that_is_away_is_said_after_some_attempts(local_image: str) -
             registry.find(registry.repository("x"), "one")
 
 
+def test_a_registry_that_hangs_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ImageRegistry, "_client", lambda *_: docker.from_env(timeout=1))
+    over = threading.Event()
+
+    def hang(_: Request) -> Answer:
+        over.wait(20)
+        return Answer(status=503)
+
+    with serving(hang) as address:
+        registry = ImageRegistry(prefix=f"localhost:{address.rpartition(':')[2]}")
+        with pytest.raises(Unreachable, match="the registry does not answer"):
+            registry.find(registry.repository("x"), "one")
+        with pytest.raises(Unreachable, match="cannot be pulled"):
+            registry.pull(f"{registry.repository('x')}@sha256:{'0' * 64}")
+        over.set()
+
+
 @pytest.mark.fault(12)
 def test_a_moved_tag_does_not_move_what_was_pushed(registry: str, local_image: str) -> None:
     here = ImageRegistry(prefix=registry)
@@ -122,6 +141,15 @@ def test_a_refused_login_is_not_tried_again(monkeypatch: pytest.MonkeyPatch, loc
     with pytest.raises(Failed, match="refuses the push"):
         here.push(local_image, here.repository("x"), ["one"])
     assert len(asked) == 1
+
+
+def test_a_login_that_may_not_read_is_said() -> None:
+    with serving(lambda _: Answer(status=401)) as address:
+        here = ImageRegistry(prefix=f"localhost:{address.rpartition(':')[2]}")
+        with pytest.raises(Failed, match="the registry refuses us"):
+            here.find(here.repository("x"), "one")
+        with pytest.raises(Failed, match="the registry refuses us"):
+            here.pull(f"{here.repository('x')}@sha256:{'0' * 64}")
 
 
 def test_an_image_goes_from_one_registry_to_another_under_the_same_digest(

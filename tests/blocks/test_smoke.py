@@ -1,6 +1,7 @@
 """FAULTS.md row 16: a check that fails once and then passes, and what else a check meets."""
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -66,9 +67,29 @@ def test_only_a_check_of_the_candidate_carries_the_token() -> None:
     assert tokens == ["secret", None]
 
 
+@pytest.mark.parametrize(("release", "fine"), [(7, True), (6, False)])
+def test_without_checks_it_is_still_seen_who_answers(release: int, fine: bool) -> None:
+    """Whatever it answers: nothing is known of such a service."""
+    tokens = []
+
+    def service(request: Request) -> Answer:
+        tokens.append(request.headers[CANDIDATE_HEADER])
+        return Answer(status=404, headers={RELEASE_HEADER: str(release)})
+
+    with serving(service) as url:
+        if fine:
+            run_checks([], url, 7, "secret", lambda: None)
+        else:
+            with pytest.raises(Failed, match="the new release answers") as caught:
+                run_checks([], url, 7, "secret", lambda: None)
+            assert caught.value.got == "release 6, status 404"
+    assert tokens == ["secret"]
+
+
 def test_a_service_that_is_away_is_said_with_the_limit() -> None:
     with answering(RIGHT) as (url, _):
         pass
     with pytest.raises(Failed) as caught:
         checked(url, timeout=1)
     assert caught.value.expected == "an answer within 1 s"
+    assert re.fullmatch(r"GET /, after \d\.\d\d s \(limit 1 s a request\)", caught.value.where)

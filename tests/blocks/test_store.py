@@ -100,6 +100,25 @@ def test_the_way_back_skips_what_was_bad_and_goes_further_back_each_time(store: 
         ledger.before(ledger.get(1).release)
 
 
+def test_what_is_live_is_found_without_reading_the_whole_record(store: Store) -> None:
+    ledger = Ledger(store, "iris", "local")
+    for _ in range(12):
+        made = ledger.claim(release)
+        ledger.settle(Outcome(number=made.number, verdict=Verdict.confirmed, at=datetime.now(UTC)))
+    ledger.claim(release)
+    reads, read = [], store.read
+    object.__setattr__(store, "read", lambda key: reads.append(key) or read(key))
+    live = ledger.live()
+    assert live is not None
+    assert live.release.number == 12
+    assert len(reads) == 4, "the open claim and the live one, two objects each"
+    assert ledger.before(live.release).number == 11
+    assert ledger.named("10").number == 10
+    reads.clear()
+    assert [one.number for one in ledger.unsettled()] == [13]
+    assert len(reads) == 2
+
+
 def test_an_outcome_is_written_once(store: Store) -> None:
     ledger = Ledger(store, "iris", "local")
     ledger.claim(release)

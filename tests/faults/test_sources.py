@@ -76,8 +76,13 @@ def test_tests_that_do_not_pass_stop_the_release(
     assert pushed(place) == known
     assert load.failures == []
     assert load.releases == {str(before)}
+    known = place.api("POST", "/block_documents/filter", include_secrets=False)
+    (document,) = [
+        one["id"] for one in known if one["name"] == "local" and one["block_type"]["slug"] == "environment"
+    ]
+    ours = f"label=model-deploy.tests=model-deploy-build/sample-{document}"
     left = subprocess.run(
-        ["docker", "ps", "-aq", "--filter", "name=model-deploy-tests-"],
+        ["docker", "ps", "-aq", "--filter", ours],
         capture_output=True,
         text=True,
         check=True,
@@ -132,4 +137,6 @@ def test_a_repository_with_nothing_but_a_dockerfile_is_released(place: Place, be
     place.git("commit", "--quiet", "--all", "-m", "no spec")
     done = place.model_deploy("release", ".")
     assert done.returncode == 0, done.stderr
+    assert "NO TESTS ARE RUN" in done.stdout
+    assert "NO SMOKE CHECKS" in done.stdout
     assert place.live() == before + 1

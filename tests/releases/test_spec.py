@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from releases.problem import BadInput
-from releases.spec import ServiceSpec
+from releases.spec import Run, ServiceSpec
 from releases.spec_file import parse_spec, read_spec
 
 
@@ -24,6 +24,25 @@ def test_a_folder_without_a_spec_gets_the_defaults(tmp_path: Path) -> None:
         ("", "the spec is empty", "at least one field"),
         ("- a", "the spec is not a mapping", "key: value"),
         ("a: [", "the spec is not YAML", ""),
+        (
+            "run: {health: {path: healthz}}",
+            "`run.health.path` is not right",
+            "begins with /, such as /healthz",
+        ),
+        ("run: {warmup: {path: predict}}", "`run.warmup.path` is not right", "such as /predict"),
+        ("run: {warmup: {method: post}}", "`run.warmup.method` is not right", "such as POST"),
+        ("smoke: [{}, {path: a, name: b}]", "`smoke.1.path` is not right", "such as /a"),
+        ("smoke: [{method: G E T}]", "`smoke.0.method` is not right", "an HTTP method in capitals"),
+        (
+            "smoke: [{expect: {json_schema: {type: objekt}}}]",
+            "`smoke.0.expect.json_schema.type` is not right",
+            "JSON schema",
+        ),
+        (
+            "smoke: [{expect: {json_schema: {properties: {a: {minimum: many}}}}}]",
+            "`smoke.0.expect.json_schema.properties.a.minimum` is not right",
+            "JSON schema",
+        ),
         ("smoke: [{path: /a}, {path: /a}]", "`smoke` is not right", "two smoke checks are called 'GET /a'"),
     ],
 )
@@ -34,6 +53,11 @@ def test_a_wrong_spec_says_what_is_wrong_and_what_is_near(text: str, what: str, 
     assert expected in caught.value.expected
     assert "here/model-deploy.yaml" in str(caught.value)
     assert "Value error" not in str(caught.value), "that is pydantic's"
+
+
+def test_a_record_from_before_these_rules_is_still_read() -> None:
+    old = Run.model_validate({"health": {"path": "healthz"}, "warmup": {"method": "post"}})
+    assert old.health.path == "healthz"
 
 
 def test_a_wrong_spec_is_named_as_in_the_repository_not_by_the_folder_of_the_checkout(tmp_path: Path) -> None:

@@ -1,0 +1,90 @@
+"""Tests in their container: what they report, and that nothing of it outlives them."""
+
+import secrets
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from blocks.image_builder import ImageBuilder
+from releases.problem import BadInput, Failed
+from releases.spec import Build
+from releases.spec import Tests as HowToTest
+from tests.controllers import wait_until
+
+pytestmark = pytest.mark.containers
+FINE = '<testsuite tests="1"><testcase classname="t" name="shape" time="0.1"/></testsuite>'
+
+
+def docker(*words: str) -> str:
+    return subprocess.run(["docker", *words], check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture
+def image() -> Iterator[str]:
+    tag = f"md-test-{secrets.token_hex(4)}/iris:1-tests"
+    docker("tag", "python:3.11-slim", tag)
+    yield tag
+    docker("image", "rm", "--no-prune", tag)
+
+
+def running(image: str) -> list[str]:
+    return docker("ps", "-aq", "--filter", f"label=model-deploy.tests={image.rpartition(':')[0]}").split()
+
+
+def reported(image: str, script: str, stop: threading.Event | None = None) -> int:
+    """How many tests were reported."""
+    tests = HowToTest(target="test", command=["sh", "-c", f"mkdir /reports; {script}"])
+    return len(ImageBuilder().test(image, tests, lambda _: None, stop).cases)
+
+
+@pytest.mark.parametrize("report", ["", '<testsuite tests="1"><testcase na', "<html/>"])
+def test_a_report_that_cannot_be_read_is_said_and_never_hides_the_exit_code(image: str, report: str) -> None:
+    write = f"printf '%s' '{report}' > /reports/junit.xml"
+    with pytest.raises(Failed, match="the tests failed") as caught:
+        reported(image, f"{write}; echo no such model; exit 3")
+    assert caught.value.got.startswith("3\nno such model\n")
+    with pytest.raises(Failed, match="cannot be read") as caught:
+        reported(image, write)
+    assert "test.junit" in caught.value.next_step
+    assert running(image) == []
+
+
+def test_what_a_killed_controller_left_behind_goes_with_the_next_tests(
+    image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as killed:
+        killed.setattr("blocks.image_builder._remove", lambda *_: None)
+        assert reported(image, f"echo '{FINE}' > /reports/junit.xml") == 1
+    (left,) = running(image)
+    log = docker("inspect", "--format", "{{json .HostConfig.LogConfig.Config}}", left)
+    assert log == '{"max-file":"3","max-size":"10m"}'
+    assert reported(image, "true") == 0
+    assert running(image) == []
+
+
+def test_tests_that_are_stopped_end_at_once(image: str) -> None:
+    stop = threading.Event()
+    ended: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            reported(image, "sleep 60", stop)
+        except Failed as failed:
+            ended.append(failed)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    wait_until(lambda: bool(running(image)), 20)
+    stop.set()
+    thread.join(15)
+    assert "was stopped" in str(ended[0])
+    assert running(image) == []
+
+
+def test_a_base_image_that_does_not_exist_is_not_worth_another_try(registry: str, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text(f"FROM {registry}/nothing:1\n")
+    with pytest.raises(BadInput, match="cannot be pulled"):
+        ImageBuilder().bases(tmp_path, Build())
