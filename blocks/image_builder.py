@@ -93,7 +93,9 @@ class ImageBuilder(LightBlock, Block):
         """Run the tests in a container of the image. Raises Failed that names the first failing test."""
         docker, name = find_docker(), f"model-deploy-tests-{uuid.uuid4().hex[:8]}"
         try:
-            argv = [docker.path, "run", "--init", "--name", name, image, *tests.command]
+            # What it prints is read here; in a log of the engine's it could fill the disk.
+            flags = ["--init", "--log-driver", "none", "--name", name]
+            argv = [docker.path, "run", *flags, image, *tests.command]
             finished = run(argv, timeout=tests.timeout, on_line=on_line)
             report = self._report(docker, name, tests.junit)
         finally:

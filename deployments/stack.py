@@ -128,10 +128,19 @@ def _alive(home: Home, process: Process) -> int:
     """The process we started, not another that got its number; 0 if it is gone."""
     try:
         pid = int(_pid_file(home, process).read_text(encoding="ascii"))
-        running = run(["ps", "-ww", "-o", "args=", "-p", str(pid)], timeout=10).output
     except (OSError, ValueError):
         return 0
-    return pid if " ".join(command(process, home)[1:]) in running else 0
+    return pid if " ".join(command(process, home)[1:]) in _command_line(pid) else 0
+
+
+def _command_line(pid: int) -> str:
+    """Of a process that runs; empty if there is none."""
+    if not Path("/proc/self").exists():  # macOS; a small Linux may have no ps
+        return run(["ps", "-ww", "-o", "args=", "-p", str(pid)], timeout=10).output
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").replace("\0", " ")
+    except OSError:
+        return ""
 
 
 def _pid_file(home: Home, process: Process) -> Path:

@@ -22,6 +22,20 @@ def test_a_release_is_live_and_the_same_sources_are_not_built_again(place: Place
     assert "(built before)" in again.stdout
     assert "tests and build" not in again.stdout
     assert place.answer().status_code == 200
+    for name, kept in log_limits(place).items():
+        assert kept, f"the log of {name} may fill the disk"
+
+
+def log_limits(place: Place) -> dict[str, str]:
+    """Of the registry, the edge, the agent and the service: how much of its log is kept."""
+    names = ["docker", "ps", "-aq", "--filter", f"label=model-deploy.node={place.node}"]
+    found = subprocess.run(names, check=True, capture_output=True, text=True).stdout.split()
+    form = '{{.Name}} {{with .HostConfig.LogConfig.Config}}{{index . "max-size"}}{{end}}'
+    argv = ["docker", "inspect", "--format", form, *found]
+    told = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+    limits = {name: kept for name, _, kept in (line.partition(" ") for line in told.splitlines())}
+    assert {name.rpartition("-")[2] for name in limits} > {"registry", "edge", "agent"}
+    return limits
 
 
 @pytest.mark.parametrize(
