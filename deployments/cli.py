@@ -250,12 +250,17 @@ def run_process(
 
 @app.command()
 def down(
-    data: Annotated[bool, typer.Option(help="Also delete the ledger and what was remembered.")] = False,
+    data: Annotated[
+        bool, typer.Option(help="Also delete the ledger, what was remembered, and every image made here.")
+    ] = False,
+    keep_images: Annotated[
+        bool, typer.Option(help="With --data: keep the images, which take longest to make.")
+    ] = False,
 ) -> None:
-    """Stop and remove everything that `up` and the releases have started."""
+    """Stop and remove everything that `up` and the releases have started; says what stays."""
     from deployments.local import take_down  # noqa: PLC0415
 
-    for line in take_down(data=data):
+    for line in take_down(data=data, keep_images=keep_images):
         typer.echo(line)
 
 

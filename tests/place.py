@@ -133,7 +133,7 @@ def place(folder: Path) -> Iterator[Place]:
     finally:
         if hasattr(made, "controllers"):
             made.controllers.close()
-        command(made, "down", "--data")
+        command(made, "down", "--data", "--keep-images")
 
 
 def command(made: Place, *arguments: str) -> "subprocess.CompletedProcess[str]":

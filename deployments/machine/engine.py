@@ -15,6 +15,7 @@ ASK_SECONDS = 60
 INSTALL_SECONDS = 600
 START_SECONDS = 60
 DAEMON_LOG = Path("/var/log/dockerd.log")
+DAEMON_PID = Path("/var/run/docker.pid")
 
 
 def ensure_engine() -> DockerClient:
@@ -55,6 +56,18 @@ def _apt(*argv: str) -> None:
     finished = run(argv, timeout=INSTALL_SECONDS, env={"DEBIAN_FRONTEND": "noninteractive"})
     if finished.code != 0:
         raise Failed(f"`{' '.join(argv)}` failed", got=finished.tail)
+
+
+def what_stays() -> list[str]:
+    """Of the engine, when all else is gone: others may use it by now, so we neither end nor remove it."""
+    if not shutil.which("dockerd"):
+        return []
+    said = [
+        "stays: the container engine; next, where nobody else needs it: apt-get purge docker.io docker-cli"
+    ]
+    if DAEMON_LOG.exists():  # started by us
+        said.append(f"stays: its daemon in the background; next: kill $(cat {DAEMON_PID}); rm {DAEMON_LOG}")
+    return said
 
 
 def _daemon_answers() -> bool:
