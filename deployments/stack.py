@@ -17,10 +17,11 @@ from pathlib import Path
 from blocks.command import run
 from deployments.machine.home import Home
 from deployments.pools import ensure_pools
-from deployments.processes import Process, command
+from deployments.processes import POOLS, Process, command
 from releases.problem import BadInput, Failed, Unreachable
 
 ROOT = Path(__file__).parent.parent
+ANSWER_SECONDS = 3
 SERVER_SECONDS = 120
 DEPLOY_SECONDS = 180
 STOP_SECONDS = 15
@@ -73,6 +74,20 @@ def interface(home: Home) -> str:
     if cloud:
         return f"https://app.prefect.cloud/account/{cloud[1]}/workspace/{cloud[2]}"
     return os.environ.get("PREFECT_UI_URL") or url.removesuffix("/api")
+
+
+def answers(home: Home) -> bool:
+    """Whether Prefect's API does. Raises BadInput where it does not let us in."""
+    return _answers(api_url(home))
+
+
+def workers(home: Home) -> dict[str, bool]:
+    """Each of our work pools that Prefect knows, and whether a worker has looked after it lately."""
+    headers = {"Content-Type": "application/json", **_login()}
+    asked = urllib.request.Request(f"{api_url(home)}/work_pools/filter", b"{}", headers)
+    with urllib.request.urlopen(asked, timeout=ANSWER_SECONDS) as answer:
+        pools = {pool["name"]: pool["status"] == "READY" for pool in json.load(answer)}
+    return {name: pools[name] for name in POOLS.values() if name in pools}
 
 
 def ensure_running(home: Home, process: Process) -> None:
@@ -150,7 +165,7 @@ def _pid_file(home: Home, process: Process) -> Path:
 def _answers(url: str) -> bool:
     asked = urllib.request.Request(f"{url}/health", headers=_login())
     try:
-        with urllib.request.urlopen(asked, timeout=3) as answer:
+        with urllib.request.urlopen(asked, timeout=ANSWER_SECONDS) as answer:
             return bool(answer.status == HTTPStatus.OK)
     except urllib.error.HTTPError as error:
         if error.code not in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
