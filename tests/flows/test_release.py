@@ -54,7 +54,7 @@ def test_a_bad_service_is_taken_back_while_the_old_one_serves(
     place.released()
     before = str(place.live())
     place.commit(behaviour)
-    with running(Request(place.port), rate=50) as load:
+    with running(Request(place.port), rate=50) as load, place.without_litter(images=1):
         done = place.model_deploy("release", ".")
     assert done.returncode == 1
     for words in [*said, f"release {before} is live", "was taken back"]:
@@ -68,7 +68,8 @@ def test_a_crash_in_the_bake_is_taken_back(place: Place) -> None:
     place.released()
     before = str(place.live())
     place.commit("crashes later", bake=10)
-    done = place.model_deploy("release", ".")
+    with place.without_litter(images=1):
+        done = place.model_deploy("release", ".")
     assert done.returncode == 1
     assert "exit code 4" in done.stderr
     assert str(place.live()) == before
@@ -113,8 +114,14 @@ def test_a_rollback_to_an_image_that_is_gone_touches_nothing(place: Place) -> No
 def test_a_bad_spec_touches_nothing(
     place: Place, break_it: Callable[[Place], None], code: int, said: str
 ) -> None:
+    place.released()
+    live = place.live()
     break_it(place)
-    done = place.model_deploy("release", ".")
+    with place.without_litter(images=0):
+        done = place.model_deploy("release", ".")
+    assert place.live() == live
+    newest = json.loads(place.model_deploy("history", "sample", "--json").stdout)[0]
+    assert newest["release"]["number"] == live, "not even a number was taken"
     assert done.returncode == code
     assert said in done.stderr
     assert "Traceback" not in done.stdout + done.stderr
