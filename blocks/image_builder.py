@@ -1,5 +1,6 @@
 """Builds and tests images with the engine on this machine, through BuildKit."""
 
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,10 +91,7 @@ class ImageBuilder(LightBlock, Block):
 
     def test(self, image: str, tests: Tests, on_line: Callable[[str], None]) -> TestReport:
         """Run the tests in a container of the image. Raises Failed that names the first failing test."""
-        # The name is the build's, so that a run which was killed leaves no container that nobody finds again.
-        docker, name = find_docker(), f"model-deploy-tests-{image.rpartition('/')[2].partition(':')[0]}"
-        remove = [docker.path, "rm", "--force", "--volumes", name]
-        run(remove, timeout=ASK_SECONDS)
+        docker, name = find_docker(), f"model-deploy-tests-{uuid.uuid4().hex[:8]}"
         try:
             # What it prints is read here; in a log of the engine's it could fill the disk.
             flags = ["--init", "--log-driver", "none", "--name", name]
@@ -101,7 +99,7 @@ class ImageBuilder(LightBlock, Block):
             finished = run(argv, timeout=tests.timeout, on_line=on_line)
             report = self._report(docker, name, tests.junit)
         finally:
-            run(remove, timeout=ASK_SECONDS)
+            run([docker.path, "rm", "--force", "--volumes", name], timeout=ASK_SECONDS)
         if report.failed:
             first = report.failed[0]
             raise TestsFailed(f"{len(report.failed)} of {len(report.cases)} tests failed", first, report)
