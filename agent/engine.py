@@ -1,6 +1,7 @@
 """The node's container engine, as far as one service's containers go."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -25,6 +26,7 @@ TAIL_LINES = 20
 TAIL_WIDTH = 300
 API_SECONDS = 60
 PULL_SECONDS = 900
+DOCKERS_GRACE = 10  # seconds, of a container that an earlier agent started
 REFUSED = ("unauthorized", "denied", "Unauthenticated", "no basic auth credentials")
 
 
@@ -143,6 +145,7 @@ class Engine:
                 networking_config=self.api.create_networking_config(
                     {self.network: self.api.create_endpoint_config(ipv4_address=address)}
                 ),
+                stop_timeout=round(release.run.stop_grace),
             )
             self.api.start(created["Id"])
         except DockerException as error:
@@ -164,17 +167,18 @@ class Engine:
         """
         self.api.update_container(container.id, restart_policy={"Name": "always"})
 
-    def stop(self, container: Container, grace: float) -> None:
-        """Stop with time to finish; a container that is gone is fine."""
+    def stop(self, container: Container) -> None:
+        """Stop with its own release's time to finish; a container that is gone is fine."""
         try:
             self.api.update_container(container.id, restart_policy={"Name": "no"})
-            self.api.stop(container.id, timeout=round(grace))
+            grace = self.api.inspect_container(container.id)["Config"].get("StopTimeout", DOCKERS_GRACE)
+            self.api.stop(container.id, timeout=grace)
         except NotFound:
             return
 
-    def remove(self, container: Container, grace: float) -> None:
+    def remove(self, container: Container) -> None:
         """Stop and remove; a container that is gone is fine."""
-        self.stop(container, grace)
+        self.stop(container)
         self.before_removal(container.id)
         try:
             self.api.remove_container(container.id, v=True, force=True)
@@ -291,6 +295,7 @@ def _seen(attrs: dict[str, Any]) -> Container:
         slot=Slot(labels.get(f"{PREFIX}.slot", "a")),
         state={"running": Running.running, "created": Running.created}.get(status, Running.exited),
         exit_reason=_exit_reason(attrs["State"]) or "",
+        ran=_ran(attrs["State"]),
     )
 
 
@@ -305,6 +310,14 @@ def _exit_reason(state: dict[str, Any]) -> str | None:
     if state.get("OOMKilled"):
         return "out of memory"
     return str(state.get("Error") or f"exit code {state.get('ExitCode')}")
+
+
+def _ran(state: dict[str, Any]) -> float:
+    """Seconds from its start to its end, by the engine's clock; 0 before that."""
+    if state["Status"] != "exited":
+        return 0.0
+    started, finished = (datetime.fromisoformat(state[name]) for name in ("StartedAt", "FinishedAt"))
+    return max(0.0, (finished - started).total_seconds())
 
 
 def _words(error: DockerException | OSError) -> str:

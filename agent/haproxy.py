@@ -41,14 +41,33 @@ class Where:
 
 
 @dataclass(frozen=True)
+class Limits:
+    """What the edge enforces. timeout: seconds to the answer's beginning. max_body None: any size."""
+
+    timeout: float = 60.0
+    max_body: str | None = None
+
+    def looser(self, other: "Limits") -> "Limits":
+        """What both would let through."""
+        bodies = (self.max_body, other.max_body)
+        sized = [body for body in bodies if body is not None]
+        body = max(sized, key=in_bytes) if len(sized) == len(bodies) else None
+        return Limits(max(self.timeout, other.timeout), body)
+
+
+@dataclass(frozen=True)
 class Server:
-    """One slot of a service. weight None: it gets no request at all; 0: only marked ones."""
+    """One slot of a service. weight None: it gets no request at all; 0: only marked ones.
+
+    `limits` are those of marked requests.
+    """
 
     address: str
     port: int
     weight: int | None
     release: int | None
     key_sha256: str = ""
+    limits: Limits = Limits()
 
 
 @dataclass(frozen=True)
@@ -58,8 +77,7 @@ class Service:
     name: str
     seat: int
     places: tuple[Place, ...]
-    request_timeout: float
-    max_body: str | None
+    limits: Limits
     a: Server
     b: Server
 
@@ -85,9 +103,9 @@ def weights(live: Slot | None, candidate: Slot | None, traffic: int) -> dict[Slo
     return shares
 
 
-def limits_of(release: Release) -> tuple[float, str | None]:
-    """What the edge enforces for the release's service."""
-    return release.run.limits.request_timeout, release.run.limits.max_body
+def limits_of(release: Release) -> Limits:
+    """What the release asks the edge to enforce."""
+    return Limits(release.run.limits.request_timeout, release.run.limits.max_body)
 
 
 def config(services: Iterable[Service], where: Where) -> str:
@@ -114,6 +132,8 @@ def maps(services: Iterable[Service], thumbprint: str = "") -> dict[str, dict[st
     """
     services = sorted(services, key=lambda one: one.name)
     slots = [(one, slot, one.server(slot)) for one in services for slot in Slot]
+    limits = {one.backend: one.limits for one in services}
+    limits |= {f"{one.backend}/{slot}": server.limits for one, slot, server in slots if server.key_sha256}
     routes: dict[str, str] = {}
     names: dict[str, list[str]] = {}
     for one in services:
@@ -125,8 +145,8 @@ def maps(services: Iterable[Service], thumbprint: str = "") -> dict[str, dict[st
         "keys.map": {server.key_sha256: f"{one.backend}/{slot}" for one, slot, server in slots},
         "releases.map": {f"{one.backend}/{slot}": f"{server.release or 0}" for one, slot, server in slots},
         "names.map": {one.backend: one.name for one in services},
-        "timeouts.map": {one.backend: f"{round(one.request_timeout * 1000)}" for one in services},
-        "bodies.map": {one.backend: f"{in_bytes(one.max_body)}" for one in services if one.max_body},
+        "timeouts.map": {whom: f"{round(one.timeout * 1000)}" for whom, one in limits.items()},
+        "bodies.map": {whom: f"{in_bytes(one.max_body)}" for whom, one in limits.items() if one.max_body},
         "routes.map": routes,
         "secure.map": {
             host: f"https://{host}" + ("" if place.port == HTTPS else f":{place.port}")
@@ -247,11 +267,14 @@ def _fixed(where: Where) -> list[str]:
         f"  http-request set-var(txn.seat) var(txn.port),map({FOLDER}/routes.map) if !{{ {_SEATED} }}",
         f"  http-request set-var(txn.hosts) var(txn.port),map({FOLDER}/hosts.map)",
         f"  http-request return status 421 content-type text/plain lf-string {_NOBODY} if {_MISDIRECTED}",
-        f"  http-request set-var(txn.body) var(txn.seat),map_str_int({FOLDER}/bodies.map)",
-        f"  http-request deny deny_status 413 if {_TOO_LARGE}",
         f"  http-request set-var(txn.key) req.hdr({CANDIDATE_HEADER}),sha2(256),hex,lower",
         f"  http-request set-var(txn.marked) var(txn.key),map({FOLDER}/keys.map)",
         f"  http-request del-header {CANDIDATE_HEADER}",
+        # The service's limits hold, but for marked requests those of the release that they are to meet.
+        "  http-request set-var(txn.limits) var(txn.seat)",
+        "  http-request set-var(txn.limits) var(txn.marked) if { var(txn.marked) -m found }",
+        f"  http-request set-var(txn.body) var(txn.limits),map_str_int({FOLDER}/bodies.map)",
+        f"  http-request deny deny_status 413 if {_TOO_LARGE}",
         f"  use_backend agent if {{ path {STATUS_PATH} }}",
         f"  use_backend %[var(txn.seat)] if {{ {_SEATED} }}",
         "  default_backend agent",
@@ -264,7 +287,7 @@ def _backend(seat: int, service: Service | None) -> str:
     name = f"seat_{seat}"
     lines = [
         f"backend {name}",
-        f"  http-request set-timeout server var(txn.seat),map_str_int({FOLDER}/timeouts.map,60000)",
+        f"  http-request set-timeout server var(txn.limits),map_str_int({FOLDER}/timeouts.map,60000)",
         "  http-response set-var-fmt(txn.slot) %[be_name]/%[srv_name]",
         f"  http-response set-var(txn.release) var(txn.slot),map({FOLDER}/releases.map)",
         f"  http-response set-header {RELEASE_HEADER} %[var(txn.release)]",

@@ -17,12 +17,12 @@ from agent.failure import Interrupted, StepFailed
 from agent.images import Images
 from agent.memory import FIRST_ADDRESS, Disk
 from agent.models import Models
-from releases import place, swap
+from agent.seat import Seat, candidate_of, places_of
+from releases import swap
 from releases.desired import ServiceDesired
-from releases.place import Place
 from releases.release import Release
 from releases.status import Counters, Failure, Phase, ServiceStatus, SideBySide
-from releases.swap import Clock, Container, Memory, Running, Slot
+from releases.swap import Clock, Container, Memory, Running
 
 LOOK_EVERY = 60.0
 # Steps towards a candidate, of which none has touched what serves.
@@ -77,8 +77,8 @@ class Swapper:
         self.memory, self.message = node.disk.load(service)
         first = node.disk.first_address(service)
         subnet = node.edge.subnet
-        self.seat = (first - FIRST_ADDRESS) // 2
         self.addresses = Addresses(f"{subnet}.{first}", f"{subnet}.{first + 1}")
+        self.seat = Seat((first - FIRST_ADDRESS) // 2, self.addresses)
         self.seconds: dict[str, float] = {}
         self.generation = self.certified = -1
         self.backoff = 0.0
@@ -110,7 +110,7 @@ class Swapper:
             self.generation, self.seconds, self.backoff = wanted.generation, {}, 0.0
         before = self.memory
         self.memory = swap.settle(wanted, self.memory, seen, self.node.clock())
-        self._add_log_tail(before)
+        self._add_log_tail(before, wanted, seen)
         release = swap.goal(wanted, self.memory)
         step = swap.next_step(wanted, self.memory, seen, self._here(release), self.node.clock())
         phase = step.phase if isinstance(step, swap.Rest) else PHASES[type(step)]
@@ -154,7 +154,7 @@ class Swapper:
 
     def _carry_out(self, step: swap.Step, wanted: ServiceDesired) -> None:  # noqa: C901, PLR0912 - one case per kind
         engine, clock = self.node.engine, self.node.clock
-        candidate = _candidate(wanted)
+        candidate = candidate_of(wanted)
         if isinstance(step, BEFORE_A_TRIAL) and candidate and swap.goal(wanted, self.memory) == candidate:
             self._certify(candidate)
         match step:
@@ -183,9 +183,9 @@ class Swapper:
                 self._remember(swap.drained(self.memory, container, clock()))
                 self._converge(wanted)
             case swap.Stop(container):
-                engine.stop(container, self._grace())
+                engine.stop(container)
             case swap.Remove(container):
-                engine.remove(container, self._grace())
+                engine.remove(container)
                 self.memory = swap.removed(self.memory, container)
             case swap.Rest(Phase.live):
                 self._tidy(wanted)
@@ -229,32 +229,7 @@ class Swapper:
 
     def at_the_edge(self, wanted: ServiceDesired) -> haproxy.Service:
         """How the edge should serve this service, from what is remembered."""
-        memory, trial = self.memory, self.memory.trial
-        seen = self.node.engine.containers(self.service)
-        on_trial = next((one.slot for one in seen if trial and one.id == trial.container), None)
-        shares = haproxy.weights(memory.live, on_trial, trial.traffic if trial else 0)
-        coming = None if wanted.generation in memory.reverted else _candidate(wanted)
-        reference = (trial.release if trial else None) or memory.confirmed or coming
-        timeout, body = haproxy.limits_of(reference) if reference else (60.0, None)
-        key = wanted.candidate.key_sha256 if wanted.candidate else ""
-
-        def server(slot: Slot) -> haproxy.Server:
-            number = next((one.release for one in seen if one.slot is slot), None)
-            port = _port(slot, on_trial, memory, reference)
-            marked = key if trial and slot is on_trial else ""
-            return haproxy.Server(self.addresses.of(slot), port, shares[slot], number, marked)
-
-        return haproxy.Service(
-            self.service, self.seat, self._places(reference), timeout, body, server(Slot.a), server(Slot.b)
-        )
-
-    def _places(self, reference: Release | None) -> tuple[Place, ...]:
-        """Where it is found: what is confirmed keeps its names until what is on trial has taken its place."""
-        shown = [one for one in (self.memory.confirmed, reference) if one is not None]
-        return tuple({place.of(one): None for one in shown})
-
-    def _grace(self) -> float:
-        return self.memory.confirmed.run.stop_grace if self.memory.confirmed else 10.0
+        return self.seat.serving(self.service, wanted, self.memory, self.node.engine.containers(self.service))
 
     def _failed(self, wanted: ServiceDesired, release: Release | None, failure: Failure) -> float:
         self.message = failure.reason
@@ -269,15 +244,18 @@ class Swapper:
         self.backoff = min(LONGEST_BACKOFF, max(FIRST_BACKOFF, self.backoff * 2))
         return self.backoff
 
-    def _add_log_tail(self, before: Memory) -> None:
-        """A trial that has just ended takes its container's last words along."""
-        trial = before.trial
-        if trial is None or trial.generation in before.reverted:
-            return
-        failure = self.memory.reverted.get(trial.generation)
-        if failure is not None and not failure.log_tail:
-            told = failure.model_copy(update={"log_tail": self.node.engine.log_tail(trial.container)})
-            self.memory = swap.give_up(self.memory, trial.generation, told)
+    def _add_log_tail(self, before: Memory, wanted: ServiceDesired, seen: tuple[Container, ...]) -> None:
+        """A generation that has just been given up takes its container's last words along."""
+        candidate, trial = candidate_of(wanted), before.trial
+        mine = [one.id for one in seen if candidate and one.fingerprint == candidate.fingerprint]
+        containers = {wanted.generation: mine[0]} if mine else {}
+        if trial is not None:
+            containers[trial.generation] = trial.container
+        for generation, container in containers.items():
+            failure = self.memory.reverted.get(generation)
+            if failure is not None and generation not in before.reverted and not failure.log_tail:
+                told = failure.model_copy(update={"log_tail": self.node.engine.log_tail(container)})
+                self.memory = swap.give_up(self.memory, generation, told)
 
     def _tidy(self, wanted: ServiceDesired) -> None:
         """Confirmed and alone: the engine keeps it up, and the edge forgets the trial."""
@@ -304,7 +282,7 @@ class Swapper:
         live = next((one.release for one in seen if one.slot is memory.live), None)
         window = wanted.candidate.confirm_window if wanted.candidate else None
         left = window - (self.node.clock().now - trial.since) if trial and window else None
-        release = _candidate(wanted) or memory.confirmed
+        release = candidate_of(wanted) or memory.confirmed
         status = ServiceStatus(
             generation=wanted.generation,
             phase=Phase.reverted if failure and resting else phase,
@@ -319,7 +297,7 @@ class Swapper:
             reverted=dict(memory.reverted),
             public_port=release.public_port if release else None,
             hosts=release.hosts if release else (),
-            certificate=self.node.certificates.status(self._places(release)),
+            certificate=self.node.certificates.status(places_of(memory.confirmed, release)),
             message=self.message,
             changed=self.changed,
             seconds=dict(self.seconds),
@@ -336,15 +314,3 @@ class Swapper:
             return None
         none = Counters()
         return SideBySide(candidate=counted.get(live.other, none), live=counted.get(live, none))
-
-
-def _candidate(wanted: ServiceDesired) -> Release | None:
-    return wanted.candidate.release if wanted.candidate else None
-
-
-def _port(slot: Slot, on_trial: Slot | None, memory: Memory, reference: Release | None) -> int:
-    if memory.trial is not None and slot is on_trial:
-        return memory.trial.release.port
-    if memory.confirmed is not None:
-        return memory.confirmed.port
-    return reference.port if reference else 1

@@ -56,9 +56,8 @@ def stage() -> Iterator[Stage]:
             made.model_deploy("up", "--no-worker")
             yield made
         finally:
-            subprocess.run(
-                [str(COMMAND), "down", "--data"], env=made.environment, capture_output=True, check=False
-            )
+            argv = [str(COMMAND), "down", "--data", "--keep-images"]
+            subprocess.run(argv, env=made.environment, capture_output=True, check=False)
 
 
 def timed(argv: list[str], environment: dict[str, str], cwd: Path | None = None) -> tuple[float, str]:

@@ -42,7 +42,8 @@ def find_docker() -> DockerClient:
 
 @cache  # asking takes a tenth of a second, and a release needs to know a dozen times
 def _find(paths: tuple[str, ...], _host: str) -> DockerClient:
-    clients = [client for path in paths if (client := _probe(path))]
+    asked = [_probe(path) for path in paths]
+    clients = [one for one in asked if isinstance(one, DockerClient)]
     able = [client for client in clients if client.buildkit is not BuildKit.none]
     if able:
         return able[0]
@@ -53,12 +54,25 @@ def _find(paths: tuple[str, ...], _host: str) -> DockerClient:
             expected="the buildx plugin, or a client before version 23",
             next_step="apt-get install docker-buildx (Debian, Ubuntu), or see docs.docker.com/build",
         )
+    words = [one for one in asked if isinstance(one, str)]
     raise Unreachable(
         "no container engine answers",
+        where=", ".join(paths),
         expected="`docker info` works",
-        got="no docker on PATH" if not paths else "the daemon is not running, or not for this user",
-        next_step="sudo apt-get install docker.io, or start Docker Desktop",
+        got="\n".join(dict.fromkeys(words)) or "no docker on PATH",
+        next_step=_way_in(words),
     )
+
+
+def _way_in(words: list[str]) -> str:
+    """What to do, from what the clients on this machine have said."""
+    if not words:
+        return "sudo apt-get install docker.io (Debian, Ubuntu), or Docker Desktop"
+    if any("permission denied" in said.lower() for said in words):
+        return "sudo usermod -aG docker $USER, then log in again"
+    if os.environ.get("DOCKER_HOST"):
+        return "check DOCKER_HOST, or unset it"
+    return "sudo systemctl start docker, or start Docker Desktop"
 
 
 def candidates() -> list[str]:
@@ -71,16 +85,17 @@ def candidates() -> list[str]:
     return list(found.values())
 
 
-def _probe(path: str) -> DockerClient | None:
+def _probe(path: str) -> DockerClient | str:
+    """The client if it reaches an engine, else its own words."""
     try:
         version = run(
             [path, "version", "--format", "{{.Client.Version}} {{.Server.Version}}"], timeout=PROBE_SECONDS
         )
         if version.code != 0 or not version.output.strip():
-            return None
+            return version.output.strip().rpartition("\n")[2] or f"{path}: exit code {version.code}"
         if run([path, "buildx", "version"], timeout=PROBE_SECONDS).code == 0:
             return DockerClient(path, BuildKit.buildx)
-    except Failed:
-        return None
+    except Failed as failed:
+        return f"{failed.what}: {failed.got.splitlines()[0]}"
     major = int(version.output.split()[-2].split(".")[0])
     return DockerClient(path, BuildKit.builtin if major <= LAST_CLIENT_WITH_BUILDKIT else BuildKit.none)

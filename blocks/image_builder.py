@@ -23,7 +23,7 @@ from releases.spec import Build, Tests
 PULL_SECONDS = 600
 ASK_SECONDS = 60
 MESSAGE_WIDTH = 500
-LOG_LIMIT = ["--log-driver", "json-file", "--log-opt", "max-size=10m", "--log-opt", "max-file=3"]
+NO_LOG = ["--log-driver", "none"]  # what tests print is read here; kept by the engine it could fill the disk
 TESTS_OF = "model-deploy.tests"  # a test container's label: the repository of its image
 TESTS_END = "model-deploy.tests-end"  # when it is over at the latest, in seconds since 1970
 SLACK_SECONDS = 60
@@ -124,7 +124,7 @@ class ImageBuilder(LightBlock, Block):
         owner, ends = image.rpartition(":")[0], int(time.time() + tests.timeout) + SLACK_SECONDS
         _remove_left_behind(docker, owner)
         labels = ["--label", f"{TESTS_OF}={owner}", "--label", f"{TESTS_END}={ends}"]
-        argv = [docker.path, "run", "--init", "--name", name, *labels, *LOG_LIMIT, image, *tests.command]
+        argv = [docker.path, "run", "--init", "--name", name, *labels, *NO_LOG, image, *tests.command]
         try:
             finished = run(argv, timeout=tests.timeout, on_line=on_line, last=ENOUGH_LINES, stop=stop)
             report, unreadable = self._report(docker, name, tests.junit)

@@ -5,6 +5,7 @@ import gc
 import json
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -258,12 +259,17 @@ def run_process(
 
 @app.command()
 def down(
-    data: Annotated[bool, typer.Option(help="Also delete the ledger and what was remembered.")] = False,
+    data: Annotated[
+        bool, typer.Option(help="Also delete the ledger, what was remembered, and every image made here.")
+    ] = False,
+    keep_images: Annotated[
+        bool, typer.Option(help="With --data: keep the images, which take longest to make.")
+    ] = False,
 ) -> None:
-    """Stop and remove everything that `up` and the releases have started."""
+    """Stop and remove everything that `up` and the releases have started; says what stays."""
     from deployments.local import take_down  # noqa: PLC0415
 
-    for line in take_down(data=data):
+    for line in take_down(data=data, keep_images=keep_images):
         typer.echo(line)
 
 
@@ -282,8 +288,11 @@ def doctor(
     from deployments.doctor import examine  # noqa: PLC0415
 
     findings = examine()
-    for finding in findings:
-        typer.echo(f"{'ok     ' if finding.ok else 'MISSING'}  {finding.what}: {finding.detail}")
+    if as_json:
+        typer.echo(json.dumps([asdict(finding) for finding in findings]))
+    else:
+        for finding in findings:
+            typer.echo(f"{'ok     ' if finding.ok else 'MISSING'}  {finding.what}: {finding.detail}")
     if not all(finding.ok for finding in findings):
         raise typer.Exit(4)
 

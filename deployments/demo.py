@@ -51,7 +51,7 @@ def main() -> int:
     sent = f"-H 'Content-Type: application/json' -d '{json.dumps(FLOWER)}'"
     print(f"try it      curl -s {good.url}/predict {sent}")
     print(f"Prefect UI  {interface}")
-    print("take away   script/down")
+    print("take away   script/down --data")
     return 1 if failures else 0
 
 

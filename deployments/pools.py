@@ -64,7 +64,10 @@ def in_a_container(home: Home) -> dict[str, Any]:
             "HOME": "/tmp",  # noqa: S108 - of the container
             **({"GOOGLE_APPLICATION_CREDENTIALS": str(login)} if login else {}),
         },
-        "container_create_kwargs": {"user": f"{os.getuid()}:{os.getgid()}"},  # what it writes is ours
+        "container_create_kwargs": {
+            "user": f"{os.getuid()}:{os.getgid()}",  # what it writes is ours
+            "log_config": {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}},
+        },
     }
 
 

@@ -18,10 +18,11 @@ from blocks.command import run
 from deployments.machine.home import Home
 from deployments.pauses import pauses_kept
 from deployments.pools import ensure_pools
-from deployments.processes import Process, command
+from deployments.processes import POOLS, Process, command
 from releases.problem import BadInput, Failed, Unreachable
 
 ROOT = Path(__file__).parent.parent
+ANSWER_SECONDS = 3
 SERVER_SECONDS = 120
 DEPLOY_SECONDS = 180
 STOP_SECONDS = 15
@@ -74,6 +75,20 @@ def interface(home: Home) -> str:
     if cloud:
         return f"https://app.prefect.cloud/account/{cloud[1]}/workspace/{cloud[2]}"
     return os.environ.get("PREFECT_UI_URL") or url.removesuffix("/api")
+
+
+def answers(home: Home) -> bool:
+    """Whether Prefect's API does. Raises BadInput where it does not let us in."""
+    return _answers(api_url(home))
+
+
+def workers(home: Home) -> dict[str, bool]:
+    """Each of our work pools that Prefect knows, and whether a worker has looked after it lately."""
+    headers = {"Content-Type": "application/json", **_login()}
+    asked = urllib.request.Request(f"{api_url(home)}/work_pools/filter", b"{}", headers)
+    with urllib.request.urlopen(asked, timeout=ANSWER_SECONDS) as answer:
+        pools = {pool["name"]: pool["status"] == "READY" for pool in json.load(answer)}
+    return {name: pools[name] for name in POOLS.values() if name in pools}
 
 
 def ensure_running(home: Home, process: Process) -> None:
@@ -130,10 +145,19 @@ def _alive(home: Home, process: Process) -> int:
     """The process we started, not another that got its number; 0 if it is gone."""
     try:
         pid = int(_pid_file(home, process).read_text(encoding="ascii"))
-        running = run(["ps", "-ww", "-o", "args=", "-p", str(pid)], timeout=10).output
     except (OSError, ValueError):
         return 0
-    return pid if " ".join(command(process, home)[1:]) in running else 0
+    return pid if " ".join(command(process, home)[1:]) in _command_line(pid) else 0
+
+
+def _command_line(pid: int) -> str:
+    """Of a process that runs; empty if there is none."""
+    if not Path("/proc/self").exists():  # macOS; a small Linux may have no ps
+        return run(["ps", "-ww", "-o", "args=", "-p", str(pid)], timeout=10).output
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").replace("\0", " ")
+    except OSError:
+        return ""
 
 
 def _pid_file(home: Home, process: Process) -> Path:
@@ -143,7 +167,7 @@ def _pid_file(home: Home, process: Process) -> Path:
 def _answers(url: str) -> bool:
     asked = urllib.request.Request(f"{url}/health", headers=_login())
     try:
-        with urllib.request.urlopen(asked, timeout=3) as answer:
+        with urllib.request.urlopen(asked, timeout=ANSWER_SECONDS) as answer:
             return bool(answer.status == HTTPStatus.OK)
     except urllib.error.HTTPError as error:
         if error.code not in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:

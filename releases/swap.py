@@ -47,6 +47,7 @@ class Container:
     state: Running
     sessions: int = 0
     exit_reason: str = ""
+    ran: float = 0.0  # seconds, once it has exited
 
 
 @dataclass(frozen=True)
@@ -202,8 +203,7 @@ def settle(wanted: ServiceDesired, memory: Memory, seen: tuple[Container, ...], 
     if wanted.candidate is not None and wanted.generation not in memory.reverted:
         died = _of(wanted.candidate.release, seen)
         if died is not None and died.state is Running.exited:
-            reason = f"the container exited: {died.exit_reason}".rstrip(": ")
-            return give_up(memory, wanted.generation, Failure(phase=Phase.probe, reason=reason))
+            return give_up(memory, wanted.generation, _died_early(died, wanted.candidate.release))
     unconfirmed_candidate = wanted.candidate is not None
     if unconfirmed_candidate or wanted.generation in memory.reverted:
         return _baseline(wanted, memory)
@@ -329,6 +329,17 @@ def _trial_over(
     if elapsed > window:
         return Failure(phase=phase, reason="not confirmed in time", elapsed=elapsed, limit=window)
     return None
+
+
+def _died_early(died: Container, release: Release) -> Failure:
+    reason = f"the container exited before it was ready: {died.exit_reason}".rstrip(": ")
+    return Failure(
+        phase=Phase.probe,
+        reason=reason,
+        elapsed=died.ran,
+        limit=release.run.health.timeout,
+        next_step="read the container's last lines: it ended by itself",
+    )
 
 
 def _baseline(wanted: ServiceDesired, memory: Memory) -> Memory:

@@ -16,7 +16,7 @@ from bench.sample import SAMPLE
 from blocks.targets.local import LocalTarget
 from deployments.machine.home import Home
 from deployments.machine.images import agent_image
-from tests.controllers import Command, Controllers, Done
+from tests.controllers import Command, Controllers, Done, wait_until
 from tests.prefect_api import ask
 
 SPEC = """
@@ -92,6 +92,20 @@ class Place:
         argv = ["docker", "ps", "-aq", *(part for label in labels for part in ("--filter", label))]
         return len(subprocess.run(argv, check=True, capture_output=True, text=True).stdout.split())
 
+    def images(self) -> set[str]:
+        """The service's on this engine."""
+        repository = f"localhost:{self.home.chosen().registry_port}/sample"
+        argv = ["docker", "image", "ls", "--quiet", "--no-trunc", repository]
+        return set(subprocess.run(argv, check=True, capture_output=True, text=True).stdout.split())
+
+    @contextmanager
+    def without_litter(self, images: int) -> Iterator[None]:
+        """In the end only what serves has a container, and there are at most so many more images."""
+        before = self.images()
+        yield
+        wait_until(lambda: self.containers() == 1, 15)
+        assert len(self.images() - before) <= images, "images were left"
+
     @property
     def target(self) -> LocalTarget:
         ports = list(self.home.chosen().edge_ports)
@@ -133,7 +147,7 @@ def place(folder: Path) -> Iterator[Place]:
     finally:
         if hasattr(made, "controllers"):
             made.controllers.close()
-        command(made, "down", "--data")
+        command(made, "down", "--data", "--keep-images")
 
 
 def command(made: Place, *arguments: str) -> "subprocess.CompletedProcess[str]":

@@ -4,15 +4,18 @@ import os
 import shutil
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from blocks.command import run
 from blocks.docker_client import DockerClient, find_docker
 from releases.problem import Failed, Unreachable
 
+ASK_SECONDS = 60
 INSTALL_SECONDS = 600
 START_SECONDS = 60
 DAEMON_LOG = Path("/var/log/dockerd.log")
+DAEMON_PID = Path("/var/run/docker.pid")
 
 
 def ensure_engine() -> DockerClient:
@@ -22,8 +25,9 @@ def ensure_engine() -> DockerClient:
     except Unreachable:
         if not may_install():
             raise
-    if not shutil.which("dockerd"):
-        install("docker.io", "iptables", "ca-certificates")
+    if not shutil.which("dockerd") or not shutil.which("docker"):
+        # Debian has the client apart since version 13, as a recommendation only.
+        install("docker.io", "iptables", "ca-certificates", where_known=["docker-cli"])
     if not _daemon_answers():
         _start_daemon()
     try:
@@ -38,16 +42,32 @@ def may_install() -> bool:
     return os.geteuid() == 0 and shutil.which("apt-get") is not None
 
 
-def install(*packages: str) -> None:
-    """Install Debian packages without a question. Raises Failed with apt's own words."""
-    quiet = {"DEBIAN_FRONTEND": "noninteractive"}
-    for argv in (
-        ["apt-get", "update", "-qq"],
-        ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages],
-    ):
-        finished = run(argv, timeout=INSTALL_SECONDS, env=quiet)
-        if finished.code != 0:
-            raise Failed(f"`{' '.join(argv)}` failed", got=finished.tail)
+def install(*packages: str, where_known: Sequence[str] = ()) -> None:
+    """Install Debian packages without a question. Raises Failed with apt's own words.
+
+    `where_known`: only those of them that this distribution has.
+    """
+    _apt("apt-get", "update", "-qq")
+    known = [one for one in where_known if run(["apt-cache", "show", one], timeout=ASK_SECONDS).code == 0]
+    _apt("apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages, *known)
+
+
+def _apt(*argv: str) -> None:
+    finished = run(argv, timeout=INSTALL_SECONDS, env={"DEBIAN_FRONTEND": "noninteractive"})
+    if finished.code != 0:
+        raise Failed(f"`{' '.join(argv)}` failed", got=finished.tail)
+
+
+def what_stays() -> list[str]:
+    """Of the engine, when all else is gone: others may use it by now, so we neither end nor remove it."""
+    if not shutil.which("dockerd"):
+        return []
+    said = [
+        "stays: the container engine; next, where nobody else needs it: apt-get purge docker.io docker-cli"
+    ]
+    if DAEMON_LOG.exists():  # started by us
+        said.append(f"stays: its daemon in the background; next: kill $(cat {DAEMON_PID}); rm {DAEMON_LOG}")
+    return said
 
 
 def _daemon_answers() -> bool:

@@ -13,6 +13,9 @@ PYTHON = "python:3.11-slim"
 EDGE = "model-deploy/haproxy:local"
 REGISTRY = "model-deploy/registry:local"
 STAND_IN = "model-deploy.stand-in"
+HAPROXY, DISTRIBUTION = "haproxy:3.0", "registry:2"
+PULLED = (PYTHON, HAPROXY, DISTRIBUTION)  # others on this machine may have them, too
+MADE = ("model-deploy/", "model-deploy-build/")
 
 ROOT = Path(__file__).parent.parent.parent
 RECIPES = Path(__file__).parent / "images"
@@ -110,12 +113,12 @@ def _as_official(root: Path) -> None:
 
 def ensure_edge(docker: DockerClient) -> str:
     """HAProxy, under the name that the agent uses."""
-    return _ensure_either(docker, EDGE, "haproxy:3.0", "haproxy")
+    return _ensure_either(docker, EDGE, HAPROXY, "haproxy")
 
 
 def ensure_registry_image(docker: DockerClient) -> str:
     """An OCI registry, under a name of our own."""
-    return _ensure_either(docker, REGISTRY, "registry:2", "registry")
+    return _ensure_either(docker, REGISTRY, DISTRIBUTION, "registry")
 
 
 def agent_image() -> str:
@@ -147,6 +150,23 @@ def sources_key(names: list[str]) -> str:
         if file.is_file() and "__pycache__" not in file.parts:
             digest.update(str(file.relative_to(ROOT)).encode() + b"\0" + file.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
+
+
+def remove_made(docker: DockerClient) -> list[str]:
+    """Remove every image that was made here, of other checkouts too, unless a container has it; which."""
+    before = _made(docker)
+    if before:
+        run([docker.path, "image", "rm", *before], timeout=120)
+    left = _made(docker)
+    return [image for image in before if image not in left]
+
+
+def _made(docker: DockerClient) -> list[str]:
+    form = "{{.Repository}}:{{.Tag}}"
+    named = run([docker.path, "image", "ls", "--format", form], timeout=60).output.split()
+    stand_in = [PYTHON] if label(docker, PYTHON, STAND_IN) else []
+    mine = [image for image in named if image.startswith(MADE) and not image.endswith(":<none>")]
+    return mine + stand_in
 
 
 def _ensure_built(docker: DockerClient, image: str, dockerfile: str) -> str:

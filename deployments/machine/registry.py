@@ -57,18 +57,27 @@ def _must(argv: list[str]) -> None:
         raise Failed("the local registry does not start", got=finished.tail)
 
 
+def unreachable(port: int) -> str:
+    """Why the registry does not answer; empty: it does."""
+    try:
+        with urllib.request.urlopen(_address(port), timeout=2):
+            return ""
+    except (urllib.error.URLError, OSError) as error:
+        return str(error)
+
+
+def _address(port: int) -> str:
+    return f"http://127.0.0.1:{port}/v2/"
+
+
 def _wait(port: int) -> None:
     deadline = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/", timeout=2):
-                return
-        except (urllib.error.URLError, OSError) as error:
-            if time.monotonic() > deadline:
-                raise Unreachable(
-                    "the local registry does not answer",
-                    where=f"http://127.0.0.1:{port}/v2/",
-                    expected=f"200 within {START_SECONDS} s",
-                    got=str(error),
-                ) from error
-            time.sleep(0.1)
+    while why := unreachable(port):
+        if time.monotonic() > deadline:
+            raise Unreachable(
+                "the local registry does not answer",
+                where=_address(port),
+                expected=f"200 within {START_SECONDS} s",
+                got=why,
+            )
+        time.sleep(0.1)

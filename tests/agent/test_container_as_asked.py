@@ -7,9 +7,10 @@ import pytest
 from agent.engine import Engine
 from agent.secrets import SecretFiles
 from bench.node import LocalNode
-from releases.swap import Slot
+from releases.swap import Container, Running, Slot
 from tests.agent.showing import ENTRYPOINT, command
 from tests.agent.test_gpus import asked, started_with
+from tests.http_server import Answer, Request, json_answer, serving
 
 __all__ = ["asked"]
 
@@ -51,6 +52,25 @@ def test_a_disk_is_a_volume_that_the_engine_mounts(asked: list[dict]) -> None:
     ]
 
 
+def test_a_container_is_stopped_with_the_time_its_own_release_gave_it(
+    asked: list[dict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    created, stopped = started_with(asked, stop_grace=33), list[str]()
+
+    def engine(request: Request) -> Answer:
+        if "/stop?" in request.path:
+            stopped.append(request.path.partition("?")[2])
+        if request.path.endswith("/c1/json"):
+            return json_answer({"Config": created})
+        return json_answer({"ApiVersion": "1.41"})
+
+    with serving(engine) as address:
+        monkeypatch.setenv("DOCKER_HOST", address.replace("http:", "tcp:"))
+        after_a_release_with_another = Engine("n", SecretFiles(Path("/none")), Path("/models"))
+        after_a_release_with_another.remove(Container("c1", "old", 1, Slot.a, Running.running))
+    assert stopped == ["t=33"]
+
+
 @pytest.mark.containers
 def test_what_is_other_than_it_was_said_is_named(node: LocalNode, tmp_path: Path) -> None:
     volumes = [{"path": "/data", "host": str(tmp_path)}, {"path": "/cache", "tmpfs": "8m"}]
@@ -70,4 +90,4 @@ def test_what_is_other_than_it_was_said_is_named(node: LocalNode, tmp_path: Path
             other = release.model_copy(update={"run": release.run.model_copy(update={name: value})})
             assert engine.changed_by_hand(container, other).endswith(f"by hand: {name}")
     finally:
-        engine.remove(container, 0)
+        engine.remove(container)

@@ -1,13 +1,16 @@
 """Swaps by the real agent, with real containers behind the real edge."""
 
+import os
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import httpx
 import pytest
 
 from bench.node import LocalNode
+from blocks.docker_client import find_docker
 from deployments.load import Request, running
 from releases.problem import Failed
 from releases.status import CANDIDATE_HEADER, RELEASE_HEADER, Phase
@@ -36,8 +39,10 @@ def docker(*argv: str) -> str:
 
 def test_a_candidate_is_met_by_marked_requests_only_until_it_is_switched(node: LocalNode) -> None:
     node.confirmed(node.release())
-    generation = node.verified(node.release(), token="secret")
+    generation = node.verified(node.release(limits={"request_timeout": 1}), token="secret")
     marked = {CANDIDATE_HEADER: "secret"}
+    assert answer(node, "/slow").status_code == 200, "users have the candidate's limit"
+    assert answer(node, "/slow", **marked).status_code == 504
     assert {answer(node).json()["release"] for _ in range(20)} == {"1"}
     assert {answer(node, **marked).json()["release"] for _ in range(20)} == {"2"}
     assert answer(node, **{CANDIDATE_HEADER: "guess"}).json()["release"] == "1"
@@ -109,8 +114,9 @@ def test_a_first_candidate_is_reached_the_moment_it_is_said_to_be_ready(node: Lo
 
 
 def test_a_first_release_that_fails_leaves_nothing_running(node: LocalNode) -> None:
-    with pytest.raises(Failed):
-        node.verified(node.release("crashes"))
+    at_once = node.release(entrypoint=["sh", "-c"], command=["echo no weights; exit 3"])
+    with pytest.raises(Failed, match=r"before it was ready: exit code 3.* s \(limit 10 s\)\n *no weights"):
+        node.verified(at_once)
     with pytest.raises(Failed):
         node.target.wait_for("sample", node.verified(node.release("crashes later")), lambda s: False, 15)
     wait(
@@ -128,26 +134,66 @@ def test_a_first_release_that_fails_leaves_nothing_running(node: LocalNode) -> N
     )
 
 
-@pytest.mark.parametrize("phase", [Phase.start, Phase.probe, Phase.verify, Phase.bake, Phase.drain])
+@contextmanager
+def held(node: LocalNode, phase: Phase) -> Iterator[int]:
+    """Release 2 in the phase for as long as the block runs, or for the two seconds that its start takes."""
+    if phase is Phase.pull:
+        with away(registry_of(node)):
+            yield node.propose(node.release())
+    elif phase is Phase.probe:
+        yield node.propose(node.release("slow start"))
+    elif phase is Phase.verify:
+        yield node.verified(node.release())
+    elif phase is Phase.bake:
+        yield node.switched(node.release())
+    else:
+        generation = node.verified(node.release())
+        with running(Request(node.port, path="/slow"), rate=4) as long:
+            wait(lambda: long.total > 0)  # some are always in flight at the old one
+            node.shifted(generation, 100)
+            node.target.confirm("sample", generation)
+            yield generation
+        assert long.failures == []
+
+
+def registry_of(node: LocalNode) -> str:
+    """The container; and the service's next release is of an image that only it has."""
+    registry = node.image.partition("/")[0]
+    tag = f"{registry}/sample:{node.target.node}"
+    client = find_docker()
+    recipe = f"FROM {node.image}\nLABEL of={node.target.node}\n".encode()
+    environment = {**os.environ, **client.environment}
+    argv = [client.path, "build", "--quiet", "--tag", tag, "-"]
+    subprocess.run(argv, input=recipe, check=True, capture_output=True, env=environment)
+    docker("push", "--quiet", tag)
+    node.image = docker("image", "inspect", "--format", "{{index .RepoDigests 0}}", tag).strip()
+    docker("image", "rm", tag)
+    return docker("ps", "-q", "--filter", f"publish={registry.rpartition(':')[2]}").strip()
+
+
+@contextmanager
+def away(container: str) -> Iterator[None]:
+    docker("pause", container)
+    try:
+        yield
+    finally:
+        docker("unpause", container)
+
+
+# Start, fetch and switch are over in a moment: tests/agent/test_swapper.py kills the agent in them.
+@pytest.mark.parametrize("phase", [Phase.pull, Phase.probe, Phase.verify, Phase.bake, Phase.drain])
 @pytest.mark.fault(18)
 def test_an_agent_killed_in_any_phase_goes_on_where_it_was(node: LocalNode, phase: Phase) -> None:
     node.confirmed(node.release())
     agent = f"{node.target.node}-agent"
     with running(Request(node.port), rate=50) as load:
-        release = node.release()
-        if phase in {Phase.start, Phase.probe}:
-            generation = node.propose(release)
-            wait(lambda: node.target.status("sample").phase in {phase, Phase.probe, Phase.verify})
-        elif phase is Phase.verify:
-            generation = node.verified(release)
-        else:
-            generation = node.switched(release)
-        if phase is Phase.drain:
-            node.target.confirm("sample", generation)
-        docker("kill", "--signal", "KILL", agent)
+        with held(node, phase) as generation:
+            wait(lambda: node.target.status("sample").phase is phase)
+            docker("kill", "--signal", "KILL", agent)
+            assert node.target.status("sample").phase is phase, "it was killed too late"
         docker("start", agent)
-        wait(lambda: node.target.status("sample").phase in {Phase.verify, Phase.bake, Phase.live})
         if phase is not Phase.drain:
+            node.target.wait_for("sample", generation, lambda s: s.phase in {Phase.verify, Phase.bake}, 20)
             node.target.shift("sample", generation, 100)
             node.target.wait_for("sample", generation, lambda s: s.phase is Phase.bake, 20)
             node.target.confirm("sample", generation)

@@ -119,6 +119,28 @@ def test_what_is_live_is_found_without_reading_the_whole_record(store: Store) ->
     assert len(reads) == 2
 
 
+def test_a_release_is_named_by_number_version_or_digest_and_only_a_good_one(store: Store) -> None:
+    ledger = Ledger(store, "iris", "local")
+    for number, verdict in enumerate([Verdict.confirmed, Verdict.reverted, Verdict.confirmed], start=1):
+        ledger.claim(lambda number: release(number).model_copy(update={"version": f"v{number}"}))
+        ledger.settle(Outcome(number=number, verdict=verdict, at=datetime.now(UTC)))
+    ledger.claim(lambda number: release(number).model_copy(update={"version": "v4"}))  # nobody knows yet
+    for name in ("1", "v1", release(1).digest):
+        assert ledger.named(name).number == 1
+    for name in ("2", "v2", "4", "v4", "v9", ""):
+        with pytest.raises(BadInput, match=f"no confirmed release is called {name}") as refused:
+            ledger.named(name)
+        assert refused.value.expected == "one of 3 (v3), 1 (v1)"
+
+
+def test_of_two_releases_of_a_version_the_name_means_the_newer(store: Store) -> None:
+    ledger = Ledger(store, "iris", "local")
+    for number in (1, 2):
+        ledger.claim(lambda number: release(number).model_copy(update={"version": "abc1234"}))
+        ledger.settle(Outcome(number=number, verdict=Verdict.confirmed, at=datetime.now(UTC)))
+    assert ledger.named("abc1234").number == 2
+
+
 def test_an_outcome_is_written_once(store: Store) -> None:
     ledger = Ledger(store, "iris", "local")
     ledger.claim(release)

@@ -1,9 +1,12 @@
 """What is chosen once on a machine, for each environment its own."""
 
 import json
+import socket
 from pathlib import Path
 
+from blocks.docker_client import BuildKit, DockerClient
 from deployments.machine.home import SHIPPED, Home
+from deployments.machine.registry import start_command
 
 
 def test_every_environment_has_a_node_a_folder_and_ports_of_its_own(tmp_path: Path) -> None:
@@ -34,3 +37,12 @@ def test_the_environments_file_that_was_applied_is_the_one_that_counts(tmp_path:
     assert Home(home.path).environments_file == tmp_path / "ours.yaml"
     home.remember_environments(SHIPPED)  # which may lie elsewhere after an upgrade
     assert home.chosen().environments_file is None
+
+
+def test_the_registrys_port_is_remembered_for_digests_are_recorded_with_it(tmp_path: Path) -> None:
+    first = Home(tmp_path).chosen()
+    with socket.create_server(("127.0.0.1", first.registry_port)):  # as once the registry is up
+        again = Home(tmp_path).chosen()
+    assert again == first
+    command = start_command(DockerClient("docker", BuildKit.buildx), again.node, again.registry_port)
+    assert f"127.0.0.1:{first.registry_port}:5000" in command

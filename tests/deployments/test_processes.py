@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from docker.types import HostConfig
 from prefect.utilities.callables import parameter_schema
 from prefect_docker.worker import DockerWorker
 
@@ -70,6 +71,12 @@ def test_a_scheduled_run_sees_the_home_and_what_it_writes_is_ours(
     assert defaults["image_pull_policy"] == "Never"
 
 
+def test_the_log_of_a_scheduled_run_cannot_fill_the_disk(home: Home) -> None:
+    asked = in_a_container(home)["container_create_kwargs"]
+    sent = HostConfig(version="1.41", log_config=asked["log_config"])["LogConfig"]  # as docker-py reads it
+    assert sent == {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}}
+
+
 @pytest.mark.parametrize("flow", [flow["entrypoint"] for flow in FLOWS])
 def test_every_parameter_is_explained_in_the_form(flow: str) -> None:
     file, _, name = flow.partition(":")
@@ -85,6 +92,7 @@ def test_compose_runs_every_process() -> None:
     run = {words.rpartition(" ")[2] for words in commands if words.startswith("model-deploy run ")}
     assert run == set(Process)
     assert "model-deploy up --no-start" in commands
+    assert all(one["logging"]["options"]["max-size"] for one in compose["services"].values())
 
 
 def test_systemd_runs_every_process() -> None:

@@ -1,5 +1,8 @@
 """A Prefect API that somebody else runs: found only with the right key."""
 
+import os
+import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,7 +10,9 @@ import pytest
 
 from deployments import stack
 from deployments.machine.home import Home
+from deployments.processes import Process
 from releases.problem import BadInput, Unreachable
+from tests.controllers import wait_until
 from tests.http_server import Answer, Request, serving
 
 LET_IN = {"Bearer pnu_right", "Basic YW5uOnJpZ2h0"}
@@ -66,3 +71,18 @@ def test_the_ui_is_where_its_api_is(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     ):
         monkeypatch.setenv("PREFECT_API_URL", api)
         assert stack.interface(Home(tmp_path)) == ui
+
+
+def test_a_process_is_found_and_ended_without_ps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = Home(tmp_path)
+    program = "import sys, time; sys.stdout.write('up'); sys.stdout.flush(); time.sleep(60)"
+    monkeypatch.setattr(stack, "command", lambda *_: [sys.executable, "-c", program])
+    monkeypatch.setenv("PATH", str(tmp_path))  # a minimal Debian has no procps
+    stack.ensure_running(home, Process.worker)
+    first = (home.path / "worker.pid").read_text()
+    wait_until(lambda: (home.path / "worker.log").read_text() == "up", 10)
+    stack.ensure_running(home, Process.worker)
+    assert (home.path / "worker.pid").read_text() == first, "it was started twice"
+    (home.path / "receiver.pid").write_text("1")  # the number went to another program
+    assert stack.stop(home) == [Process.worker]
+    assert os.waitpid(int(first), 0)[1] == signal.SIGTERM

@@ -73,6 +73,9 @@ def test_tests_that_do_not_pass_stop_the_release(
     for words in said:
         assert words in done.stderr, done.stderr
     assert "Traceback" not in done.stderr
+    shown = place.runs("release")[0]["state"]["message"]  # in Prefect's UI
+    for words in said[:2]:
+        assert words in shown
     assert pushed(place) == known
     assert load.failures == []
     assert load.releases == {str(before)}

@@ -23,6 +23,20 @@ def test_a_release_is_live_and_the_same_sources_are_not_built_again(place: Place
     assert "(built before)" in again.stdout
     assert "tests and build" not in again.stdout
     assert place.answer().status_code == 200
+    for name, kept in log_limits(place).items():
+        assert kept, f"the log of {name} may fill the disk"
+
+
+def log_limits(place: Place) -> dict[str, str]:
+    """Of the registry, the edge, the agent and the service: how much of its log is kept."""
+    names = ["docker", "ps", "-aq", "--filter", f"label=model-deploy.node={place.node}"]
+    found = subprocess.run(names, check=True, capture_output=True, text=True).stdout.split()
+    form = '{{.Name}} {{with .HostConfig.LogConfig.Config}}{{index . "max-size"}}{{end}}'
+    argv = ["docker", "inspect", "--format", form, *found]
+    told = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+    limits = {name: kept for name, _, kept in (line.partition(" ") for line in told.splitlines())}
+    assert {name.rpartition("-")[2] for name in limits} > {"registry", "edge", "agent"}
+    return limits
 
 
 @pytest.mark.parametrize(
@@ -41,7 +55,7 @@ def test_a_bad_service_is_taken_back_while_the_old_one_serves(
     place.released()
     before = str(place.live())
     place.commit(behaviour)
-    with running(Request(place.port), rate=50) as load:
+    with running(Request(place.port), rate=50) as load, place.without_litter(images=1):
         done = place.model_deploy("release", ".")
     assert done.returncode == 1
     for words in [*said, f"release {before} is live", "was taken back", f"starting {behaviour}", "(limit "]:
@@ -57,7 +71,8 @@ def test_a_crash_in_the_bake_is_taken_back(place: Place) -> None:
     place.released()
     before = str(place.live())
     place.commit("crashes later", bake=10)
-    done = place.model_deploy("release", ".")
+    with place.without_litter(images=1):
+        done = place.model_deploy("release", ".")
     assert done.returncode == 1
     assert "exit code 4" in done.stderr
     assert str(place.live()) == before
@@ -102,8 +117,14 @@ def test_a_rollback_to_an_image_that_is_gone_touches_nothing(place: Place) -> No
 def test_a_bad_spec_touches_nothing(
     place: Place, break_it: Callable[[Place], None], code: int, said: str
 ) -> None:
+    place.released()
+    live = place.live()
     break_it(place)
-    done = place.model_deploy("release", ".")
+    with place.without_litter(images=0):
+        done = place.model_deploy("release", ".")
+    assert place.live() == live
+    newest = json.loads(place.model_deploy("history", "sample", "--json").stdout)[0]
+    assert newest["release"]["number"] == live, "not even a number was taken"
     assert done.returncode == code
     assert said in done.stderr
     assert "Traceback" not in done.stdout + done.stderr

@@ -1,10 +1,12 @@
 """The swap's state machine against a made-up node on which anything may happen at any moment."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
 from releases import desired as desire
 from releases import swap
@@ -16,6 +18,7 @@ from releases.status import Failure, Phase
 from releases.swap import Clock, Container, Memory, Running, Slot
 
 WINDOW = 10.0
+REMEMBERED = TypeAdapter(Memory)  # as the agent keeps it on disk
 
 
 def release(number: int, **run: object) -> Release:
@@ -47,6 +50,7 @@ class Node:
     corrupt: set[int] = field(default_factory=set)  # releases whose model is not what was published
     started: int = 0
     served: bool = False
+    former: Release | None = None  # what was confirmed before the one that is
 
     def turn(self) -> swap.Step:
         self.memory = swap.settle(self.wanted, self.memory, self.seen, self.clock)
@@ -276,8 +280,12 @@ EVENTS = st.sampled_from(
         "all",
         "confirm",
         "revert",
+        "renew",
+        "put back",
+        "crash",
         "late",
         "reboot",
+        "another agent",
     ]
 )
 
@@ -286,42 +294,79 @@ EVENTS = st.sampled_from(
 @settings(max_examples=400, deadline=None)
 def test_once_something_healthy_serves_something_healthy_always_serves(events: list[str]) -> None:
     node = Node()
-    confirm_first(node)
+    for _ in lived_through(node, events, swap="overlap"):
+        node.assert_served()
+
+
+@given(st.lists(EVENTS, max_size=120))
+@settings(max_examples=150, deadline=None)
+def test_where_two_copies_do_not_fit_never_two_run_and_one_serves_in_the_end(events: list[str]) -> None:
+    node = Node()
+    for _ in lived_through(node, events, swap="replace"):
+        assert sum(one.state is Running.running for one in node.seen) <= 1, node
+    happen(node, "late", release(1))  # whatever is on trial is taken back
+    node.settle_down()
+    live = node.serving()
+    assert live is not None
+    assert (live.state, live.id in node.memory.ready) == (Running.running, True), node
+
+
+def lived_through(node: Node, events: list[str], **run: object) -> Iterator[None]:
+    """Yields after each event, and when all has come to rest."""
+    confirm_first(node, **run)
     number = 1
     for event in events:
         if event.startswith("propose"):
             number += 1
             node.broken |= {number} if event == "propose broken" else set()
             node.corrupt |= {number} if event == "propose corrupt" else set()
-        happen(node, event, number)
-        node.assert_served()
+        happen(node, event, release(number, **run))
+        yield
     node.settle_down()
-    node.assert_served()
+    yield
     assert len(node.seen) <= 2
 
 
-def happen(node: Node, event: str, number: int) -> None:
-    generation = node.wanted.generation
+def happen(node: Node, event: str, newest: Release) -> None:  # noqa: C901, PLR0912 - one case per kind
+    generation, trial = node.wanted.generation, node.memory.trial
     try:
         match event:
             case "turn":
                 node.turn()
             case "propose" | "propose broken" | "propose corrupt":
                 over = generation in node.memory.reverted
-                node.wanted = desire.propose(node.wanted, release(number), "k", reverted=over)
+                node.wanted = desire.propose(node.wanted, newest, "k", reverted=over)
             case "half" | "all":
                 node.wanted = desire.shift(node.wanted, generation, 50 if event == "half" else 100)
             case "confirm":
                 # A controller confirms only what the node has shown as switched.
-                trial = node.memory.trial
                 if trial is not None and trial.generation == generation and trial.traffic == 100:
+                    node.former = node.wanted.confirmed
                     node.wanted = desire.confirm(node.wanted, generation)
             case "revert":
                 node.wanted = desire.revert(node.wanted, generation)
+            case "renew":
+                node.wanted = desire.renew(node.wanted, generation)
+            case "put back":
+                node.wanted = desire.put_back(node.wanted, generation, node.former or node.wanted.confirmed)
+            case "crash":
+                crash(node)
             case "late":
                 node.clock = Clock(node.clock.now + WINDOW + 1, node.clock.boot)
             case "reboot":
                 # Docker's restart policy has brought the containers back before the agent looks.
                 node.clock = Clock(0.0, node.clock.boot + "+")
+            case "another agent":
+                node.memory = REMEMBERED.validate_json(REMEMBERED.dump_json(node.memory))
+                node.images = frozenset(one for one in node.images if "@" in one)  # no model was looked at
     except Problem:
         pass  # refused: the document stays as it was
+
+
+def crash(node: Node) -> None:
+    """The candidate's container ends by itself, which wakes the agent."""
+    candidate = node.wanted.candidate
+    for one in node.seen if candidate is not None else ():
+        if one.release == candidate.release.number and one.state is Running.running:
+            node.change(one, state=Running.exited, exit_reason="code 3")
+            node.turn()

@@ -48,6 +48,8 @@ print("starting", BEHAVIOUR or "well", flush=True)
 if BEHAVIOUR == "crashes":
     print("cannot go on: no weights", flush=True)
     sys.exit(3)
+if BEHAVIOUR == "slow start":
+    time.sleep(2)
 if BEHAVIOUR == "crashes later":
     threading.Timer(float(os.environ.get("AFTER", "2")), lambda: os._exit(4)).start()
 Server(("", 8000), Handler).serve_forever()
