@@ -11,7 +11,7 @@ LONGEST_LINE = 64 << 20
 
 
 class LogFile:
-    """An open json-log file. Known by a hash of its first line, whose last field is a time: inodes are used again."""
+    """An open json-log file. Known by a hash of its first line, which has a time: inodes are used again."""
 
     def __init__(self, path: Path) -> None:
         self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

@@ -15,9 +15,11 @@ from agent.logs.follow import Limits
 from bench.json_file import JsonFile, line
 from blocks.log_expiry import expire_logs
 from blocks.log_export import ContainerExport, Exported, waiting
+from blocks.log_gaps import forget_gaps, untold_gaps
 from blocks.store import DirectoryStore
 from releases.log_export import joined, missing
 from releases.problem import Unreachable
+from releases.store import Changed
 from tests.agent.logs import container, follower, settle
 from tests.flaky_store import FlakyStore
 from tests.killing import Killer
@@ -161,6 +163,69 @@ def test_a_whole_file_that_was_dropped_is_missed(tmp_path: Path, place: Director
     (done,) = export(place)
     (hole,) = done.holes
     assert (hole.file, hole.start) == (files[1].split("-")[1], 0)
+
+
+def test_of_two_files_missing_in_a_row_both_are_said(tmp_path: Path, place: DirectoryStore) -> None:
+    write(tmp_path, 0, 2500, size=50_000)
+    settle(follower(tmp_path, "a"), "a")
+    files = sorted({path.name.split(".")[1] for path in segments(tmp_path / "store")})
+    for path in segments(tmp_path / "store"):
+        if path.name.split(".")[1] in files[1:3]:
+            path.unlink()
+    (done,) = export(place)
+    last = files[2].split("-")[1]
+    assert {(hole.file, hole.end is None) for hole in done.holes} == {(last, False), (last, True)}
+    write(tmp_path, 2500, 2600, size=50_000)
+    settle(follower(tmp_path, "a"), "a")
+    assert not export(place)[0].holes  # said once
+
+
+def test_a_gap_is_told_until_somebody_was_told(tmp_path: Path, place: DirectoryStore) -> None:
+    write(tmp_path, 0, 500)
+    settle(follower(tmp_path, "a"), "a")
+    segments(tmp_path / "store")[0].unlink()
+    write(tmp_path, 500, 550)
+    settle(follower(tmp_path, "a"), "a")
+
+    class AnswerLost:
+        """Of the write that counts the gap as told."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(place, name)
+
+        def replace(self, key: str, data: bytes, if_generation: int) -> int:
+            done = place.replace(key, data, if_generation)
+            if orjson.loads(data)["told"]:
+                raise Changed("the answer was lost")
+            return done
+
+    (done,) = export(AnswerLost())
+    assert len(done.holes) == 1
+    assert not export(place)  # nothing more of this container ever comes
+    untold = untold_gaps(place, "local", "iris")
+    assert untold.gaps == done.holes
+    forget_gaps(place, untold)
+    assert not untold_gaps(place, "local").gaps
+
+
+def test_a_segment_that_cannot_be_read_does_not_hold_up_the_others(
+    tmp_path: Path, place: DirectoryStore
+) -> None:
+    write(tmp_path, 0, 5000, size=100_000)
+    settle(follower(tmp_path, "a"), "a")
+    bad = sorted(segments(tmp_path / "store"))[1]
+    whole = bad.read_bytes()
+    bad.write_bytes(whole[: len(whole) // 2])
+    (done,) = export(place)
+    (hole,) = done.holes
+    assert "cannot be read" in hole.reason
+    assert len(numbers(tmp_path / "store")) < 5000
+    assert not segments(tmp_path / "store")
+    kept = place.path / "logs/unreadable" / bad.relative_to(place.path / "logs/segments")
+    assert kept.read_bytes() == whole[: len(whole) // 2]
+    bad.write_bytes(whole)  # mended and put back, as the gap says
+    export(place)
+    assert sorted(numbers(tmp_path / "store")) == [*range(5000)]
 
 
 def export_here(store: Path) -> None:

@@ -14,6 +14,7 @@ from blocks.store import DirectoryStore
 from blocks.targets.container_declaration import ContainerDeclaration
 from flows import export_logs as module
 from releases.ledger import Ledger
+from releases.problem import Failed, Unreachable
 from tests.agent.logs import follower, settle
 from tests.flows.test_export_cloud_logs import printed
 from tests.flows.test_export_logs import lines, segments, write
@@ -49,6 +50,29 @@ def test_the_flow_exports_services_and_its_own_server(
     assert len(found) - len(own) == 5000
     with get_client(sync_client=True) as client:
         assert "logs-local" in {artifact.key for artifact in client.read_latest_artifacts()}
+
+
+@pytest.mark.usefixtures("server")
+def test_a_gap_whose_report_failed_is_reported_by_the_next_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = DirectoryStore(path=tmp_path / "store")
+    monkeypatch.setattr(module, "load_environment", lambda _: SimpleNamespace(store=store, target=None))
+    write(tmp_path, 0, 500)
+    settle(follower(tmp_path, "a"), "a")
+    segments(tmp_path / "store")[0].write_bytes(b"spoilt")
+
+    def fails(_: object) -> None:
+        raise Unreachable("Prefect does not answer")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(module, "report", fails)
+        with pytest.raises(Failed):
+            module.export_logs(environment="local")
+    (result,) = module.export_logs(environment="local")
+    assert len(result.gaps) == 1
+    (again,) = module.export_logs(environment="local")
+    assert not again.gaps
 
 
 @pytest.mark.usefixtures("server")
