@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from blocks.collection import Collection, Gathered
 from blocks.data_load import DataLoad
-from blocks.data_sources import Place, window_of
+from blocks.data_sources import Place, masked, window_of
 from blocks.environment import load_environment
 from blocks.row_contract import RowContract
 from flows.pages import told
@@ -81,6 +81,12 @@ def collect_data(
                 results.append(show(collection, environment, loads))
                 check(collection, one, loads)
         except Problem as problem:  # the other sources are not held up
+            get_run_logger().error("%s: %s", name, problem)
+            problems.append(problem)
+        except Exception as error:  # noqa: BLE001 - neither by what nobody thought of; no traceback: it may show secrets
+            problem = Failed(
+                f"{name} cannot be collected", got=masked(f"{type(error).__name__}: {error}", one)[:500]
+            )
             get_run_logger().error("%s: %s", name, problem)
             problems.append(problem)
     if len(problems) == 1:
