@@ -122,6 +122,8 @@ def status(service: OfService = "", environment: InEnvironment = "local", as_jso
         at = f" on {node.node}" if len(nodes) > 1 else ""
         if node.problem:
             typer.echo(f"the node{at} says: {node.problem}")
+        if node.logs_problem:
+            typer.echo(f"the node{at} keeps log lines to itself: {node.logs_problem}")
         for name, one in node.services.items():
             if name not in names:
                 continue
