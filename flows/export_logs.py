@@ -24,7 +24,6 @@ from releases.problem import Failed, Problem
 from releases.store import Store
 
 LATE = timedelta(minutes=3)  # a segment is uploaded, an entry in Cloud Logging can be found, well before that
-PREFECT_HOURS = 3
 
 
 class ExportResult(BaseModel):
@@ -84,9 +83,10 @@ def export_environment(environment: str, service: str, end: datetime) -> ExportR
                 add(result, export_cloud_log(store, target.cloud_logging, owner, environment, end))
             except Problem as problem:
                 problems.append(problem)
-    for hours in range(PREFECT_HOURS, 0, -1):
-        part = export_flow_runs(store, environment, end - timedelta(hours=hours))
+    for hour in flow_run_logs.hours_due(store, environment, end):
+        part = export_flow_runs(store, environment, hour)
         result.parts += [part] if part else []
+    flow_run_logs.reach(store, environment, end)
     if isinstance(store, DirectoryStore):
         result.expired = expire(store, environment)
     untold = untold_gaps(store, environment, service)
