@@ -179,7 +179,7 @@ def logs(
 
     with connected(quiet=True):
         if since or grep:
-            print_stream(load(environment), service_here(service), since, grep)
+            print_stream(load(environment), service_here(service), since, grep, follow=follow)
             return
         target = load(environment).target
     if target.type != "local":

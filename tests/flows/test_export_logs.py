@@ -1,5 +1,6 @@
 """What the nodes have uploaded is exported exactly once, and what is missing is said."""
 
+import os
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -293,9 +294,14 @@ def test_days_that_are_kept_no_longer_go_and_nothing_else(tmp_path: Path) -> Non
     for key in [*old, *kept]:
         store.create(key, b"x")
     gone = expire_logs(store, "local", today)
+    gone_container = store.path / "logs/exports/service=iris/environment=local/bb.json"
+    gone_container.write_text("{}")
+    long_ago = datetime(2026, 10, 1, tzinfo=UTC).timestamp()
+    os.utime(gone_container, (long_ago, long_ago))
     assert sorted(gone) == sorted(key.removesuffix("/hour=10/part-a.jsonl.zst") for key in old)
-    assert list(store.list("")) == sorted(kept)
+    assert set(store.list("")) - {gone_container.relative_to(store.path).as_posix()} == set(kept)
     assert expire_logs(store, "local", today) == []
+    assert not gone_container.exists()
 
 
 def test_ranges() -> None:
