@@ -75,6 +75,8 @@ def _containers(environment: "Environment", service: str) -> list[tuple[Any, int
     """On this machine, the newest first, each with its release."""
     import docker  # noqa: PLC0415
 
+    if environment.target.type != "local":
+        return []
     labels = [f"model-deploy.node={environment.target.node}", f"model-deploy.service={service}"]
     found: list[Any] = docker.from_env().containers.list(all=True, filters={"label": labels})
     return [(one, int(one.labels.get("model-deploy.release", "0"))) for one in found]
