@@ -21,9 +21,13 @@ from blocks.store import DirectoryStore
 from releases.log_export import joined, missing
 from releases.problem import Unreachable
 from releases.store import Changed
+from sandbox.server import running
+from sandbox.world import World
 from tests.agent.logs import container, follower, settle
+from tests.blocks.buckets import cloud_store
 from tests.flaky_store import FlakyStore
 from tests.killing import Killer
+from tests.sandbox.conftest import Cloud
 
 HOUR = datetime(2025, 11, 24, 10, tzinfo=UTC)
 LATER = HOUR + timedelta(days=365)
@@ -260,6 +264,47 @@ def test_a_store_that_fails_gets_every_line_once(tmp_path: Path, place: Director
             continue
         break
     assert sorted(numbers(tmp_path / "store")) == [*range(60_000)]
+
+
+@pytest.mark.parametrize("kind", ["lost_response", "lost_request", "unavailable", "rate_limit", "internal"])
+@pytest.mark.fault(25)
+def test_a_bucket_whose_answers_get_lost_gets_every_line_once(tmp_path: Path, kind: str) -> None:
+    write(tmp_path, 0, 3000)
+    settle(follower(tmp_path, "a"), "a")
+    world = World()
+    with running(world) as at:
+        cloud = Cloud(world, at)
+        bucket = cloud_store(cloud, tmp_path)
+        for path in segments(tmp_path / "store"):
+            bucket.upload(path.relative_to(tmp_path / "store").as_posix(), path)
+        for method, where in (("POST", "/upload/*"), ("GET", "/storage/*"), ("DELETE", "/storage/*")):
+            cloud.fault(kind, method=method, path=where, count=1)
+        for _ in range(2):
+            export(bucket)
+        for key in bucket.list("logs/"):
+            copy = tmp_path / "copy" / key
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            bucket.download(key, copy)
+    assert sorted(numbers(tmp_path / "copy")) == [*range(3000)]
+    assert not segments(tmp_path / "copy")
+
+
+@pytest.mark.fault(31)
+def test_a_clock_that_jumps_back_and_forth_exports_every_line_once(
+    tmp_path: Path, place: DirectoryStore
+) -> None:
+    file = JsonFile(tmp_path / "containers", container("a"), 1 << 20, 5)
+    logs = follower(tmp_path, "a", limits=Limits())
+    for number, hours in enumerate((0, -3, 26, -1)):
+        at = HOUR + timedelta(hours=hours)
+        file.write_all(line(f"{number * 100 + each}\n", at=at) for each in range(100))
+        logs.look()
+        logs.poll()
+    settle(logs, "a")
+    (done,) = export(place)
+    assert not done.holes
+    assert sorted(numbers(tmp_path / "store")) == [*range(400)]
+    assert all(f"hour={each['time'][11:13]}" in each["path"] for each in lines(tmp_path / "store"))
 
 
 def test_two_exports_at_once_write_every_line_once(tmp_path: Path, place: DirectoryStore) -> None:
