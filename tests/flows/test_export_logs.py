@@ -241,12 +241,12 @@ def export_here(store: Path) -> None:
 @pytest.mark.fault(26)
 def test_killed_at_random_points_every_line_is_there_once(tmp_path: Path, place: DirectoryStore) -> None:
     killer, written = Killer(), 0
-    for _ in range(KILLS):
+    while killer.killed < KILLS and killer.runs < 2 * KILLS:
         write(tmp_path, written, written + 3000, per_second=1)
         written += 3000
         settle(follower(tmp_path, "a"), "a")
         killer.run(export_here, tmp_path / "store")
-    assert killer.killed > KILLS / 3
+    assert killer.killed == KILLS
     export(place)
     assert sorted(numbers(tmp_path / "store")) == [*range(written)]
     assert not segments(tmp_path / "store")
