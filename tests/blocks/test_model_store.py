@@ -193,7 +193,9 @@ def publish_here(store: Path, folder: Path) -> None:
 def test_killed_at_random_points_a_version_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     folder = model_folder(tmp_path / "model", "x", 60_000)
     killer, torn = Killer(), 0
-    for number in range(KILLS):
+    for number in range(2 * KILLS):
+        if killer.killed == KILLS:
+            break
         place = tmp_path / f"store-{number % 7}"  # some are begun more than once
         killer.run(publish_here, place, folder)
         found = models(place).versions()
@@ -203,7 +205,7 @@ def test_killed_at_random_points_a_version_is_there_whole_or_not_at_all(tmp_path
         torn += not found
         if found:
             shutil.rmtree(place)  # publishing again is quick: it would not be killed
-    assert killer.killed > KILLS / 3
+    assert killer.killed == KILLS
     assert torn, "none was killed before it was through"
     for number in range(7):
         publish(models(tmp_path / f"store-{number}"), folder)
