@@ -3,6 +3,7 @@
 import argparse
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from docker.errors import DockerException
@@ -29,9 +30,9 @@ def main() -> None:
     around = vm(given) if given.metadata else laptop()
     engine = Engine(given.node, around.secrets, Path(given.models), around.login, given.gpu_driver)
     edge = Edge(engine, given.edge_image, Ports(given.ports, given.tls_ports), given.listen)
-    if CONTAINERS.exists() and around.store is not None:
-        follow_logs(engine, around.store)
     agent = Agent(given.node, around, engine, edge, Disk(STATE), BootClock(given.boot))
+    if CONTAINERS.exists() and around.store is not None:
+        follow_logs(engine, around.store, agent.report_logs)
     threading.Thread(target=status_page.serve, args=[lambda: agent.status], daemon=True).start()
     if around.store is not None:
         Traffic(given.node, STATE / "traffic", agent.environment, around.store).start()
@@ -49,9 +50,10 @@ def main() -> None:
     agent.watch()
 
 
-def follow_logs(engine: Engine, store: Uploads) -> None:
-    """Follow the containers' log files, and bring finished segments to the store."""
+def follow_logs(engine: Engine, store: Uploads, report: Callable[[str], None]) -> None:
+    """Follow the containers' log files, bring finished segments to the store, report what is in the way."""
     logs = LogFollower(CONTAINERS, STATE / "logs", Containers(engine), store)
+    logs.tell = report
     engine.before_removal = logs.before_removal
     logs.start()
 

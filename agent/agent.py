@@ -153,6 +153,12 @@ class Agent:
             if self.status.problem != text:
                 self._publish(self.status.model_copy(update={"problem": text}))
 
+    def report_logs(self, text: str) -> None:
+        """What keeps log lines from the store, or that nothing does any more."""
+        with self.lock:
+            if self.status.logs_problem != text:
+                self._publish(self.status.model_copy(update={"logs_problem": text}))
+
     def _publish(self, status: NodeStatus) -> None:
         self.status = status.model_copy(update={"at": datetime.now(UTC)})
         self.tell(self.status)

@@ -21,7 +21,7 @@ from releases.release import ReleasedModel
 from releases.status import Phase
 from releases.store import Moved
 
-FETCH_SECONDS = 900.0
+STALLED_SECONDS = 900.0  # without progress; a large model may take as long as it needs
 AT_ONCE = 4  # files
 BLOCK = 1 << 20
 
@@ -57,13 +57,16 @@ class Models:
             raise StepFailed(
                 Phase.fetch, "this node has no folder for models", next_step=f"mount one at {self.folder}"
             )
-        started = time.monotonic()
+        started = last = time.monotonic()
 
         def moved(_: int) -> None:
+            nonlocal last
             if interrupted():
                 raise Interrupted
-            if time.monotonic() - started > FETCH_SECONDS:
+            now = time.monotonic()
+            if now - last > STALLED_SECONDS:
                 raise _Slow
+            last = now
 
         try:
             with self.locks[model.sha256]:
@@ -71,7 +74,7 @@ class Models:
         except _Slow:
             elapsed = time.monotonic() - started
             raise StepFailed(
-                Phase.fetch, f"{model} was not fetched in time", elapsed=elapsed, limit=FETCH_SECONDS
+                Phase.fetch, f"{model}: no more of it came", elapsed=elapsed, limit=STALLED_SECONDS
             ) from None
         except Problem as problem:
             raise self._failed(model, problem.what, problem.got) from problem

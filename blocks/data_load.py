@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from blocks.collection import Gathered
 from blocks.data_sources import ROWS, Place, Window, masked, resource
 from blocks.row_contract import RowContract
+from blocks.row_selector import RowSelector
 from releases.collection import Checkpoint
 from releases.data_source import Source
 from releases.problem import Failed, Problem
@@ -47,7 +48,10 @@ class DataLoad:
             os.environ.setdefault(name, value)
         self._lay_down({} if window else now.state)
         with RowContract(self.source.contract, self.scratch / "rejected.jsonl", known) as contract:
-            self._extract(contract, window)
+            selector = RowSelector(self.source.rest) if self.source.rest else None
+            self._extract(contract, window, selector)
+        if selector and not now.rows:  # where it has found rows before, an answer may lack the place for none
+            selector.check(self.name)
         files, newest = self._by_date()
         gathered = Gathered(
             files=tuple(files),
@@ -59,10 +63,10 @@ class DataLoad:
         )
         return gathered, contract
 
-    def _extract(self, contract: RowContract, window: Window | None) -> None:
+    def _extract(self, contract: RowContract, window: Window | None, selector: RowSelector | None) -> None:
         from dlt.pipeline.exceptions import PipelineStepFailed  # noqa: PLC0415
 
-        rows = resource(self.source, self.place, window)
+        rows = resource(self.source, self.place, window, selector)
         rows.add_filter(contract)
         try:
             self._pipeline().run(rows, loader_file_format="parquet", write_disposition="append")
@@ -108,7 +112,7 @@ class DataLoad:
         """Every row under its date, and the cursor's highest value."""
         from pyarrow import compute, parquet  # noqa: PLC0415
 
-        cursor = self.source.cursor.column if self.source.cursor else self.source.dated_by
+        cursor = _as_stored(self.source.cursor.column if self.source.cursor else self.source.dated_by)
         files, highest = [], []
         for file in sorted((self._out / DATASET / ROWS).glob("*.parquet")):
             files += self._split(file)
@@ -120,12 +124,13 @@ class DataLoad:
         """The file's rows by date. Files of one load may differ in their columns, so each by itself."""
         from pyarrow import dataset, date32, parquet, schema  # noqa: PLC0415
 
-        if self.source.dated_by is None:
+        dated_by = _as_stored(self.source.dated_by)
+        if dated_by is None:
             today = f"{datetime.now(UTC):%Y-%m-%d}"
             return [(today, file, parquet.read_metadata(file).num_rows)]
         rows: Any = dataset.dataset(file, format="parquet")
         columns = {name: dataset.field(name) for name in rows.schema.names}
-        columns["date"] = dataset.field(self.source.dated_by).cast(date32())
+        columns["date"] = dataset.field(dated_by).cast(date32())
         folder = self.scratch / "dates" / file.stem
         dataset.write_dataset(
             rows.scanner(columns=columns),
@@ -142,6 +147,13 @@ class DataLoad:
     @property
     def _out(self) -> Path:
         return self.scratch / "out"
+
+
+def _as_stored(column: str | None) -> str | None:
+    """What dlt calls a column in its files: `updatedAt` becomes `updated_at`."""
+    from dlt.common.normalizers.naming.snake_case import NamingConvention  # noqa: PLC0415
+
+    return NamingConvention().normalize_identifier(column) if column else None
 
 
 def _load_id(file: Path) -> str:

@@ -4,8 +4,9 @@ import re
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, quote_plus, urlsplit
+from urllib.parse import parse_qs, quote, quote_plus, urlsplit
 
+from blocks.row_selector import RowSelector
 from releases import data_source as declared
 from releases.data_source import RestApi, Source, SqlTable
 from releases.problem import BadInput, Failed
@@ -35,10 +36,12 @@ class Place:
     environment: str
 
 
-def resource(source: Source, place: Place, window: Window | None = None) -> "DltResource":
+def resource(
+    source: Source, place: Place, window: Window | None = None, selector: RowSelector | None = None
+) -> "DltResource":
     """The source's rows: the new ones, or those of a backfill's window. Raises BadInput."""
     if source.rest:
-        found = _rest(source, source.rest, window)
+        found = _rest(source, source.rest, window, selector)
     elif source.sql:
         found = _sql(source, source.sql, window)
     elif source.file:
@@ -54,7 +57,9 @@ def resource(source: Source, place: Place, window: Window | None = None) -> "Dlt
     return found
 
 
-def _rest(source: Source, rest: RestApi, window: Window | None) -> "DltResource":
+def _rest(
+    source: Source, rest: RestApi, window: Window | None, selector: RowSelector | None
+) -> "DltResource":
     from dlt.sources.helpers.requests import Client  # noqa: PLC0415
     from dlt.sources.rest_api import rest_api_resources  # noqa: PLC0415
 
@@ -67,9 +72,10 @@ def _rest(source: Source, rest: RestApi, window: Window | None) -> "DltResource"
     )
     endpoint: dict[str, Any] = {
         "path": address.path.lstrip("/"),
-        "params": dict(rest.parameters),
+        "params": {**_query(address.query), **rest.parameters},
         "data_selector": rest.rows,
         "paginator": _paginator(rest),
+        "response_actions": [selector] if selector else None,
     }
     cursor = _cursor_arguments(source, window)
     if cursor:
@@ -87,6 +93,12 @@ def _rest(source: Source, rest: RestApi, window: Window | None) -> "DltResource"
     }
     (found,) = rest_api_resources(config)
     return found
+
+
+def _query(text: str) -> dict[str, Any]:
+    """What stands behind the address's question mark."""
+    found = parse_qs(text, keep_blank_values=True)
+    return {name: values if len(values) > 1 else values[0] for name, values in found.items()}
 
 
 def _sql(source: Source, sql: SqlTable, window: Window | None) -> "DltResource":

@@ -10,9 +10,10 @@ from typing import BinaryIO
 import zstandard
 from pydantic import ValidationError
 
-from releases.log_export import EXPORTS, Hole, Part, Range, Record, Take
+from blocks.log_gaps import note_gaps
+from releases.log_export import EXPORTS, UNREADABLE, Hole, Part, Range, Record, Take
 from releases.log_line import Lines
-from releases.log_segment import SEGMENTS, Gap, Header, Place, read_header
+from releases.log_segment import SEGMENTS, Gap, Header, Origin, Place, read_header
 from releases.problem import Failed
 from releases.store import AlreadyExists, Changed, NotFound, Store
 
@@ -84,21 +85,49 @@ class ContainerExport:
             generation = self._finish_open(record, generation, done)
             for place in now:
                 self.store.remove(place.key)
-        holes = record.holes([place for place in places if not place.name.lost])
-        done.holes = [hole for hole in holes if hole not in record.told]
-        if record.forget_old() or done.holes:
+        holes = record.holes([place for place in places if place.hour >= until and not place.name.lost])
+        new = [hole for hole in holes if hole not in record.told]
+        if new:
+            note_gaps(self.store, self.service, self.environment, new)
+            done.holes += [hole for hole in new if hole not in done.holes]
+        if record.forget_old() or new:
             record.told = holes
             self._save(record, generation)
 
     def _finish_open(self, record: Record, generation: int, done: Exported) -> int:
-        for part in list(record.open):
-            self._finish(part, record, done)
+        """The part is in the store before its segments are gone, and so is what they alone say."""
+        while record.open:
+            part = record.open[0]
+            try:
+                headers = self._finish(part, done)
+            except UnreadableSegment as error:
+                self._set_aside(part, error, record)
+                generation = self._save(record, generation)
+                self.store.remove(error.take.key)
+                continue
+            learned = [record.learn(header, place.name) for header, place in headers]
+            if any(learned):
+                generation = self._save(record, generation)
+            for take in part.takes:
+                self.store.remove(take.key)
             record.open.remove(part)
             generation = self._save(record, generation)
         return generation
 
-    def _finish(self, part: Part, record: Record, done: Exported) -> None:
-        """The part is in the store before its segments are gone."""
+    def _set_aside(self, part: Part, error: "UnreadableSegment", record: Record) -> None:
+        """Kept for a person; its lines are a gap, so that the container's other lines are not held up."""
+        place = Place.parse(error.take.key.removeprefix(SEGMENTS))
+        if place is None:
+            raise error
+        kept = UNREADABLE + place.path
+        with tempfile.TemporaryDirectory(prefix="model-deploy-logs-") as scratch:
+            self.store.download(error.take.key, Path(scratch) / "segment")
+            self._upload(kept, Path(scratch) / "segment")
+        reason = f"its segment cannot be read ({error.got}); mended and put back from {kept} it is exported"
+        record.give_up(part, error.take, _gap(place, reason))
+
+    def _finish(self, part: Part, done: Exported) -> list[tuple[Header, Place]]:
+        """Have the part in the store; what its segments say of themselves."""
         with tempfile.TemporaryDirectory(prefix="model-deploy-logs-") as scratch:
             merge = Merge(self.store, part, Path(scratch))
             try:
@@ -114,12 +143,8 @@ class ContainerExport:
                 done.lines += merge.lines
                 done.raw_bytes += merge.raw_bytes
                 done.stored_bytes += merge.file.stat().st_size
-        for header, take in merge.headers:
-            place = Place.parse(take.key.removeprefix(SEGMENTS))
-            if place is not None:
-                record.learn(header, place.name)
-        for take in part.takes:
-            self.store.remove(take.key)
+        found = [(header, Place.parse(take.key.removeprefix(SEGMENTS))) for header, take in merge.headers]
+        return [(header, place) for header, place in found if place is not None]
 
     def _upload(self, key: str, file: Path) -> None:
         try:
@@ -134,8 +159,8 @@ class ContainerExport:
                     yield Gap.model_validate_json(self.store.read(place.key)[0]), place
                 except NotFound:
                     continue
-                except ValidationError as error:
-                    raise Failed("a gap's record cannot be read", where=place.key) from error
+                except ValidationError:
+                    yield _gap(place, "the node's record of why cannot be read"), place
 
     def load(self) -> tuple[Record, int]:
         """The checkpoint and its generation. Raises Failed."""
@@ -149,6 +174,14 @@ class ContainerExport:
 
     def _save(self, record: Record, generation: int) -> int:
         return self.store.replace(self.key, record.model_dump_json().encode(), generation)
+
+
+class UnreadableSegment(Failed):
+    """What a part would take from it is lost, unless a person mends it."""
+
+    def __init__(self, take: Take, got: str) -> None:
+        super().__init__("a segment cannot be read", where=take.key, got=got)
+        self.take = take
 
 
 class Merge:
@@ -189,8 +222,17 @@ class Merge:
                 for block in _ranges(file, start, take.ranges):
                     yield header, block
         except (ValueError, zstandard.ZstdError) as error:
-            raise Failed("a segment cannot be read", where=take.key, got=str(error)[:200]) from error
+            raise UnreadableSegment(take, str(error)[:200]) from error
         segment.unlink()  # before it is written to the disk: replacing a file would wait for that
+
+
+def _gap(place: Place, reason: str) -> Gap:
+    """The bytes that the name says."""
+    name = place.name
+    origin = Origin(
+        service=place.service, environment=place.environment, node=place.node, container=name.container
+    )
+    return Gap(origin=origin, file=name.file, start=name.start, end=name.end, reason=reason)
 
 
 def _ranges(file: BinaryIO, position: int, ranges: tuple[Range, ...]) -> Iterator[bytes]:

@@ -1,8 +1,8 @@
 """What a service has printed: exported parts, segments that wait for the export, and live containers."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ import orjson
 
 from blocks.log_export import ContainerExport, Merge, waiting
 from blocks.log_part import part_lines
-from releases.log_export import PARTS, Part
+from releases.log_export import PARTS, Part, Record
 from releases.log_line import SHORT_ID, full_time
 from releases.log_stream import Line, Tail, in_order
 from releases.problem import Unreachable
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from releases.log_segment import Place
 
 ATTEMPTS = 20
+MOST_DAYS = 10  # that are listed one by one
 
 
 @dataclass(frozen=True)
@@ -46,14 +47,16 @@ class LogHistory:
         """See what there is. Raises Unreachable where it changes all the time."""
         for attempt in range(ATTEMPTS):
             folder = self.scratch / str(attempt)
-            before = self._exports()
-            parts = [key for key in self.store.list(self.prefix) if self._hour(key) >= _hour(since)]
+            found = [(one, places) for (_, one), places in self._segments()]
+            records = {one: self._export(one).load() for one, _ in found}
+            parts = set(self._parts(since))
             try:
-                fetched = list(self._waiting(folder, _hour(since)))
+                fetched = list(self._waiting(found, records, parts, folder, _hour(since)))
             except NotFound:
                 continue
-            if self._exports() == before:
-                self.pieces = [*(Piece(self._hour(key), key) for key in parts), *fetched]
+            if all(self._export(one).load()[1] == records[one][1] for one, _ in found):
+                there = (key for key in sorted(parts) if self._hour(key) >= _hour(since))
+                self.pieces = [*(Piece(self._hour(key), key) for key in there), *fetched]
                 return
         raise Unreachable("the export is moving lines all the time", next_step="the same again in a minute")
 
@@ -77,17 +80,34 @@ class LogHistory:
                 break
         return tail
 
-    def _exports(self) -> dict[str, int]:
-        """The generation of every container's checkpoint: whether the export did anything meanwhile."""
-        prefix = ContainerExport(self.store, self.service, self.environment, "").key.removesuffix(".json")
-        return {key: self.store.read(key)[1] for key in self.store.list(prefix)}
+    def _segments(self) -> "Iterable[tuple[tuple[str, str], list[Place]]]":
+        return waiting(self.store, self.environment, self.service).items()
 
-    def _waiting(self, folder: Path, since: str) -> Iterator[Piece]:
+    def _export(self, container: str) -> ContainerExport:
+        """Only what has segments can be moved meanwhile: its checkpoint's generation tells."""
+        return ContainerExport(self.store, self.service, self.environment, container)
+
+    def _parts(self, since: datetime) -> Iterator[str]:
+        """The days' that are asked for, where they are few; a clock may have been a day ahead."""
+        days = (datetime.now(UTC) - since).days + 3
+        if days > MOST_DAYS:
+            yield from self.store.list(self.prefix)
+            return
+        for number in range(days):
+            yield from self.store.list(f"{self.prefix}date={since + timedelta(days=number):%Y-%m-%d}/")
+
+    def _waiting(
+        self,
+        found: "list[tuple[str, list[Place]]]",
+        records: dict[str, tuple[Record, int]],
+        there: set[str],
+        folder: Path,
+        since: str,
+    ) -> Iterator[Piece]:
         """What the next export will make of the segments that are there, made here."""
-        found = waiting(self.store, self.environment, self.service)
-        for (service, container), places in found.items():
-            record, _ = ContainerExport(self.store, service, self.environment, container).load()
-            parts = [part for part in record.open if part.key not in self.store.list(part.key)]
+        for container, places in found:
+            record, _ = records[container]
+            parts = [part for part in record.open if part.key not in there]
             for hour in sorted({place.hour for place in places}):
                 due: list[Place] = [place for place in places if place.hour == hour and not place.name.lost]
                 part = record.decide(hour, due)
@@ -120,11 +140,25 @@ def live_lines(container: Any, since: datetime, release: int) -> Iterator[Line]:
     return in_order([_one_stream(container, name, since, release) for name in ("stdout", "stderr")])
 
 
+def following_lines(
+    container: Any, since: datetime, release: int, printed: Collection[tuple[str, str]]
+) -> Iterator[Line]:
+    """What the container prints from now on, as it comes; `printed`: times and texts that were shown."""
+    frames = container.logs(stream=True, follow=True, timestamps=True, since=int(since.timestamp()))
+    for line in _lines_of(frames, container, "", release):
+        if (line.time, line.text) not in printed:
+            yield line
+
+
 def _one_stream(container: Any, stream: str, since: datetime, release: int) -> Iterator[Line]:
     wanted = {name: name == stream for name in ("stdout", "stderr")}
     frames = container.logs(
         stream=True, follow=False, timestamps=True, since=int(since.timestamp()), **wanted
     )
+    return _lines_of(frames, container, stream, release)
+
+
+def _lines_of(frames: Iterable[bytes], container: Any, stream: str, release: int) -> Iterator[Line]:
     time, text = "", ""
     for frame in frames:
         begun, _, piece = frame.decode(errors="replace").partition(" ")

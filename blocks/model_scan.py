@@ -10,20 +10,22 @@ import gzip
 import io
 import logging
 import lzma
+import pickletools
 import re
+import tarfile
 import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Protocol
 
 from picklescan import scanner
 
 from blocks.model_folder import Source
-from releases.model_format import HEAD, SAFER, Risk, risk_of
+from releases.model_format import COMPRESSED, HEAD, SAFER, Risk, is_archive, risk_of
 from releases.problem import Refused
 
 BLOCK = 1 << 20
@@ -38,6 +40,7 @@ STRINGS = re.compile(
     rb"\x8c[\x01-\x64](" + NAME + rb")(?=(?:\x94|q.|r.{4})?\x8c[\x01-\x64](" + NAME + rb"))", re.DOTALL
 )
 LAMBDA = re.compile(rb'"class_name":\s*"Lambda"')
+IMPORTS = ("GLOBAL", "INST")  # of protocols 0 and 1
 LZ4 = b"\x04\x22\x4d\x18"
 
 logging.getLogger("picklescan").setLevel(logging.CRITICAL)  # what it finds is told once, by us
@@ -60,7 +63,9 @@ def suspects_in(sources: list[Source]) -> list[Suspect]:
         with source.file.open("rb") as opened:
             head = opened.read(HEAD)
         risk = risk_of(source.path, head) if head else None
-        if risk is Risk.pickle:
+        if head and risk is None:
+            found += _hidden(source, head)
+        elif risk is Risk.pickle:
             found.append(_pickle(source))
         elif risk is Risk.keras:
             found.append(Suspect(source.path, risk, tuple(_lambdas(source.file))))
@@ -81,6 +86,69 @@ def warnings(suspects: list[Suspect], *, allow_unsafe: bool) -> list[str]:
         )
     told = [f"{suspect.path}: {suspect.risk}; {SAFER}" for suspect in suspects]
     return told + [f"{suspect.path}: {_verdict(suspect)}, allowed" for suspect in bad]
+
+
+def _hidden(source: Source, head: bytes) -> list[Suspect]:
+    """What the name does not tell: pickles in archives, in joblib's compression, or as plain text."""
+    try:
+        if is_archive(head):
+            dangers, held = set(), False
+            for path, opened in _members(source.file):
+                inner = opened.read(HEAD)
+                opened.seek(0)
+                if inner and (risk_of(path, inner) is Risk.pickle or _is_text_pickle(opened)):
+                    held = True
+                    opened.seek(0)
+                    dangers |= set(_imports(opened, PurePosixPath(path).suffix.lower()))
+            return [Suspect(source.path, Risk.pickle, tuple(sorted(dangers)))] if held else []
+        with _unpacked(source.file) as opened:
+            inner = opened.read(HEAD)
+            opened.seek(0)
+            pickled = risk_of("", inner) is Risk.pickle or _is_text_pickle(opened)
+        return [_pickle(source)] if pickled else []
+    except Exception as error:  # noqa: BLE001 - what only looks compressed is data; what is cut off is not
+        if head.startswith(COMPRESSED[:-1]) or is_archive(head):
+            return [Suspect(source.path, Risk.pickle, unread=f"it cannot be scanned: {error}"[:200])]
+        return []
+
+
+def _members(file: Path) -> Iterator[tuple[str, IO[bytes]]]:
+    """The files in a zip or tar file, each in memory or a scratch file."""
+    with file.open("rb") as opened:
+        zipped = zipfile.is_zipfile(opened)
+    if zipped:
+        with zipfile.ZipFile(file) as folder:
+            for name in folder.namelist():
+                with folder.open(name) as member:
+                    yield from _copied(name, member)
+    else:
+        with tarfile.open(file) as archive:
+            for one in archive:
+                inside = archive.extractfile(one)
+                if inside is not None:
+                    yield from _copied(one.name, inside)
+
+
+def _copied(name: str, member: IO[bytes]) -> Iterator[tuple[str, IO[bytes]]]:
+    with tempfile.SpooledTemporaryFile(IN_MEMORY) as plain:
+        while block := member.read(BLOCK):
+            plain.write(block)
+            if plain.tell() > MOST_UNPACKED:
+                raise ValueError(f"it unpacks to more than {MOST_UNPACKED >> 30} GiB")
+        plain.seek(0)
+        yield name, plain
+
+
+def _is_text_pickle(opened: IO[bytes]) -> bool:
+    """Protocols 0 and 1 begin with nothing of their own: is there an import that can be read up to?"""
+    opened.seek(0)
+    try:
+        for operation, _, _ in pickletools.genops(opened):
+            if operation.name in IMPORTS:
+                return True
+    except Exception:  # noqa: BLE001 - no pickle
+        return False
+    return False
 
 
 def _verdict(suspect: Suspect) -> str:

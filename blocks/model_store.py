@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from blocks.checksums import checksums_of
 from blocks.model_folder import Source
 from releases.model_manifest import (
+    LONG,
     MANIFEST,
     MODELS,
     SHORT,
@@ -36,6 +37,7 @@ from releases.store import AlreadyExists, Changed, Moved, NotFound, Store, Store
 
 AT_ONCE = 8  # files; the store, not the processor, is what a transfer waits for
 ATTEMPTS = 20
+Seen = tuple[int, int]  # a file's size and when it was written
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -90,10 +92,9 @@ class ModelStore:
         progress.begin("comparing" if standing else "publishing", total if standing else 2 * total)
 
         def put(source: Source, moved: Moved) -> ModelFile:
+            seen = _seen(source)
             file = _described(source, moved)
-            if standing is None:
-                self._upload(wanted, file, source, moved)
-            return file
+            return self._upload(wanted, file, source, seen, moved) if standing is None else file
 
         manifest = Manifest(
             name=wanted.name,
@@ -161,6 +162,7 @@ class ModelStore:
 
     def download_whole(self, published: Published, folder: Path, progress: Progress) -> None:
         """A new folder with every file, there whole or not at all. Raises BadInput, Refused, Failed."""
+        folder = folder.absolute()  # `.` has no name to make another one beside it
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise BadInput(
                 "there is something already", where=str(folder), expected="a new or an empty folder"
@@ -178,7 +180,12 @@ class ModelStore:
                 got=f"{free} bytes are free",
             )
         self.download(published, begun, progress)
-        begun.replace(folder)
+        if folder.exists() and folder.samefile(Path.cwd()):
+            for each in begun.iterdir():  # a shell would go on standing in the folder that was replaced
+                each.replace(folder / each.name)
+            begun.rmdir()
+        else:
+            begun.replace(folder)
 
     def aliases(self, name: str) -> Aliases:
         """The model's aliases. Raises Failed."""
@@ -228,39 +235,46 @@ class ModelStore:
         return Published(manifest, digest_of(data))
 
     def _settled(self, mine: Manifest, standing: Published) -> Published:
-        if mine.repeats(standing.manifest):
-            return standing
         theirs = standing.manifest
+        others = mine.differs_from(theirs)
+        if not others:
+            return standing
         when = f"{theirs.created:%Y-%m-%d %H:%M} UTC {theirs.created_by}".rstrip()
         raise Refused(
-            f"{mine.name} {mine.version} is published already, with other content",
+            f"{mine.name} {mine.version} is published already, with {others}",
             where=manifest_key(mine.name, mine.version),
             expected="a version never changes",
             got=f"SHA-256 {standing.sha256}, published {when}",
             next_step=f"model-deploy model show {mine.name} {mine.version}, or publish under another version",
         )
 
-    def _upload(self, wanted: Model, file: ModelFile, source: Source, moved: Moved) -> None:
-        """Have the file in the store; what an earlier attempt has brought there is not sent again."""
-        key = f"{version_prefix(wanted.name, wanted.version)}{file.key_part}"
-        expected = Stored(file.size, file.crc32c)
-        try:
-            there = self.store.stat(key)
-        except NotFound:
-            sent = self._sent(key, source, moved)
-            there = self.store.stat(key)
-            if sent != file.sha256:
-                raise Failed(f"{file.path} changed while it was published", where=str(source.file)) from None
-        else:
-            moved(file.size)
-        if there != expected:
-            raise Failed(
-                f"{file.path} is not in the store as it is here",
-                where=key,
-                expected=f"{expected.size} bytes, CRC32C {expected.crc32c}",
-                got=f"{there.size} bytes, CRC32C {there.crc32c}",
-                next_step="publish it under another version",
-            )
+    def _upload(self, wanted: Model, file: ModelFile, source: Source, seen: Seen, moved: Moved) -> ModelFile:
+        """Have the file in the store; what an earlier attempt has brought there is not sent again.
+
+        Where that attempt has left other bytes, the file gets a longer key.
+        """
+        for described in (file, file.model_copy(update={"digits": LONG})):
+            key = f"{version_prefix(wanted.name, wanted.version)}{described.key_part}"
+            expected = Stored(file.size, file.crc32c)
+            try:
+                there = self.store.stat(key)
+            except NotFound:
+                if _seen(source) != seen or self._sent(key, source, moved) != file.sha256:
+                    raise Failed(
+                        f"{file.path} changed while it was published", where=str(source.file)
+                    ) from None
+                there = self.store.stat(key)
+            else:
+                moved(file.size if there == expected else 0)
+            if there == expected:
+                return described
+        raise Failed(
+            f"{file.path} is not in the store as it is here",
+            where=key,
+            expected=f"{expected.size} bytes, CRC32C {expected.crc32c}",
+            got=f"{there.size} bytes, CRC32C {there.crc32c}",
+            next_step="publish it under another version",
+        )
 
     def _sent(self, key: str, source: Source, moved: Moved) -> str:
         try:
@@ -305,6 +319,16 @@ class ModelStore:
 
 class _GivenUp(Failed):
     """Of the files that were under way when another one failed: never what a person is told."""
+
+
+def _seen(source: Source) -> Seen:
+    try:
+        found = source.file.stat()
+    except OSError as error:
+        raise BadInput(
+            f"{source.path} cannot be read", where=str(source.file), got=error.strerror or str(error)
+        ) from error
+    return found.st_size, found.st_mtime_ns
 
 
 def _described(source: Source, moved: Moved) -> ModelFile:

@@ -1,6 +1,8 @@
 """What a report says of a service, gathered from the ledger, the exported logs and the collected data."""
 
 import tempfile
+from array import array
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,12 +16,16 @@ from releases.collection import DATA
 from releases.data_source import Source
 from releases.dora import Dora, measure
 from releases.drift import Distribution, stability_index
+from releases.drift import count as count_values
 from releases.edge_traffic import EDGE, Tally
 from releases.ledger import Entry, Ledger
 from releases.log_stream import Line
+from releases.problem import Problem
 from releases.store import Store
 
 RELEASES = "releases/"
+VERSION = "model_version"  # the column
+BATCH = 20_000  # rows in memory at once
 TRAINING = "{service}-training"  # the source with the rows that the service's model was trained on
 
 
@@ -71,8 +77,12 @@ def gather(
         missing.append("requests: no counts of the edge, and no access lines in the exported logs")
     elif not any(tally.times for tally in traffic.values()):
         missing.append("latency: no counts of the edge; requests are from the service's own access lines")
-    drift = _drift(store, service, environment, start, sources)
-    if not drift:
+    try:
+        drift = _drift(store, service, environment, start, sources)
+    except Problem as problem:
+        drift = []
+        missing.append(f"drift: {' '.join(str(problem).split())}")
+    if not drift and not any(one.startswith("drift:") for one in missing):
         missing.append(
             "drift: needs the inputs the service logs (a `log` source), and its training data: "
             f"`model publish --training FILE`, or a source {TRAINING}".format(service=service)
@@ -113,16 +123,20 @@ def _drift(
     for name, one in sources.items():
         if one.log is None or one.log.service != service or not training:
             continue
-        seen = _columns(store, name, f"{start:%Y-%m-%d}", version)
-        for feature, expected in sorted(training.items()):
-            values = seen.get(f"{one.log.field}__{_column(feature)}")
-            if values is not None:
-                found.append(Drift(feature, stability_index(expected, values), len(values)))
+        columns = {f"{one.log.field}__{_column(feature)}": feature for feature in training}
+        seen: dict[str, Counter[int]] = {}
+        for column, values in _batches(store, name, f"{start:%Y-%m-%d}", version, set(columns)):
+            feature = columns[column]
+            seen.setdefault(feature, Counter()).update(count_values(values, training[feature].edges))
+        for feature, bins in sorted(seen.items()):
+            found.append(Drift(feature, stability_index(training[feature], bins), bins.total()))
     return found
 
 
 def _training(store: Store, service: str) -> dict[str, Distribution]:
-    columns = _columns(store, TRAINING.format(service=service), "", "")
+    columns: dict[str, array[float]] = {}  # eight bytes a value: their quantiles need all of them
+    for name, values in _batches(store, TRAINING.format(service=service), "", "", None):
+        columns.setdefault(name, array("d")).extend(values)
     return {name: Distribution.of(values) for name, values in columns.items()}
 
 
@@ -133,15 +147,13 @@ def _column(feature: str) -> str:
     return str(NamingConvention().normalize_identifier(feature))
 
 
-def _columns(store: Store, source: str, first_day: str, version: str) -> dict[str, list[float]]:
-    """The numbers of a source's rows from a day on, by column; of one model version, if one is given."""
-    columns: dict[str, list[float]] = {}
-    for name, values in _batches(store, source, first_day, version):
-        columns.setdefault(name, []).extend(values)
-    return columns
+def _batches(
+    store: Store, source: str, first_day: str, version: str, wanted: set[str] | None
+) -> Iterator[tuple[str, list[float]]]:
+    """The numbers of a source's rows from a day on, some of a column at a time.
 
-
-def _batches(store: Store, source: str, first_day: str, version: str) -> Iterator[tuple[str, list[float]]]:
+    `version`: of this model version only, if given. `wanted`: these columns; all of them if None.
+    """
     from pyarrow import compute, parquet, types  # noqa: PLC0415
 
     prefix = f"{DATA}{source}/date="
@@ -151,9 +163,16 @@ def _batches(store: Store, source: str, first_day: str, version: str) -> Iterato
             if key.removeprefix(prefix).partition("/")[0] < first_day:
                 continue
             store.download(key, file)
-            table = parquet.read_table(file)
-            if version and "model_version" in table.schema.names:
-                table = table.filter(compute.field("model_version") == version)
-            for column in table.schema:
-                if types.is_floating(column.type) or types.is_integer(column.type):
-                    yield column.name, table.column(column.name).drop_null().to_pylist()
+            rows = parquet.ParquetFile(file)
+            numbers = [
+                one.name
+                for one in rows.schema_arrow
+                if (types.is_floating(one.type) or types.is_integer(one.type))
+                and (wanted is None or one.name in wanted)
+            ]
+            by_version = [VERSION] if version and VERSION in rows.schema_arrow.names else []
+            for batch in rows.iter_batches(BATCH, columns=[*numbers, *by_version]):
+                if by_version:
+                    batch = batch.filter(compute.equal(batch.column(VERSION), version))  # noqa: PLW2901
+                for name in numbers:
+                    yield name, batch.column(name).drop_null().to_pylist()

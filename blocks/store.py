@@ -33,7 +33,7 @@ class DirectoryStore(LightBlock, Block):
     def create(self, key: str, data: bytes) -> None:
         """Write once; the same bytes again are fine. Raises AlreadyExists."""
         with self._fresh(key) as (fresh, path):
-            fresh.write_bytes(data)
+            _write(fresh, data)
             self._link(fresh, path, key)
 
     def replace(self, key: str, data: bytes, if_generation: int) -> int:
@@ -42,8 +42,9 @@ class DirectoryStore(LightBlock, Block):
             now = _generation(path.read_bytes()) if path.exists() else 0
             if now != if_generation:
                 raise Changed(f"{key} has changed meanwhile", expected=str(if_generation), got=str(now))
-            fresh.write_bytes(data)
+            _write(fresh, data)
             fresh.replace(path)
+            _sync(path.parent)
             return _generation(data)
 
     def read(self, key: str) -> tuple[bytes, int]:
@@ -75,6 +76,8 @@ class DirectoryStore(LightBlock, Block):
         with self._fresh(key) as (fresh, path):
             with file.open("rb") as source, fresh.open("wb") as target:
                 digest = _copy(source, target, moved)
+                target.flush()
+                os.fsync(target.fileno())
             self._link(fresh, path, key)
         return digest
 
@@ -111,7 +114,7 @@ class DirectoryStore(LightBlock, Block):
         """A file beside the key's own that is gone afterwards, whatever happens."""
         path = self._path(key)
         with no_room_said(f"write {key}", str(self.path)):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            _make(path.parent)
             handle, name = tempfile.mkstemp(prefix=".new-", dir=path.parent)
             os.close(handle)
             try:
@@ -130,11 +133,37 @@ class DirectoryStore(LightBlock, Block):
         """Unlike a rename, a link never replaces what is there."""
         try:
             os.link(fresh, path)
+            _sync(path.parent)
         except FileExistsError as error:
             if _sha256(path) != _sha256(fresh):
                 raise AlreadyExists(
                     f"{key} is there already, with other content", where=str(self.path)
                 ) from error
+
+
+def _write(file: Path, data: bytes) -> None:
+    """On disk when it returns: what it was made from may be deleted next."""
+    with file.open("wb") as opened:
+        opened.write(data)
+        opened.flush()
+        os.fsync(opened.fileno())
+
+
+def _sync(folder: Path) -> None:
+    """Have the names in it on disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _make(folder: Path) -> None:
+    """With those above it, their names on disk too."""
+    if not folder.exists():
+        _make(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync(folder.parent)
 
 
 def _generation(data: bytes) -> int:

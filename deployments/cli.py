@@ -126,6 +126,8 @@ def status(service: OfService = "", environment: InEnvironment = "local", as_jso
         at = f" on {node.node}" if len(nodes) > 1 else ""
         if node.problem:
             typer.echo(f"the node{at} says: {node.problem}")
+        if node.logs_problem:
+            typer.echo(f"the node{at} keeps log lines to itself: {node.logs_problem}")
         for name, one in node.services.items():
             if name not in names:
                 continue
@@ -181,7 +183,7 @@ def logs(
 
     with connected(quiet=True):
         if since or grep:
-            print_stream(load(environment), service_here(service), since, grep)
+            print_stream(load(environment), service_here(service), since, grep, follow=follow)
             return
         target = load(environment).target
     if target.type != "local":

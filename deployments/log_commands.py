@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from releases.log_stream import Line, in_order, parse_since
+from releases.log_export import PARTS
+from releases.log_segment import SEGMENTS
+from releases.log_stream import OVERLAP, Line, in_order, parse_since
+from releases.problem import BadInput
 
 if TYPE_CHECKING:
     from blocks.environment import Environment
@@ -18,13 +21,65 @@ if TYPE_CHECKING:
 DEFAULT_SINCE = "1d"
 
 
-def print_stream(environment: "Environment", service: str, since: str, grep: str) -> None:
-    """Print every line once, in time order. Raises BadInput, Unreachable."""
-    moment = parse_since(since or DEFAULT_SINCE, datetime.now(UTC))
+def print_stream(
+    environment: "Environment", service: str, since: str, grep: str, *, follow: bool = False
+) -> None:
+    """Print every line once, in time order, then what comes. Raises BadInput, Unreachable."""
+    if follow and environment.target.type != "local":
+        raise BadInput(
+            f"the containers of {environment.name} are not on this machine", next_step="without --follow"
+        )
+    begun = datetime.now(UTC)
+    moment = parse_since(since or DEFAULT_SINCE, begun)
+    newest: list[Line] = []  # what following sees again
+    nothing = True
     with stream(environment, service, moment) as lines:
         for line in lines:
-            if grep in line.text:
-                typer.echo(f"{line.time[:23]}Z release {line.release} {line.container} {line.text}")
+            nothing = False
+            show(line, grep)
+            if line.moment >= begun - OVERLAP:
+                newest.append(line)
+    if nothing and not _is_known(environment, service):
+        raise BadInput(
+            f"nothing is known of {service} in {environment.name}: no release, no logs",
+            next_step="model-deploy status",
+        )
+    if follow:
+        _follow(environment, service, begun - OVERLAP, newest, grep)
+
+
+def show(line: Line, grep: str) -> None:
+    """If it has the text."""
+    if grep in line.text:
+        typer.echo(f"{line.time[:23]}Z release {line.release} {line.container} {line.text}")
+
+
+def _follow(environment: "Environment", service: str, since: datetime, shown: list[Line], grep: str) -> None:
+    """The container that was started last, until it ends."""
+    from blocks.log_reader import following_lines  # noqa: PLC0415
+
+    for container, release in _containers(environment, service)[:1]:
+        printed = {(line.time, line.text) for line in shown if container.id.startswith(line.container)}
+        for line in following_lines(container, since, release, printed):
+            show(line, grep)
+
+
+def _is_known(environment: "Environment", service: str) -> bool:
+    places = [f"{folder}service={service}/environment={environment.name}/" for folder in (PARTS, SEGMENTS)]
+    return bool(environment.ledger(service).entries()) or any(
+        key for place in places for key in environment.store.list(place)
+    )
+
+
+def _containers(environment: "Environment", service: str) -> list[tuple[Any, int]]:
+    """On this machine, the newest first, each with its release."""
+    import docker  # noqa: PLC0415
+
+    if environment.target.type != "local":
+        return []
+    labels = [f"model-deploy.node={environment.target.node}", f"model-deploy.service={service}"]
+    found: list[Any] = docker.from_env().containers.list(all=True, filters={"label": labels})
+    return [(one, int(one.labels.get("model-deploy.release", "0"))) for one in found]
 
 
 @contextmanager
@@ -43,19 +98,14 @@ def _live(
     environment: "Environment", service: str, history: "LogHistory", since: datetime
 ) -> list[Iterator[Line]]:
     """What is newer than the store, where the containers are on this machine."""
-    import docker  # noqa: PLC0415
-
     from blocks.log_reader import live_lines  # noqa: PLC0415
 
     if environment.target.type != "local":
         return _live_on_vms(environment, service, history, since)
-    labels = [f"model-deploy.node={environment.target.node}", f"model-deploy.service={service}"]
     streams = []
-    container: Any
-    for container in docker.from_env().containers.list(all=True, filters={"label": labels}):
+    for container, release in _containers(environment, service):
         tail = history.tail(container.id)
         begins = max(tail.begins or since, since)
-        release = int(container.labels.get("model-deploy.release", "0"))
         streams.append(tail.only_new(live_lines(container, begins, release)))
     return streams
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from blocks.collection import Collection, Gathered
 from blocks.data_load import DataLoad
-from blocks.data_sources import Place, window_of
+from blocks.data_sources import Place, masked, window_of
 from blocks.environment import load_environment
 from blocks.row_contract import RowContract
 from flows.pages import told
@@ -69,7 +69,8 @@ def collect_data(
     declared = read_sources(file)
     wanted = {source: named(declared, source)} if source else declared
     place = Place(load_environment(environment).store, environment)
-    results, problems = [], []
+    results: list[Collected] = []
+    problems: list[Problem] = []
     for name, one in wanted.items():
         try:
             with only_run(environment, name):
@@ -83,6 +84,10 @@ def collect_data(
         except Problem as problem:  # the other sources are not held up
             get_run_logger().error("%s: %s", name, problem)
             problems.append(problem)
+        except Exception as error:  # noqa: BLE001 - neither by what nobody thought of
+            got = masked(f"{type(error).__name__}: {error}", one)[:500]  # a traceback may show secrets
+            problems.append(Failed(f"{name} cannot be collected", got=got))
+            get_run_logger().error("%s: %s", name, problems[-1])
     if len(problems) == 1:
         raise problems[0]
     if problems:

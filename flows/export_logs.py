@@ -14,6 +14,7 @@ from blocks.cloud_logging import CloudLogging
 from blocks.environment import environment_names, load_environment
 from blocks.log_expiry import expire_logs
 from blocks.log_export import ContainerExport, Exported, waiting
+from blocks.log_gaps import forget_gaps, untold_gaps
 from blocks.store import DirectoryStore
 from blocks.targets.container_declaration import ContainerDeclaration
 from releases.ledger import services_in
@@ -23,7 +24,6 @@ from releases.problem import Failed, Problem
 from releases.store import Store
 
 LATE = timedelta(minutes=3)  # a segment is uploaded, an entry in Cloud Logging can be found, well before that
-PREFECT_HOURS = 3
 
 
 class ExportResult(BaseModel):
@@ -83,12 +83,16 @@ def export_environment(environment: str, service: str, end: datetime) -> ExportR
                 add(result, export_cloud_log(store, target.cloud_logging, owner, environment, end))
             except Problem as problem:
                 problems.append(problem)
-    for hours in range(PREFECT_HOURS, 0, -1):
-        part = export_flow_runs(store, environment, end - timedelta(hours=hours))
+    for hour in flow_run_logs.hours_due(store, environment, end):
+        part = export_flow_runs(store, environment, hour)
         result.parts += [part] if part else []
+    flow_run_logs.reach(store, environment, end)
     if isinstance(store, DirectoryStore):
         result.expired = expire(store, environment)
+    untold = untold_gaps(store, environment, service)
+    result.gaps = untold.gaps
     report(result)
+    forget_gaps(store, untold)
     if problems:
         raise Failed(
             f"the lines of {len(problems)} could not be exported", got="\n".join(str(one) for one in problems)
@@ -130,7 +134,6 @@ def add(result: ExportResult, done: Exported) -> None:
     result.lines += done.lines
     result.raw_bytes += done.raw_bytes
     result.stored_bytes += done.stored_bytes
-    result.gaps += done.holes
 
 
 def report(result: ExportResult) -> None:

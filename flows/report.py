@@ -11,11 +11,13 @@ from prefect.logging import get_run_logger
 from pydantic import BaseModel
 
 from blocks.environment import environment_names, load_environment
+from blocks.notifications import tell
 from blocks.service_facts import ServiceFacts, gather, services
 from flows.collect import SOURCES
 from flows.pages import told
 from flows.report_page import digest, page, preview
 from releases.data_source import Source
+from releases.problem import Failed, Problem
 from releases.source_file import read_sources
 from releases.store import Store
 
@@ -44,12 +46,26 @@ def report(environment: str = "", service: str = "", days: int = DAYS, file: Pat
     """
     sources = read_sources(file)
     names = [environment] if environment else environment_names()
-    return [report_of(name, service, days, sources) for name in names]
+    made: list[Report] = []
+    problems: list[Problem] = []
+    for name in names:
+        try:
+            made.append(report_of(name, service, days, sources))
+        except Problem as problem:  # the other environments are not held up
+            get_run_logger().error("%s: %s", name, problem)
+            problems.append(problem)
+    if problems:
+        raise Failed(
+            f"{len(problems)} of {len(names)} environments have no report",
+            got="\n".join(str(one) for one in problems),
+        )
+    return made
 
 
 def report_of(environment: str, service: str, days: int, sources: dict[str, Source]) -> Report:
     """One environment's page and digest."""
-    store = load_environment(environment).store
+    where = load_environment(environment)
+    store = where.store
     end = datetime.now(UTC)
     start = end - timedelta(days=days)
     wanted = [service] if service else services(store, environment)
@@ -60,6 +76,7 @@ def report_of(environment: str, service: str, days: int, sources: dict[str, Sour
     store_text(store, key.removesuffix("html") + "md", text)
     made = Report(key=key, url=store.address(key), digest=text)
     show(made, facts, environment)
+    tell(where.rules.notify, f"Report of {environment}", f"{text}\n\n{made.url}")
     return made
 
 
@@ -84,4 +101,5 @@ def show(made: Report, facts: list[ServiceFacts], environment: str) -> None:
     get_run_logger().info("%s", made.url)
     with told():
         create_link_artifact(made.url, key=f"report-page-{environment}", link_text=made.key)
-        create_markdown_artifact(preview(made.digest, facts), key=f"report-{environment}")
+        text = f"{preview(made.digest, facts)}\n\nThe whole page: `{made.url}`"  # browsers follow no file://
+        create_markdown_artifact(text, key=f"report-{environment}")

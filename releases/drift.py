@@ -2,6 +2,7 @@
 
 import math
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Sequence
 from typing import Self
 
@@ -45,12 +46,19 @@ class Training(BaseModel):
     features: dict[str, Distribution] = Field(min_length=1)
 
 
-def stability_index(training: Distribution, seen: Sequence[float]) -> float | None:
+def count(values: Sequence[float], edges: Sequence[float]) -> Counter[int]:
+    """Values by the number of their bin; what is no number counts for nothing."""
+    return Counter(bisect_right(edges, value) for value in values if math.isfinite(value))
+
+
+def stability_index(training: Distribution, seen: Sequence[float] | Counter[int]) -> float | None:
     """The population stability index over the training values' quantiles; None where there are too few.
 
-    The rule of thumb: below 0.1 stable, above 0.25 shifted (Siddiqi, Credit Risk Scorecards, 2006).
+    `seen`: the values, or how many there are in each bin. The rule of thumb: below 0.1 stable, above 0.25
+    shifted (Siddiqi, Credit Risk Scorecards, 2006).
     """
-    found = _counts(seen, training.edges)
+    bins = seen if isinstance(seen, Counter) else count(seen, training.edges)
+    found = [bins[number] for number in range(len(training.counts))]
     if min(sum(training.counts), sum(found)) < LEAST:
         return None
     expected, got = (_shares(counts) for counts in (training.counts, found))
@@ -67,11 +75,8 @@ def verdict(index: float) -> str:
 
 
 def _counts(values: Sequence[float], edges: Sequence[float]) -> tuple[int, ...]:
-    counts = [0] * (len(edges) + 1)
-    for value in values:
-        if math.isfinite(value):
-            counts[bisect_right(edges, value)] += 1
-    return tuple(counts)
+    bins = count(values, edges)
+    return tuple(bins[number] for number in range(len(edges) + 1))
 
 
 def _shares(counts: Sequence[int]) -> list[float]:

@@ -10,6 +10,8 @@ from releases.log_segment import Gap, Header, Name, Place, partition
 
 EXPORTS = "logs/exports/"
 PARTS = "logs/"
+GAPS = "logs/gaps/"
+UNREADABLE = "logs/unreadable/"
 KEPT_FILES = 500
 Range = tuple[int, int]
 
@@ -85,17 +87,33 @@ class Record(BaseModel):
                 file.ranges = joined([*file.ranges, *new])
         if not takes:
             return None
+        return self._begin(partition(places[0].service, places[0].environment, hour), takes)
+
+    def _begin(self, folder: str, takes: list[Take]) -> Part:
         words = [self.container, *(f"{take.key.rsplit('/', 1)[1]} {take.ranges}" for take in takes)]
-        folder = partition(places[0].service, places[0].environment, hour)
         part = Part(key=part_key(folder, words), takes=tuple(takes))
         self.open.append(part)
         return part
 
-    def learn(self, header: Header, name: Name) -> None:
-        """How long the file before this one was in the end."""
-        if header.previous_size:
-            made = FileRecord(ordinal=max(0, name.ordinal - 1))
-            self.files.setdefault(header.previous_file, made).size = header.previous_size
+    def give_up(self, part: Part, bad: Take, gap: Gap) -> None:
+        """One of the part's segments cannot be read: the part is made of the others."""
+        file = self.files[gap.file]
+        file.ranges = [left for each in file.ranges for left in missing(list(bad.ranges), each)]
+        if gap not in self.gaps:
+            self.gaps.append(gap)
+        self.open.remove(part)
+        rest = [take for take in part.takes if take != bad]
+        if rest:
+            self._begin(part.key.removeprefix(PARTS).rpartition("/")[0], rest)
+
+    def learn(self, header: Header, name: Name) -> bool:
+        """How long the file before this one was in the end; False if that was known, or nobody knows it."""
+        if not header.previous_size:
+            return False
+        made = FileRecord(ordinal=max(0, name.ordinal - 1))
+        file = self.files.setdefault(header.previous_file, made)
+        known, file.size = file.size, header.previous_size
+        return known != file.size
 
     def learn_gap(self, gap: Gap, name: Name) -> bool:
         """What the agent says is lost; False if that was known."""
@@ -123,6 +141,7 @@ class Record(BaseModel):
                         reason=self._why(file, start, to),
                     )
                 )
+        found.extend(self._files_never_heard_of(waiting))
         found.extend(
             Hole(
                 container=self.container,
@@ -136,6 +155,27 @@ class Record(BaseModel):
             if gap.end is None
         )
         return found
+
+    def _files_never_heard_of(self, waiting: list[Place]) -> list[Hole]:
+        """Of a file that is missing whole nobody may have said which file was before it."""
+        known = {record.ordinal for record in self.files.values()} | {one.name.ordinal for one in waiting}
+        if len(self.files) >= KEPT_FILES:
+            known.add(min(record.ordinal for record in self.files.values()) - 1)  # forgotten, not missing
+        there = {gap.file for gap in self.gaps} | {one.name.file for one in waiting}
+        return [
+            Hole(
+                container=self.container,
+                file=file,
+                start=0,
+                end=None,
+                reason="no segment came of this file, nor of the one before it: whole files may be missing",
+            )
+            for file, record in self.files.items()
+            if record.ordinal > 0
+            and record.ordinal - 1 not in known
+            and not record.ranges
+            and file not in there
+        ]
 
     def forget_old(self) -> bool:
         """Keep the checkpoint small: only files that are still on the node could come again."""

@@ -40,6 +40,7 @@ class Origin(BaseModel):
     container: str = Field(description="The engine's whole id.")
     release: int = 0
     model_version: str = ""
+    log_files: int = Field(0, description="How many files of its log the engine keeps; 0: not known.")
 
 
 class Header(BaseModel):

@@ -9,7 +9,11 @@ ZIPPED = b"PK\x03\x04"
 ALWAYS_PICKLES = {".pkl", ".pickle", ".dill", ".joblib", ".pt", ".pth", ".ckpt"}
 PERHAPS_PICKLES = {".bin", ".model", ".data"}  # pytorch_model.bin is a zip file with a pickle in it
 KERAS = {".h5", ".hdf5", ".keras"}
-HEAD = 4  # bytes that are enough to tell
+NUMPY = b"\x93NUMPY"
+OBJECTS = b"|O"  # in the header of an array of Python objects, which are pickled
+COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"]\0\0", b"\x04\x22\x4d\x18", b"\x78")  # as joblib does
+TAR, TAR_AT = b"ustar", 257
+HEAD = 512  # bytes that are enough to tell
 SAFER = "ONNX and safetensors hold data only"
 
 
@@ -27,6 +31,13 @@ def risk_of(path: str, head: bytes = b"") -> Risk | None:
         return Risk.keras
     if suffix in ALWAYS_PICKLES or head.startswith(PICKLED):
         return Risk.pickle
+    if head.startswith(NUMPY) and OBJECTS in head:
+        return Risk.pickle
     if suffix in PERHAPS_PICKLES and head.startswith(ZIPPED):
         return Risk.pickle
     return None
+
+
+def is_archive(head: bytes) -> bool:
+    """Whether there are files in it, whatever it is called."""
+    return head.startswith(ZIPPED) or head[TAR_AT:].startswith(TAR)

@@ -16,6 +16,7 @@ MANIFEST = "manifest.json"
 FORMAT = 1
 LONGEST_PATH = 512  # bytes; a key of Cloud Storage may have 1024
 SHORT = 16  # hex digits of a file's SHA-256 in its key
+LONG = 64  # where the short key is taken by bytes that changed while they were sent
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Metric = bool | int | float | str
@@ -30,11 +31,19 @@ class ModelFile(BaseModel):
     size: int = Field(ge=0, description="Bytes.")
     crc32c: str = Field(description="Base64 of the four bytes, as Cloud Storage writes it.")
     sha256: Sha256
+    digits: int = Field(
+        SHORT, description="Of the SHA-256 in its key.", exclude_if=lambda digits: digits == SHORT
+    )
 
     @property
     def key_part(self) -> str:
         """By path and content: nothing that an unfinished publish left behind is ever in the way."""
-        return f"{self.path}@{self.sha256[:SHORT]}"
+        return f"{self.path}@{self.sha256[: self.digits]}"
+
+    @property
+    def content(self) -> tuple[str, str]:
+        """What makes it another file."""
+        return self.path, self.sha256
 
     @field_validator("path")
     @classmethod
@@ -68,9 +77,15 @@ class Manifest(BaseModel):
         """Where the file lies."""
         return version_prefix(self.name, self.version) + file.key_part
 
-    def repeats(self, standing: "Manifest") -> bool:
-        """Whether this says nothing that the other, which was first, does not."""
-        return self.files == standing.files and self.metrics in ({}, standing.metrics)
+    def differs_from(self, standing: "Manifest") -> str:
+        """What this says that the other, which was first, does not; empty: nothing."""
+        if [file.content for file in self.files] != [file.content for file in standing.files]:
+            return "other content"
+        if self.metrics not in ({}, standing.metrics):
+            return f"the same files and other metrics: {dict(standing.metrics) or 'none'}"
+        if self.note not in ("", standing.note):
+            return f"the same files and another note: {standing.note or 'none'}"
+        return ""
 
     def to_bytes(self) -> bytes:
         """As it is stored."""

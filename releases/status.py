@@ -117,4 +117,5 @@ class NodeStatus(BaseModel):
     agent: str = Field("", description="The agent's version.")
     at: datetime
     problem: str = Field("", description="What keeps the agent from reading its desired state.")
+    logs_problem: str = Field("", description="What keeps containers' log lines from the store.")
     services: dict[str, ServiceStatus] = Field(default_factory=dict)

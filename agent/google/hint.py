@@ -58,4 +58,5 @@ def brief(status: NodeStatus) -> str:
         }
         for name, one in status.services.items()
     }
-    return json.dumps({"problem": status.problem, "services": services}, separators=(",", ":"))
+    said = {"problem": status.problem, "logs": status.logs_problem, "services": services}
+    return json.dumps(said, separators=(",", ":"))

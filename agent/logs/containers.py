@@ -45,4 +45,11 @@ def _origin(node: str, attrs: dict[str, Any]) -> Origin:
         container=attrs["Id"],
         release=int(labels.get(f"{PREFIX}.release", "0")),
         model_version=environment.get("MODEL_VERSION", ""),
+        log_files=_log_files(attrs),
     )
+
+
+def _log_files(attrs: dict[str, Any]) -> int:
+    """One where the engine is not told: the json-file driver then never rotates."""
+    config = (attrs["HostConfig"].get("LogConfig") or {}).get("Config") or {}
+    return int(config.get("max-file", "1"))

@@ -21,6 +21,7 @@ class FileCursor(BaseModel):
     size: int | None = Field(None, description="How long it was in the end: nothing more can come.")
     previous_file: str = ""
     previous_size: int | None = None
+    whole: str = Field("", description="The name by its whole first line, where it goes by a former one.")
 
     @property
     def done(self) -> bool:
@@ -51,6 +52,11 @@ class Cursor(BaseModel):
         for old in sorted(self.files, key=lambda one: self.files[one].ordinal)[:-KEPT_FILES]:
             del self.files[old]
         return made
+
+    def knows_as(self, former: str, name: str) -> bool:
+        """Whether this file is in the cursor under its former name, which one file can have only."""
+        known = self.files.get(former) if name not in self.files else None
+        return known is not None and known.whole in ("", name)
 
     def fold_in(self, name: Name) -> None:
         """A segment that is on disk counts, even if the cursor was not saved after it."""

@@ -23,7 +23,9 @@ class Folder:
         try:
             shutil.copyfile(file, fresh)
             _give(Path(fresh), path.parent)
+            _sync(Path(fresh))
             os.link(fresh, path)
+            _sync(path.parent)  # before the original is deleted
         except FileExistsError as error:
             raise AlreadyExists(f"{key} is there already", where=str(self.path)) from error
         finally:
@@ -36,6 +38,16 @@ class Folder:
             self._make(folder.parent)
             folder.mkdir(exist_ok=True)
             _give(folder, folder.parent)
+            _sync(folder.parent)
+
+
+def _sync(path: Path) -> None:
+    """A file's content, or a folder's names, on disk when it returns."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _give(path: Path, like: Path) -> None:

@@ -79,7 +79,7 @@ class Follower:
         missing = self._missing(found)
         for file in new:
             self.held[file.inode] = file
-            known = self.cursor.files.get(file.identify(final=file is not found[0]))
+            known = self.cursor.files.get(self._name(file, final=file is not found[0]))
             if known is not None and (known.done or known.size is not None):
                 continue
             self.unread.append(Unread(file, "" if known else missing))
@@ -98,7 +98,10 @@ class Follower:
             seen = any(file.inode == self.last.inode for file in found)
             return "" if seen else "the engine rotated faster than its log files were read"
         newest = self.cursor.newest()
-        if not newest or any(file.identify() == newest for file in found):
+        if not newest:
+            full = 1 < self.cursor.origin.log_files <= len(found)
+            return "the engine may have removed log files before the agent first saw them" if full else ""
+        if any(self._name(file) == newest for file in found):
             return ""
         return "the engine removed log files while the agent was not running"
 
@@ -153,7 +156,7 @@ class Follower:
         waiting = self.unread[0]
         file = waiting.file
         final = len(self.unread) > 1 or file.removed  # asked before reading: then the end read is the end
-        name = file.identify(final=final)
+        name = self._name(file, final=final)
         if not name:
             if final:
                 self.unread.pop(0)
@@ -169,11 +172,24 @@ class Follower:
             self._end(known, position)
         return bool(lines) or final
 
+    def _name(self, file: LogFile, *, final: bool = False) -> str:
+        """What it is called in the cursor and in segments; empty while that is not known."""
+        name = file.identify(final=final)
+        former = file.former_name
+        if not former or not self.cursor.knows_as(former, name):
+            return name
+        known = self.cursor.files[former]
+        if not known.whole:
+            known.whole = name
+            self.cursors.save(self.cursor)
+        return former
+
     def _first_look(self, waiting: Unread, name: str) -> FileCursor:
         before = self.cursor.newest()
         known = self.cursor.add(name)
-        if waiting.gap_before and before:
-            self._record_gap(before, waiting.gap_before, waiting.file)
+        if waiting.gap_before:
+            self._record_gap(before or name, waiting.gap_before, waiting.file)
+        self.cursors.save(self.cursor)  # now: the next agent must miss it, should it be gone by then
         return known
 
     def _record_gap(self, after: str, reason: str, following: LogFile | None) -> None:
@@ -217,10 +233,10 @@ class Follower:
     def _cut_to_nothing(self, waiting: Unread, known: FileCursor, name: str, position: int) -> bool:
         """With a single file the engine cuts it instead of rotating: the same file begins anew."""
         self._end(known, position)
-        waiting.file.head = b""
+        waiting.file.begin_anew()
         reason = "the engine keeps one log file only and cut it (run.logs.max_file: 1)"
         self.unread.insert(0, Unread(waiting.file, reason))
-        return bool(waiting.file.identify()) and name != waiting.file.identify()
+        return self._name(waiting.file) not in ("", name)
 
     def _removed_unseen(self) -> None:
         newest = self.cursor.newest()

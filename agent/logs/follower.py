@@ -43,7 +43,10 @@ class LogFollower:
         self.lock = threading.Lock()
         self.drains: dict[str, threading.Event] = {}
         self.looked_for: set[str] = set()  # drains that were asked for before the last look
-        self.problem = ""
+        self.problem = ""  # with the engine
+        self.broken = ""
+        self.told = ""
+        self.tell: Callable[[str], None] = lambda _: None
         self._go_on()
 
     def start(self) -> None:
@@ -59,15 +62,31 @@ class LogFollower:
             if until_look <= 0 or self.drains:
                 self._try_to_look()
                 until_look = LOOK_SECONDS
-            try:
-                more = self.poll()
-            except OSError as error:
-                self.problem, more = str(error), False
-                self._begin_again()
+            more = self._try_to_poll()
+            self._tell()
             if not more:
                 self.wake.wait(POLL_SECONDS)
                 self.wake.clear()
                 until_look -= POLL_SECONDS
+
+    def _try_to_poll(self) -> bool:
+        """Whatever goes wrong is tried again later: without this thread no container is ever removed."""
+        try:
+            if self.broken:
+                self._begin_again()
+            more = self.poll()
+            self.broken = ""
+        except Exception as error:  # noqa: BLE001
+            self.broken = f"log lines cannot be read: {type(error).__name__}: {error}"
+            return False
+        return more
+
+    def _tell(self) -> None:
+        """Whoever shows the node's status, whenever it is something else."""
+        text = "; ".join(one for one in (self.problem, self.broken, self.uploader.problem) if one)
+        if text != self.told:
+            self.told = text
+            self.tell(text)
 
     def _try_to_look(self) -> None:
         """While the engine does not answer, the known files stay open and are read on."""
@@ -115,7 +134,7 @@ class LogFollower:
     def before_removal(self, container: str) -> None:
         """A stopped container may go once its last lines are in a segment. Raises OSError: not yet."""
         if not self.drain(container, DRAIN_SECONDS):
-            raise OSError(f"the last lines of {container[:12]} are not in a segment yet: {self.problem}")
+            raise OSError(f"the last lines of {container[:12]} are not in a segment yet: {self.told}")
 
     def _go_on(self) -> None:
         """Where the agent before this one was killed."""
@@ -137,4 +156,5 @@ class LogFollower:
         for follower in self.followers.values():
             follower.close()
         self.followers.clear()
+        self.looked_for.clear()  # one without a cursor on disk is unknown until the next look
         self._go_on()

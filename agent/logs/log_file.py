@@ -4,26 +4,28 @@ import hashlib
 import os
 from pathlib import Path
 
-HEAD = 4096
+HEAD = 256 << 10  # the engine cuts a line at 16 KiB of text; as JSON that may be six times as long
+FORMER_HEAD = 4096
 HASH_DIGITS = 20
 LONGEST_LINE = 64 << 20
 
 
 class LogFile:
-    """An open json-log file. Known by a hash of its first line: inodes are used again."""
+    """An open json-log file. Known by a hash of its first line, which has a time: inodes are used again."""
 
     def __init__(self, path: Path) -> None:
         self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         stat = os.fstat(self.descriptor)
         self.inode = (stat.st_dev, stat.st_ino)
         self.head = b""
+        self.name = ""
 
     def close(self) -> None:
         """Let go of the file; if it was removed, its space is free now."""
         os.close(self.descriptor)
 
     def identify(self, *, final: bool = False) -> str:
-        """The hash of the first line, of its first 4 KiB at most; empty while that is not there yet.
+        """The hash of the whole first line; empty while that is not there yet.
 
         `final`: nothing will be added, so what is there must do.
         """
@@ -32,7 +34,17 @@ class LogFile:
             line = start[: start.find(b"\n") + 1] or start
             if line.endswith(b"\n") or len(line) == HEAD or final:
                 self.head = line
-        return hashlib.sha256(self.head).hexdigest()[:HASH_DIGITS] if self.head else ""
+                self.name = _hash(line) if line else ""
+        return self.name
+
+    @property
+    def former_name(self) -> str:
+        """What agents called it that hashed 4 KiB at most; empty where that is the same."""
+        return _hash(self.head[:FORMER_HEAD]) if len(self.head) > FORMER_HEAD else ""
+
+    def begin_anew(self) -> None:
+        """It was cut to nothing: what it begins with now is another file's first line."""
+        self.head, self.name = b"", ""
 
     def is_same(self) -> bool:
         """Whether it still begins as it did: with one file, the engine rotates by cutting it to nothing."""
@@ -60,3 +72,7 @@ class LogFile:
             if most >= LONGEST_LINE:
                 return block
             most *= 2
+
+
+def _hash(line: bytes) -> str:
+    return hashlib.sha256(line).hexdigest()[:HASH_DIGITS]

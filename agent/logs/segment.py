@@ -12,7 +12,7 @@ import zstandard
 from agent.logs.cursor import sync_folder
 from agent.logs.hours import start_of
 from agent.memory import write
-from releases.log_segment import Gap, Header, Name, Place, header_frame, read_header
+from releases.log_segment import Gap, Header, Name, Origin, Place, header_frame, read_header
 
 LEVEL = 1  # on log lines twice as fast as 3, and not larger (bench/log_export.py)
 BLOCK = 4096  # what even a tiny file takes on disk
@@ -118,8 +118,7 @@ class Segments:
 
     def _drop(self, path: Path, place: Place) -> None:
         """The gap is on disk before the segment is gone; where both are, the segment counts."""
-        with path.open("rb") as file:
-            origin = read_header(file).origin
+        origin = _origin(path, place)
         name, folder, start = place.name, path.parent, place.name.start
         for other in folder.glob(f"{name.container}.*-{name.file}.*-{name.start}.gap.json"):
             known = Name.parse(other.name)
@@ -141,6 +140,20 @@ class Segments:
         write(path, gap.model_dump_json().encode())
         sync_folder(path.parent)
         self.sizes[path] = _space(path)
+
+
+def _origin(path: Path, place: Place) -> Origin:
+    """As its header says; of a segment that the disk has spoilt, as its name says."""
+    try:
+        with path.open("rb") as file:
+            return read_header(file).origin
+    except ValueError:
+        return Origin(
+            service=place.service,
+            environment=place.environment,
+            node=place.node,
+            container=place.name.container,
+        )
 
 
 def _oldest_first(folder: Path) -> list[Path]:

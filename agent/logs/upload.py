@@ -11,6 +11,7 @@ from releases.store import AlreadyExists
 
 FIRST_BACKOFF = 1.0
 LONGEST_BACKOFF = 60.0
+SHOWN = 400  # characters of a problem
 
 
 class Uploads(Protocol):
@@ -52,7 +53,7 @@ class Uploader:
             try:
                 self.round()
             except (Problem, OSError) as error:
-                self.problem = str(error)
+                self.problem = f"log lines cannot be uploaded: {' '.join(str(error).split())}"[:SHOWN]
                 pause = min(LONGEST_BACKOFF, max(FIRST_BACKOFF, pause * 2))
             else:
                 self.problem, pause = "", every

@@ -20,7 +20,7 @@ def container(letter: str) -> str:
     return letter * 64
 
 
-def origins(*letters: str) -> dict[str, Origin]:
+def origins(*letters: str, log_files: int = 0) -> dict[str, Origin]:
     return {
         container(letter): Origin(
             service="iris",
@@ -29,6 +29,7 @@ def origins(*letters: str) -> dict[str, Origin]:
             container=container(letter),
             release=3,
             model_version="v1.1",
+            log_files=log_files,
         )
         for letter in letters
     }

@@ -1,14 +1,17 @@
 """Every line of the log files is in exactly one segment, whatever the engine does to the files meanwhile."""
 
+import hashlib
 import itertools
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from agent.logs.cursor import Cursor
 from agent.logs.follow import Limits
 from bench.json_file import JsonFile, line
-from tests.agent.logs import container, contiguous, follower, gaps, settle, stored, texts
+from tests.agent.logs import container, contiguous, follower, gaps, origins, settle, stored, texts
 
 SIZE = 100_000
 
@@ -46,6 +49,65 @@ def test_rotation_while_reading_loses_nothing(tmp_path: Path) -> None:
     assert contiguous(found)
     assert texts(found, "a") == [f"{number}\n" for number in range(20_000)]
     assert not gaps(tmp_path / "store")
+
+
+@pytest.mark.parametrize("max_file", [5, 1])
+def test_files_that_begin_with_the_same_long_line_are_not_taken_for_one(
+    tmp_path: Path, max_file: int
+) -> None:
+    file = JsonFile(tmp_path / "containers", container("a"), SIZE, max_file)
+    logs = follower(tmp_path, "a")
+    logs.look()
+    for number in range(60):
+        file.write(line(json.dumps({"prompt": "p" * 5000, "n": number}) + "\n", nanoseconds=number + 1))
+        logs.poll()
+    settle(logs, "a")
+    assert file.rotations > 2
+    assert [json.loads(text)["n"] for text in texts(stored(tmp_path / "store"), "a")] == [*range(60)]
+
+
+def test_a_file_under_its_former_name_is_read_on_and_not_again(tmp_path: Path) -> None:
+    file = JsonFile(tmp_path / "containers", container("a"), SIZE, 5)
+    first = line("p" * 5000 + "\n", nanoseconds=1)
+    file.write(first)
+    file.write(line("one\n"))
+    before = Cursor(origin=origins("a")[container("a")])
+    before.add(hashlib.sha256(first[:4096]).hexdigest()[:20]).offset = len(first)
+    follower(tmp_path).cursors.save(before)
+    settle(follower(tmp_path, "a"), "a")
+    file.rotate()
+    file.write(line("p" * 5000 + "\n", nanoseconds=2))
+    settle(follower(tmp_path, "a"), "a")  # by an agent that was started once more
+    assert texts(stored(tmp_path / "store"), "a") == ["one\n", "p" * 5000 + "\n"]
+    assert not gaps(tmp_path / "store")
+
+
+def test_what_was_rotated_away_before_the_first_segment_is_a_gap(tmp_path: Path) -> None:
+    file = JsonFile(tmp_path / "containers", container("a"), SIZE, 2)
+    file.write(line("first\n"))
+    logs = follower(tmp_path, "a")
+    logs.look()
+    logs.poll()  # killed before its segment is finished
+    logs.followers[container("a")].close()
+    file.write_all(line(f"{number}\n") for number in range(10_000))
+    settle(follower(tmp_path, "a"), "a")
+    (gap,) = gaps(tmp_path / "store")
+    assert (gap.start, gap.end) == (0, None)
+    assert "not running" in gap.reason
+
+
+def test_a_container_first_seen_with_all_its_files_full_may_have_lost_some(tmp_path: Path) -> None:
+    for letter, lines in (("a", 10_000), ("b", 2000)):
+        file = JsonFile(tmp_path / "containers", container(letter), SIZE, 3)
+        file.write_all(line(f"{number}\n") for number in range(lines))
+    logs = follower(tmp_path, "a", "b")
+    logs.origins = lambda: origins("a", "b", log_files=3)
+    settle(logs, "a", "b")
+    (gap,) = gaps(tmp_path / "store")
+    assert (gap.origin.container, gap.start, gap.end) == (container("a"), 0, None)
+    assert "before the agent first saw" in gap.reason
+    first = int(texts(stored(tmp_path / "store"), "a")[0])
+    assert texts(stored(tmp_path / "store"), "a") == [f"{number}\n" for number in range(first, 10_000)]
 
 
 @pytest.mark.fault(27)

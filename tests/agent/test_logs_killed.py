@@ -145,6 +145,62 @@ def test_draining_has_the_last_lines_in_a_segment(tmp_path: Path) -> None:
     assert texts(stored(tmp_path / "store"), "a") == [f"{number}\n" for number in range(1000)]
 
 
+def test_a_spoilt_segment_and_a_store_that_is_away_are_said_and_stop_nothing(tmp_path: Path) -> None:
+    file = JsonFile(tmp_path / "containers", container("a"), 200_000, 5)
+    logs = follower(tmp_path, "a", most_bytes=8192)
+    (tmp_path / "store").write_text("no folder")
+    said: list[str] = []
+    logs.tell = said.append
+    file.write_all(line(f"{number}\n") for number in range(2000))
+    logs.look()
+    while logs.poll():
+        pass
+    logs.followers[container("a")].drain()
+    for path in logs.segments.finished():
+        path.write_bytes(b"spoilt by the disk")
+    logs.start()
+    try:
+        for last in range(2000, 12_000, 2000):
+            file.write_all(line(f"{number}\n") for number in range(last, last + 2000))
+            assert logs.drain(container("a"), 10)
+        deadline = time.monotonic() + 20
+        while not any("cannot be uploaded" in text for text in said):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        (tmp_path / "store").unlink()
+        while said[-1] or logs.segments.finished():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    finally:
+        logs.stop.set()
+    assert {gap.origin.service for gap in gaps(tmp_path / "store")} == {"iris"}
+
+
+def test_what_nobody_thought_of_is_said_and_tried_again(tmp_path: Path) -> None:
+    file = JsonFile(tmp_path / "containers", container("a"), 200_000, 5)
+    logs = follower(tmp_path, "a")
+    said: list[str] = []
+    logs.tell = said.append
+    poll, failed = logs.poll, []
+
+    def fails_twice() -> bool:
+        if len(failed) < 2:
+            failed.append(1)
+            raise KeyError("nobody thought of this")
+        return poll()
+
+    logs.poll = fails_twice  # type: ignore[method-assign]
+    file.write(line("one\n"))
+    logs.start()
+    try:
+        assert logs.drain(container("a"), 10)
+    finally:
+        logs.stop.set()
+    assert "KeyError" in said[0]
+    logs.uploader.round()
+    assert texts(stored(tmp_path / "store"), "a") == ["one\n"]
+
+
 def test_the_folder_never_replaces(tmp_path: Path) -> None:
     (tmp_path / "one").write_bytes(b"1")
     folder = Folder(tmp_path / "store")

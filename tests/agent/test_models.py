@@ -1,5 +1,6 @@
 """The node's cache of models: nothing starts with a file that is not what was published."""
 
+import itertools
 import shutil
 from pathlib import Path
 
@@ -203,3 +204,18 @@ def test_a_full_disk_frees_retired_models_first_and_then_says_what_is_missing(
     bench.fetch(third)
     bench.assert_whole(third)
     assert not bench.fetched(first).exists()
+
+
+@pytest.mark.parametrize(("seconds", "fails"), [(600.0, False), (1000.0, True)])
+def test_a_fetch_may_take_long_but_not_stand_still(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, seconds: float, fails: bool
+) -> None:
+    model = bench.publish("v1")
+    clock = itertools.count(step=seconds)
+    monkeypatch.setattr("agent.models.time.monotonic", lambda: next(clock))
+    if fails:
+        with pytest.raises(StepFailed, match="no more of it came"):
+            bench.fetch(model)
+    else:
+        bench.fetch(model)
+        bench.assert_whole(model)

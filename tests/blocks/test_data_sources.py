@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
 import psycopg
 import pyarrow as pa
@@ -20,7 +21,7 @@ from blocks.store import DirectoryStore
 from releases.problem import BadInput, Failed
 from releases.source_file import named, parse_sources
 from tests.agent.logs import container, follower, settle
-from tests.blocks.test_collection import SOURCES, collect, ids, rows
+from tests.blocks.test_collection import SOURCES, collect, ids, quarantine, rows
 from tests.flows.test_export_logs import HOUR, LATER
 from tests.postgres import postgres
 from tests.shop.server import Shop, shop
@@ -51,6 +52,92 @@ def test_numbered_pages_and_a_token(
     collect(store, yaml)
     assert ids(store) == [*range(250)]
     assert sum("page=" in path for path in api.requests) >= 3
+
+
+@pytest.mark.parametrize(
+    ("pages", "more", "requests"),
+    [
+        ("offset", ", limit: 80", 5),  # until a page is empty
+        ("header_link", "", 3),
+        ("cursor", "", 3),
+        ("single_page", "", 1),
+    ],
+)
+def test_every_other_kind_of_pages(
+    store: DirectoryStore, api: Shop, pages: str, more: str, requests: int
+) -> None:
+    api.sell(0, 250)
+    api.pages = pages
+    collect(store, SOURCES.replace("{type: json_link}", f"{{type: {pages}{more}}}") % api.address)
+    assert ids(store) == [*range(250)]
+    assert len(api.requests) == requests
+
+
+@pytest.mark.parametrize(
+    ("auth", "header"),
+    [
+        ("{type: http_basic, user: me, secret: shop}", ("Authorization", "Basic bWU6dDBrZW4=")),
+        ("{type: api_key, secret: shop, name: X-Shop-Key}", ("X-Shop-Key", "t0ken")),
+    ],
+)
+def test_a_password_and_a_key_in_a_header(
+    store: DirectoryStore, api: Shop, monkeypatch: pytest.MonkeyPatch, auth: str, header: tuple[str, str]
+) -> None:
+    api.sell(0, 3)
+    api.login = header
+    monkeypatch.setattr(data_sources, "secret", {"shop": "t0ken"}.__getitem__)
+    collect(store, SOURCES.replace("rows: data", f"rows: data, auth: {auth}") % api.address)
+    assert ids(store) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("what", "taken"), [("drop", [0, 1, 2]), ("quarantine", [0, 2])])
+def test_a_column_that_the_contract_does_not_name(
+    store: DirectoryStore, api: Shop, what: str, taken: list[int]
+) -> None:
+    api.sell(0, 3)
+    for order in api.orders:
+        del order["items"]
+    api.orders[1]["gift"] = True
+    collect(store, SOURCES.replace("at_most: 0.5", f"at_most: 0.5, new_columns: {what}") % api.address)
+    assert ids(store) == taken
+    assert all("gift" not in row for row in rows(store))
+    assert [one["row"]["id"] for one in quarantine(store)] == [n for n in (0, 1, 2) if n not in taken]
+
+
+def test_a_query_in_the_address_is_sent_with_the_parameters(store: DirectoryStore, api: Shop) -> None:
+    api.sell(0, 3)
+    yaml = SOURCES.replace("rows: data", "rows: data, parameters: {shop: 7}")
+    collect(store, yaml.replace("%s/orders", "%s/orders?state=open&tag=a&tag=b&empty=") % api.address)
+    (sent,) = api.requests
+    assert parse_qsl(urlsplit(sent).query, keep_blank_values=True)[:5] == [
+        ("state", "open"),
+        ("tag", "a"),
+        ("tag", "b"),
+        ("empty", ""),
+        ("shop", "7"),
+    ]
+    assert ids(store) == [0, 1, 2]
+
+
+def test_a_cursor_in_camel_case(store: DirectoryStore, api: Shop) -> None:
+    yaml = SOURCES.replace("column: at", "column: updatedAt").replace("at: timestamp", "updatedAt: timestamp")
+    for first in (0, 200):
+        api.sell(first, first + 200)
+        for order in api.orders[first:]:
+            order["updatedAt"] = order["at"]
+        collect(store, yaml % api.address)
+    assert ids(store) == [*range(400)]
+    assert {str(row["date"]) for row in rows(store)} == {"2026-11-01", "2026-11-02", "2026-11-03"}
+
+
+def test_a_mistyped_path_to_the_rows_is_said(store: DirectoryStore, api: Shop) -> None:
+    api.sell(0, 3)
+    with pytest.raises(Failed, match="no answer of orders has anything at `rest") as raised:
+        collect(store, SOURCES.replace("rows: data", "rows: dta") % api.address)
+    assert raised.value.got == "an answer with data, next"
+    api.orders.clear()
+    collect(store, SOURCES % api.address)  # an empty list is something
+    assert rows(store) == []
 
 
 def test_a_key_is_in_no_error(

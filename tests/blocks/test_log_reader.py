@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from blocks.log_export import waiting
-from blocks.log_reader import LogHistory, live_lines
+from blocks.log_reader import LogHistory, following_lines, live_lines
 from blocks.store import DirectoryStore
 from tests.agent.logs import container, follower, settle
 from tests.flows.test_export_logs import HOUR, export, write
@@ -88,3 +88,35 @@ def test_live_lines_of_both_streams_with_long_ones_joined() -> None:
     found = list(live_lines(Engine(), datetime(2026, 11, 24, tzinfo=UTC), 3))
     assert [line.text for line in found] == ["x" * 16384 + "end", "oops", "next", "cut"]
     assert [line.stream for line in found] == ["stdout", "stderr", "stdout", "stdout"]
+
+
+def test_only_checkpoints_of_containers_with_segments_are_read(
+    store: DirectoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for letter in "ab":
+        write(tmp_path, 0, 100, letter)
+    settle(follower(tmp_path, "a", "b"), "a", "b")
+    export(store)
+    write(tmp_path, 100, 200, "b")
+    settle(follower(tmp_path, "b"), "b")
+    asked: list[str] = []
+    read_one = DirectoryStore.read
+
+    def counted(self: DirectoryStore, key: str) -> tuple[bytes, int]:
+        asked.append(key)
+        return read_one(self, key)
+
+    monkeypatch.setattr(DirectoryStore, "read", counted)
+    assert len(read(store, tmp_path, HOUR)) == 300
+    assert {Path(key).stem for key in asked} == {container("b")}
+
+
+def test_what_comes_after_the_history_is_followed_without_the_lines_that_were_shown() -> None:
+    class Running(Engine):
+        def logs(self, **given: object) -> list[bytes]:
+            assert given["follow"]
+            return [b"2026-11-24T10:00:01Z shown\n", b"2026-11-24T10:00:01Z new\n"]
+
+    shown = {("2026-11-24T10:00:01.000000000Z", "shown"), ("2026-11-24T10:00:01.000000000", "shown")}
+    found = following_lines(Running(), datetime(2026, 11, 24, tzinfo=UTC), 3, shown)
+    assert [line.text for line in found] == ["new"]

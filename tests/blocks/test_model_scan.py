@@ -2,10 +2,12 @@
 
 import bz2
 import gzip
+import io
 import json
 import lzma
 import os
 import pickle
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -70,6 +72,41 @@ KINDS: list[tuple[str, Callable[[Path, Any], None]]] = [
 ]
 
 
+def as_array(file: Path, content: Any) -> None:
+    with file.open("wb") as opened:
+        np.save(opened, np.array([content], dtype=object), allow_pickle=True)
+
+
+def as_arrays(file: Path, content: Any) -> None:
+    with file.open("wb") as opened:
+        np.savez(opened, weights=np.array([content], dtype=object))
+
+
+def as_text(file: Path, content: Any) -> None:
+    file.write_bytes(pickle.dumps(content, protocol=0))
+
+
+def as_tar(file: Path, content: Any) -> None:
+    with tarfile.open(file, "w") as made:
+        data = pickle.dumps(content)
+        entry = tarfile.TarInfo("sub/model.pkl")
+        entry.size = len(data)
+        made.addfile(entry, io.BytesIO(data))
+
+
+KINDS += [
+    ("weights.npy", as_array),
+    ("weights.npz", as_arrays),
+    ("weights", as_text),
+    ("weights.dat", partial(as_joblib, compress=3)),
+    ("weights.xz", partial(as_joblib, compress=("xz", 3))),
+    ("checkpoint.tar", as_torch),
+    ("model.mar", as_torch),
+    ("weights.tar", as_tar),
+]
+TEXT = [kind for kind in KINDS if kind[0] == "weights"]
+
+
 @pytest.mark.parametrize(("name", "write"), KINDS)
 def test_what_would_run_a_command_is_refused_and_named(
     tmp_path: Path, name: str, write: Callable[[Path, Any], None]
@@ -82,7 +119,9 @@ def test_what_would_run_a_command_is_refused_and_named(
     assert any("posix.system" in line for line in told(tmp_path / name, allow_unsafe=True))
 
 
-@pytest.mark.parametrize(("name", "write"), [kind for kind in KINDS if kind[0] != "model.bin"])
+@pytest.mark.parametrize(
+    ("name", "write"), [kind for kind in KINDS if kind[0] != "model.bin" and kind not in TEXT]
+)
 def test_what_only_holds_data_is_published_with_a_warning_that_says_why(
     tmp_path: Path, name: str, write: Callable[[Path, Any], None]
 ) -> None:
@@ -123,6 +162,16 @@ def test_a_lambda_layer_is_refused(tmp_path: Path, suffix: str) -> None:
 @pytest.mark.parametrize("name", ["model.onnx", "model.safetensors", "labels.json", "vocab.txt", "raw.bin"])
 def test_what_holds_data_only_is_published_without_a_word(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"\x08\x01data")
+    assert told(tmp_path) == []
+
+
+def test_arrays_archives_and_packed_files_of_data_only_are_published_without_a_word(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.arange(9.0))
+    np.savez(tmp_path / "b.npz", x=np.arange(9.0))
+    (tmp_path / "c.csv.gz").write_bytes(gzip.compress(b"x,y\n1,2\n"))
+    (tmp_path / "README.md").write_text("In this model\n.")
+    with zipfile.ZipFile(tmp_path / "d.zip", "w") as made:
+        made.writestr("labels.json", "{}")
     assert told(tmp_path) == []
 
 

@@ -1,6 +1,7 @@
 """What every store must hold, and the ledger on top of it; a directory and a bucket alike."""
 
 import hashlib
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.logs.folder import Folder
 from blocks.checksums import crc32c_of
 from blocks.store import DirectoryStore
 from releases.ledger import Ledger
@@ -170,3 +172,27 @@ def test_a_listing_is_sorted_and_only_of_its_prefix(store: Store) -> None:
     store.remove("b/2")
     store.remove("b/2")
     assert list(store.list("")) == ["a/1", "b/10", "bc"]
+
+
+@pytest.mark.parametrize("how", ["create", "replace", "upload", "node"])
+def test_what_is_written_is_on_the_disk_with_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    synced: set[int] = set()
+    fsync = os.fsync
+
+    def noted(descriptor: int) -> None:
+        synced.add(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    (tmp_path / "f").write_bytes(b"one")
+    directory = DirectoryStore(path=tmp_path / "store")
+    directory.path.mkdir()
+    {
+        "create": lambda: directory.create("a/b/c", b"one"),
+        "replace": lambda: directory.replace("a/b/c", b"one", 0),
+        "upload": lambda: directory.upload("a/b/c", tmp_path / "f"),
+        "node": lambda: Folder(directory.path).upload("a/b/c", tmp_path / "f"),
+    }[how]()
+    assert {(directory.path / name).stat().st_ino for name in (".", "a", "a/b", "a/b/c")} <= synced

@@ -3,7 +3,16 @@
 import json
 import subprocess
 import sys
+from contextlib import nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from typer.testing import CliRunner
+
+from deployments import cli
+from releases.status import NodeStatus
 
 ROOT = Path(__file__).parent.parent.parent
 MODEL_DEPLOY = str(Path(sys.executable).parent / "model-deploy")
@@ -26,3 +35,12 @@ def test_the_published_schema_is_the_one_the_code_has() -> None:
     done = subprocess.run([MODEL_DEPLOY, "schema"], capture_output=True, text=True, check=True)
     published = (ROOT / "docs" / "model-deploy.schema.json").read_text(encoding="utf-8")
     assert json.loads(published) == json.loads(done.stdout)
+
+
+def test_status_says_that_log_lines_do_not_get_to_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = NodeStatus(node="n", at=datetime.now(UTC), logs_problem="log lines cannot be uploaded: no")
+    target = SimpleNamespace(nodes=lambda: [said])
+    monkeypatch.setattr(cli, "connected", lambda **_: nullcontext())
+    monkeypatch.setattr(cli, "load", lambda _: SimpleNamespace(target=target))
+    shown = CliRunner().invoke(cli.app, ["status"]).output
+    assert "the node keeps log lines to itself: log lines cannot be uploaded: no" in shown

@@ -4,10 +4,12 @@ from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from prefect.client.orchestration import get_client
 
+from blocks.data_load import DataLoad
 from blocks.store import DirectoryStore
 from flows import collect as module
 from releases.problem import Failed, Refused
@@ -71,6 +73,26 @@ def test_too_many_rows_in_quarantine_stop_the_run(store: DirectoryStore, api: Sh
         api.orders[number]["total"] = 1.0
     module.collect_data("orders", file=file)
     assert len(ids(store)) == 19
+
+
+def test_what_nobody_thought_of_does_not_hold_up_the_other_sources(
+    store: DirectoryStore, api: Shop, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.sell(0, 3)
+    text = file.read_text()
+    file.write_text(text + text.partition("sources:\n")[2].replace("  orders:", "  again:"))
+    load = module.DataLoad.run
+
+    def breaks(self: DataLoad, *given: Any) -> Any:
+        if self.name == "orders":
+            raise KeyError("nobody thought of this")
+        return load(self, *given)
+
+    monkeypatch.setattr(module.DataLoad, "run", breaks)
+    with pytest.raises(Failed, match="orders cannot be collected") as raised:
+        module.collect_data(file=file)
+    assert "KeyError" in raised.value.got
+    assert len(rows(store, "again")) == 3
 
 
 def test_old_and_few_rows_fail_the_run_but_are_kept(store: DirectoryStore, api: Shop, file: Path) -> None:

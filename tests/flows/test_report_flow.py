@@ -12,9 +12,11 @@ import pytest
 from prefect.client.orchestration import get_client
 
 from bench.json_file import JsonFile, line
+from blocks import service_facts
 from blocks.store import DirectoryStore
 from flows import report as module
 from releases.ledger import Ledger
+from releases.problem import Failed, Unreachable
 from releases.release import Verdict
 from tests.agent.logs import container, follower, settle
 from tests.blocks.test_collection import collect
@@ -32,7 +34,14 @@ FILE = (
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DirectoryStore:
     made = DirectoryStore(path=tmp_path / "store")
-    monkeypatch.setattr(module, "load_environment", lambda _: SimpleNamespace(store=made))
+    here = SimpleNamespace(store=made, rules=SimpleNamespace(notify=["slack/team"]))
+
+    def load(name: str) -> SimpleNamespace:
+        if name == "away":
+            raise Unreachable("the bucket does not answer")
+        return here
+
+    monkeypatch.setattr(module, "load_environment", load)
     return made
 
 
@@ -100,6 +109,32 @@ def test_a_report_says_how_releases_requests_and_inputs_did(store: DirectoryStor
         artifacts = {one.key: str(one.data) for one in client.read_latest_artifacts()}
     assert made.url in artifacts["report-page-local"]
     assert "data:image/png;base64," in artifacts["report-local"]
+    assert f"`{made.url}`" in artifacts["report-local"]
+
+
+def test_what_cannot_be_said_is_named_and_holds_up_nothing(
+    store: DirectoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "sources.yaml"
+    file.write_text("sources: {}")
+    record(store, [Verdict.confirmed])
+    sent: list[tuple[object, ...]] = []
+    monkeypatch.setattr(module, "tell", lambda *given: sent.append(given))
+    monkeypatch.setattr(module, "environment_names", lambda: ["away", "local"])
+
+    def spoilt(*_: object) -> None:
+        raise Failed("training-features.json of iris v1 cannot be read")
+
+    monkeypatch.setattr(service_facts, "trained_on", spoilt)
+    with pytest.raises(Failed, match="1 of 2 environments have no report") as raised:
+        module.report(file=file)
+    assert "the bucket does not answer" in raised.value.got
+    (page,) = store.path.rglob("*.html")
+    assert "drift: training-features.json of iris v1 cannot be read" in page.read_text()
+    ((blocks, subject, body),) = sent
+    assert (blocks, subject) == (["slack/team"], "Report of local")
+    assert "**iris**: deployments 1" in body
+    assert page.as_uri() in body
 
 
 def test_a_report_of_nothing_says_so(store: DirectoryStore, tmp_path: Path) -> None:

@@ -24,13 +24,30 @@ def order(number: int, **more: Any) -> dict[str, Any]:
 class Shop:
     orders: list[dict[str, Any]] = field(default_factory=list)
     files: dict[str, bytes] = field(default_factory=dict)
+    pages: str = "json_link"  # how it hands out what does not fit into one answer
     token: str = ""
+    login: tuple[str, str] | None = None  # a header, and what it must be
     trouble: deque[tuple[int, dict[str, str]]] = field(default_factory=deque)
     requests: list[str] = field(default_factory=list)
     address: str = ""
 
     def sell(self, first: int, last: int, **more: Any) -> None:
         self.orders += [order(number, **more) for number in range(first, last)]
+
+    def answer(self, query: dict[str, str]) -> Answer:
+        """A page of orders, as `pages` says."""
+        if self.pages == "json_link":
+            return json_answer(self.page(query))
+        start, size = int(query.get("offset", query.get("cursor", 0))), int(query.get("limit", PAGE))
+        following = start + size if start + size < len(self.orders) else None
+        if self.pages == "single_page":
+            return json_answer({"data": self.orders})
+        said = json_answer(
+            {"data": self.orders[start : start + size], "cursors": {"next": following and str(following)}}
+        )
+        if self.pages == "header_link" and following:
+            said.headers["Link"] = f'<{self.address}/orders?offset={following}>; rel="next"'
+        return said
 
     def page(self, query: dict[str, str]) -> dict[str, Any]:
         found = [one for one in self.orders if one["at"] >= query.get("since", "")]
@@ -59,9 +76,11 @@ def shop() -> Iterator[Shop]:
             return Answer(status=status, headers=headers)
         if made.token and request.headers.get("Authorization") != f"Bearer {made.token}":
             return Answer(status=401)
+        if made.login and request.headers.get(made.login[0]) != made.login[1]:
+            return Answer(status=401)
         if address.path in made.files:
             return Answer(made.files[address.path])
-        return json_answer(made.page(dict(parse_qsl(address.query))))
+        return made.answer(dict(parse_qsl(address.query)))
 
     with serving(answer) as made.address:
         yield made
