@@ -24,9 +24,16 @@ RELEASE = "release/release"  # flow and deployment, see prefect.yaml
 ROLLBACK = "rollback/rollback"
 CHECK = "check/check"
 PUSHED = "pushed"
+TAG = "tag:"
+UNSURE = "files:unknown"  # the run finds out whether the push concerns its service
 MOST = 200  # runs that are looked at
 SUPERSEDED, UNREACHABLE, FROZEN = "Superseded", "Unreachable", "Frozen"  # states, named by flows/turn.py
-NOT_BY_A_PERSON = {SUPERSEDED: Ended.superseded, FROZEN: Ended.frozen}  # of those that are cancelled
+# Of those that are cancelled.
+NOT_BY_A_PERSON = {
+    SUPERSEDED: Ended.superseded,
+    "NothingToDo": Ended.superseded,
+    FROZEN: Ended.frozen,
+}
 
 
 def tags_of(service: str, environment: str) -> list[str]:
@@ -62,7 +69,9 @@ def tags_of_start(start: Start | Check) -> list[str]:
     """What its run is found by."""
     if isinstance(start, Check):
         return [f"check:{start.service}", f"pull-request:{start.repository}#{start.pull_request}"]
-    return [*tags_of(start.service, start.environment), f"branch:{start.branch}", PUSHED]
+    said = [f"{TAG}{start.tag}"] if start.tag else [f"branch:{start.branch}"]
+    unsure = [UNSURE] if start.unsure else []
+    return [*tags_of(start.service, start.environment), *said, *unsure, PUSHED]
 
 
 def start_release(start: Start, after: str) -> UUID:
@@ -107,7 +116,8 @@ def read_running(environment: str) -> list[FlowRun]:
 
 def attempt(run: FlowRun) -> Attempt:
     """What became of a run."""
-    return Attempt(str(run.id), str(run.parameters.get("ref", "")), _ended(run), _created(run))
+    tag = next((one.removeprefix(TAG) for one in run.tags if one.startswith(TAG)), "")
+    return Attempt(str(run.id), str(run.parameters.get("ref", "")), _ended(run), _created(run), tag)
 
 
 def give_up(run: UUID, after: timedelta) -> None:

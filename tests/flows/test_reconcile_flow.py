@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -13,6 +14,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.states import Cancelled, Completed, Failed, State, Suspended
 from pydantic import SecretStr
 
+from blocks import pushed_runs
 from blocks.environment import Environment
 from blocks.github import GitHub
 from blocks.image_builder import ImageBuilder
@@ -26,9 +28,11 @@ from flows.approval import WAITS
 from flows.turn import NEVER_RESUMED, name_the_end
 from releases.freeze import FreezeWindow, Frozen
 from releases.reconcile import Ended
+from releases.release import Outcome, Verdict
 from releases.rules import Rules
 from releases.trigger import Start, Watched
 from tests.github.server import TOKEN, FakeGitHub, Trouble, running
+from tests.releases.test_swap import release as a_release
 
 pytestmark = pytest.mark.usefixtures("server")
 ALWAYS = Rules(freeze=(FreezeWindow(),))
@@ -62,13 +66,13 @@ def head_of(repository: Path) -> str:
     return subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def environment(repository: Path, rules: Rules | None = None) -> Environment:
+def environment(repository: Path, rules: Rules | None = None, path: str = "", **options: Any) -> Environment:
     """One of its own for each test, with nothing live."""
     name = f"e{repository.parent.name}"[:20].replace("_", "-").lower() + uuid4().hex[:4]
-    watched = Watched(name="iris", repository="acme/models", source=str(repository))
+    watched = Watched(name="iris", repository="acme/models", source=str(repository), path=path)
     made = Environment(
         name=name,
-        branch="main",
+        **{"branch": "main", **options},
         services=[watched],
         rules=rules or Rules(),
         builder=ImageBuilder(),
@@ -129,6 +133,86 @@ def test_a_freeze_is_said_and_the_release_starts_when_it_is_over(
     (row,) = story.reconcile(environment=where.name).rows
     assert row.done == f"started the release of {head[:8]}: it was refused in a freeze window that is over"
     assert [(what.ref, after) for what, after in started] == [(head, str(refused.id))]
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """What reconcile has started: the commit, and the key that its run is stored under."""
+    keys: list[tuple[str, str]] = []
+
+    def start(_deployment: str, given: dict[str, Any], tags: list[str], key: str) -> UUID:
+        keys.append((given["ref"], key))
+        with get_client(sync_client=True) as client:
+            return client.create_flow_run(release, parameters=given, tags=tags, state=Completed()).id
+
+    monkeypatch.setattr(pushed_runs, "_store", start)
+    return keys
+
+
+def more(repository: Path, message: str, *tags: str) -> str:
+    """A commit on main, with tags."""
+    git = ["git", "-C", str(repository), "-c", "user.name=t", "-c", "user.email=t@localhost"]
+    subprocess.run([*git, "commit", "--quiet", "--allow-empty", "-m", message], check=True)
+    for tag in tags:
+        subprocess.run([*git, "tag", tag], check=True)
+    return head_of(repository)
+
+
+def goes_live(where: Environment, commit: str) -> None:
+    made = where.ledger("iris").claim(
+        lambda number: a_release(number).model_copy(
+            update={"service": "iris", "environment": where.name, "revision": commit}
+        )
+    )
+    outcome = Outcome(number=made.number, verdict=Verdict.confirmed, live=made.number, at=datetime.now(UTC))
+    where.ledger("iris").settle(outcome)
+
+
+def test_a_lost_tag_is_released_also_where_a_branch_is_and_none_leads_back(
+    repository: Path, started: list[tuple[str, str]]
+) -> None:
+    where = environment(repository, tags="v*")
+    key = f"push/{where.name}/iris"
+    first = head_of(repository)
+    goes_live(where, first)
+    subprocess.run(["git", "-C", str(repository), "checkout", "--quiet", "-b", "hotfix"], check=True)
+    git = ["git", "-C", str(repository), "-c", "user.name=t", "-c", "user.email=t@localhost"]
+    subprocess.run([*git, "commit", "--quiet", "--allow-empty", "-m", "mend"], check=True)
+    subprocess.run([*git, "tag", "v1.0.1"], check=True)
+    mended = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True)
+    commit = mended.stdout.strip()
+    for _ in range(2):
+        story.reconcile(environment=where.name)
+    assert started == [(commit, f"{key}/{commit}/v1.0.1")], "the key of the webhook's run"
+
+    goes_live(where, commit)  # ahead of the branch: that is no reason to go back to it
+    subprocess.run([*git, "checkout", "--quiet", "main"], check=True)
+    story.reconcile(environment=where.name)
+    subprocess.run([*git, "tag", "v1.0.2", first], check=True)  # in what is live
+    story.reconcile(environment=where.name)
+    assert len(started) == 1
+
+
+def test_a_tag_that_leads_back_is_released_where_only_tags_are(
+    repository: Path, started: list[tuple[str, str]]
+) -> None:
+    where = environment(repository, branch=None, tags="v*")
+    first = head_of(repository)
+    subprocess.run(["git", "-C", str(repository), "tag", "v1.0"], check=True)
+    story.reconcile(environment=where.name)
+    goes_live(where, first)
+    second = more(repository, "wrong", "v1.1")
+    story.reconcile(environment=where.name)
+    goes_live(where, second)
+    subprocess.run(["git", "-C", str(repository), "tag", "v1.2", first], check=True)
+    for _ in range(2):
+        story.reconcile(environment=where.name)
+    key = f"push/{where.name}/iris"
+    assert started == [
+        (first, f"{key}/{first}/v1.0"),
+        (second, f"{key}/{second}/v1.1"),
+        (first, f"{key}/{first}/v1.2"),
+    ]
 
 
 NOBODY = "nobody has approved it in time; what was live before is live"
