@@ -8,6 +8,7 @@ from uuid import UUID
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
+    FlowRunFilterEndTime,
     FlowRunFilterState,
     FlowRunFilterStateType,
     FlowRunFilterTags,
@@ -25,6 +26,8 @@ ROLLBACK = "rollback/rollback"
 CHECK = "check/check"
 PUSHED = "pushed"
 TAG = "tag:"
+OF_CHECK, PULL_REQUEST = "check:", "pull-request:"
+DELIVERY = "delivery:"
 UNSURE = "files:unknown"  # the run finds out whether the push concerns its service
 MOST = 200  # runs that are looked at
 SUPERSEDED, UNREACHABLE, FROZEN = "Superseded", "Unreachable", "Frozen"  # states, named by flows/turn.py
@@ -39,6 +42,16 @@ NOT_BY_A_PERSON = {
 def tags_of(service: str, environment: str) -> list[str]:
     """What every run of a service in an environment is tagged with."""
     return [f"service:{service}", f"environment:{environment}"]
+
+
+def tags_of_checks(service: str, environment: str) -> list[str]:
+    """What every check of a service is tagged with; the environment's builder is used."""
+    return [f"{OF_CHECK}{service}", f"environment:{environment}"]
+
+
+def is_check(run: FlowRun) -> bool:
+    """Whether it is of a pull request."""
+    return any(tag.startswith(OF_CHECK) for tag in run.tags)
 
 
 def deployment_of(start: Start | Check) -> str:
@@ -68,7 +81,8 @@ def parameters_of(start: Start | Check) -> dict[str, Any]:
 def tags_of_start(start: Start | Check) -> list[str]:
     """What its run is found by."""
     if isinstance(start, Check):
-        return [f"check:{start.service}", f"pull-request:{start.repository}#{start.pull_request}"]
+        pull_request = f"{PULL_REQUEST}{start.repository}#{start.pull_request}"
+        return [*tags_of_checks(start.service, start.environment), pull_request]
     said = [f"{TAG}{start.tag}"] if start.tag else [f"branch:{start.branch}"]
     unsure = [UNSURE] if start.unsure else []
     return [*tags_of(start.service, start.environment), *said, *unsure, PUSHED]
@@ -88,6 +102,12 @@ def start_repair(service: str, environment: str, release: int) -> UUID:
     parameters = {"service": service, "environment": environment, "to": str(release)}
     key = f"repair/{environment}/{service}/{release}"
     return _store(ROLLBACK, parameters, tags_of(service, environment), key)
+
+
+def repeat_check(run: FlowRun) -> UUID:
+    """Store the check once more that this run has lost; the same one where it was stored meanwhile."""
+    tags = [tag for tag in run.tags if tag.startswith((OF_CHECK, PULL_REQUEST, "environment:"))]
+    return _store(CHECK, run.parameters, tags, f"check/after-{run.id}")
 
 
 def read_attempts(service: str, environment: str) -> tuple[Attempt, ...]:
@@ -112,6 +132,17 @@ def read_running(environment: str) -> list[FlowRun]:
     tags = FlowRunFilterTags(all_=[f"environment:{environment}"])
     with get_client(sync_client=True) as client:
         return client.read_flow_runs(flow_run_filter=FlowRunFilter(tags=tags, state=running))
+
+
+def read_crashed(environment: str, since: datetime) -> list[FlowRun]:
+    """The environment's runs whose process has died since then."""
+    crashed = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.CRASHED]))
+    tags = FlowRunFilterTags(all_=[f"environment:{environment}"])
+    ended = FlowRunFilterEndTime(after_=since)
+    with get_client(sync_client=True) as client:
+        return client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(tags=tags, state=crashed, end_time=ended), limit=MOST
+        )
 
 
 def attempt(run: FlowRun) -> Attempt:

@@ -14,10 +14,12 @@ from blocks.smoke import run_checks_on_each
 from flows import deploying, pages
 from flows.admission import Admission, admitted, findings, hooks_around, telling
 from flows.deploying import deploy
+from flows.github_feedback import commit_of, told_github
 from flows.issuing import have_certificate
 from flows.result import ReleaseResult
 from flows.rollback import smoke_checks
 from flows.stopwatch import Stopwatch
+from flows.tagging import tag_version
 from flows.turn import name_the_end, stop_if_cancelled
 from releases.approval import Proposal
 from releases.evidence import Proof
@@ -54,10 +56,14 @@ def promote(
     source, where = load_environment(from_environment), load_environment(to_environment)
     bar = pages.Progress(STEPS, f"promotion to {to_environment}")
     watch = Stopwatch(bar.at)
-    with telling(where, f"promotion of {service} to {to_environment}"):
+    with (
+        told_github(where, where.watched(service), "") as github,
+        telling(where, f"promotion of {service} to {to_environment}"),
+    ):
         allowed(source, where)
         with watch.step("look at the source"):
             proven = look_at_the_source(source, service)
+        github.concerns(proven[0])
         with watch.step("reach the node"):
             where.target.ensure_node()
             deploying.public_port(where, service, proven[0].run)
@@ -70,9 +76,12 @@ def promote(
                 where.models().check(proven[0].model)
             before = where.ledger(service).live()
             with hooks_around(where, admission.proposal):
+                github.begins(commit_of(proven[0]))
                 made = claim(where, proven[0], image, admission)
                 deployed = deploy(where, made, smoke_checks(made), made.bake, watch)
+        github.is_live(deployed.url)
         pages.publish(deployed, before, made.source)
+    tag_version(where, made)
     bar.done()
     return ReleaseResult.of(deployed, reused=True)
 

@@ -26,6 +26,7 @@ from flows.pages import told
 from flows.tagging import tag_version
 from flows.turn import turn_if_free
 from flows.unheard import tell_the_end
+from flows.waiting import end_outdated, give_up_checks, repeat_lost_checks
 from releases import freeze
 from releases.ledger import Entry, services_in
 from releases.problem import Problem, Unreachable
@@ -92,12 +93,14 @@ def reconcile(environment: str = "") -> ReconcileResult:
     result, repositories = ReconcileResult(), Repositories()
     for name in [environment] if environment else environment_names():
         where = load_environment(name)
-        stuck = [run for run in read_running(name) if is_silent(run, STUCK)]
+        running = read_running(name)
+        give_up_checks(running)
+        stuck = [run for run in running if is_silent(run, STUCK)]
         for service in sorted({*services_in(where.store, name), *(one.name for one in where.services)}):
             mine = [run for run in stuck if set(tags_of(service, name)) <= set(run.tags)]
             look_at(where, service, repositories, mine, result)
         report(name, result)
-        for said in tell_the_end(where) if where.services else ():
+        for said in tell_the_end(where):
             get_run_logger().info("GitHub was told of %s", said)
     return result
 
@@ -115,6 +118,13 @@ def look_at(
     try:
         settle(where, service, stuck, row)
         live = where.ledger(service).live()
+        outdated = end_outdated(where, service)
+        if outdated:
+            row.done = _said(row.done, f"ended {len(outdated)} that waited for an approval and are outdated")
+        checks = repeat_lost_checks(where, service)
+        if checks:
+            row.done = _said(row.done, f"started {len(checks)} checks again that were lost")
+        result.started += checks
         row.live = f"release {live.release.number} ({live.release.version})" if live else ""
         run = catch_up(where, service, live, repositories, row) or mend(where, service, live, row)
         result.started += [run] if run else []

@@ -18,7 +18,7 @@ from blocks.remote import commits_between
 from flows import deploying, earlier, pages
 from flows.admission import Admission, admitted, findings, hooks_around, telling
 from flows.deploying import deploy
-from flows.github_feedback import told_github
+from flows.github_feedback import told_github, watched_by
 from flows.issuing import have_certificate
 from flows.pushed import Pushed
 from flows.result import ReleaseResult
@@ -88,7 +88,7 @@ def release(
     where, bar = load_environment(environment), pages.Progress(STEPS, f"release to {environment}")
     watch, title = Stopwatch(bar.at), f"release to {environment}"
     with (
-        told_github(where, source, path, ref) as github,
+        told_github(where, watched_by(where, source, path), ref) as github,
         telling(where, title),
         tempfile.TemporaryDirectory(prefix="model-deploy-") as folder,
     ):
