@@ -41,6 +41,11 @@ class Watched(BaseModel):
         """Where to fetch from. Never taken from a payload: a push does not say whose code is run."""
         return self.source or f"https://github.com/{self.repository}.git"
 
+    @property
+    def is_part(self) -> bool:
+        """Whether it is only a part of its repository."""
+        return bool(self.path.strip("/") or self.paths)
+
     def cares_about(self, files: frozenset[str]) -> bool:
         """Whether one of the files belongs to the service."""
         folder = [f"/{self.path.strip('/')}/"] if self.path.strip("/") else []
