@@ -33,8 +33,7 @@ def main() -> None:
         follow_logs(engine, around.store)
     agent = Agent(given.node, around, engine, edge, Disk(STATE), BootClock(given.boot))
     threading.Thread(target=status_page.serve, args=[lambda: agent.status], daemon=True).start()
-    if around.store is not None:
-        Traffic(given.node, STATE / "traffic", agent.environment, around.store).start()
+    Traffic(given.node, STATE / "traffic", agent.environment, around.store, agent.shared.times).start()
     agent.begin()
     while True:
         try:
