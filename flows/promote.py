@@ -1,8 +1,6 @@
 """From one environment to the next: the same image and model version, not built again."""
 
-import tempfile
 from datetime import UTC, datetime
-from pathlib import Path
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
@@ -14,6 +12,7 @@ from blocks.smoke import run_checks_on_each
 from flows import deploying, pages
 from flows.admission import Admission, admitted, findings, hooks_around, telling
 from flows.deploying import deploy
+from flows.earlier import copy_model
 from flows.github_feedback import commit_of, told_github
 from flows.issuing import have_certificate
 from flows.result import ReleaseResult
@@ -23,11 +22,9 @@ from flows.tagging import tag_version
 from flows.turn import name_the_end, stop_if_cancelled
 from releases.approval import Proposal
 from releases.evidence import Proof
-from releases.model_manifest import MANIFEST, version_prefix
 from releases.problem import Failed, Refused
-from releases.release import Release, ReleasedModel
+from releases.release import Release
 from releases.smoke import p95
-from releases.store import Store
 
 STEPS = ["look at the source", "reach the node", "certificate", "copy", *deploying.STEPS]
 
@@ -159,21 +156,6 @@ def copy_image(source: Environment, where: Environment, release: Release) -> str
     """The image in the environment's own registry; the same digest."""
     repository = where.registry.repository(release.service)
     return where.registry.bring(release.image, source.registry, repository, [release.version])
-
-
-@task(task_run_name="copy the model", cache_policy=NO_CACHE)
-def copy_model(source: Store, store: Store, model: ReleasedModel | None) -> None:
-    """The model's files in the environment's own store; the manifest last, which makes it a version there."""
-    if model is None or not model.sha256:
-        return
-    keys = list(source.list(version_prefix(model.name, model.version)))
-    there = set(store.list(version_prefix(model.name, model.version)))
-    with tempfile.TemporaryDirectory(prefix="model-deploy-model-") as folder:
-        for key in sorted(keys, key=lambda key: key.endswith(MANIFEST)):
-            if key not in there:
-                file = Path(folder) / "file"
-                source.download(key, file)
-                store.upload(key, file)
 
 
 def claim(where: Environment, proven: Release, image: str, admission: Admission) -> Release:

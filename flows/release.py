@@ -94,7 +94,7 @@ def release(
     ):
         with watch.step("check out"):
             sources = read_sources(where, source, ref, path, Path(folder))
-            weights = find_model(where, sources.spec, model)
+            weights = find_model(where, sources, model)
         with watch.step("reach the node"):
             where.target.ensure_node()
             deploying.public_port(where, sources.service, sources.spec.run)  # taken? said before the build
@@ -260,11 +260,15 @@ def push_image(where: Environment, local: str, repository: str, tags: list[str])
     return where.registry.push(local, repository, tags)
 
 
-def find_model(where: Environment, spec: ServiceSpec, asked: str) -> ReleasedModel | None:
+def find_model(where: Environment, sources: Sources, asked: str) -> ReleasedModel | None:
     """The model as it is published now; an alias is followed here, once. Raises BadInput."""
-    wanted, models = Model.parse(asked) if asked else spec.model, where.models()
+    wanted, models = Model.parse(asked) if asked else sources.spec.model, where.models()
     if wanted is None:
         return None
+    if wanted.version not in {one.manifest.version for one in models.versions(wanted.name)}:
+        brought = earlier.bring_model(where, sources.service, wanted)
+        if brought:
+            return brought
     if not asked and is_version(wanted.version) and not models.versions(wanted.name):
         get_run_logger().info("%s is published nowhere: the image must carry it", wanted)
         return ReleasedModel(name=wanted.name, version=wanted.version)

@@ -14,7 +14,7 @@ from deployments.apply import read
 from deployments.environments_file import ENVIRONMENTS
 from deployments.machine.home import Home
 from flows.admission import metrics_of
-from flows.promote import copy_model
+from flows.earlier import copy_model
 from releases.problem import BadInput, Failed
 from releases.release import ReleasedModel
 from releases.rules import Hook
