@@ -55,8 +55,15 @@ def proof(where: Environment, service: str, image: str, model: ReleasedModel | N
                     number=release.number,
                     confirmed=outcome.at,
                     run=release.created_by,
+                    tests=release.tests,
                 )
     return None
+
+
+def tests_of(where: Environment, service: str, image: str) -> int:
+    """How many tests the image's sources have passed when it was built, here or where it comes from."""
+    entries = _entries([where, *before(where)], service, image)
+    return max((entry.release.tests for entry in entries), default=0)
 
 
 def bring_model(where: Environment, service: str, wanted: Model) -> ReleasedModel | None:

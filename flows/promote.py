@@ -128,6 +128,7 @@ def look_at_the_source(source: Environment, service: str) -> tuple[Release, Proo
         number=release.number,
         confirmed=entry.outcome.at,
         run=release.created_by,
+        tests=release.tests,
         checks=checks,
     )
 

@@ -111,18 +111,18 @@ def release(
             github.begins(sources.checkout.revision)
             have_certificate(where, sources.service, sources.spec.run, watch)
             stop_if_cancelled()
-            image, reused = find_or_make_image(where, sources, watch, rebuild=rebuild)
+            image, tests = find_or_make_image(where, sources, watch, rebuild=rebuild)
             stop_if_cancelled()
             before = where.ledger(sources.service).live()
             checks = checks_of(sources.spec.smoke, sources.spec.run.health.path)
             with hooks_around(where, admission.proposal):
-                made = claim(where, sources, image, weights, admission)
+                made = claim(where, sources, image, weights, admission, tests)
                 deployed = deploy(where, made, checks, sources.spec.confirm.bake, watch)
         github.is_live(deployed.url)
         pages.publish(deployed, before, str(sources.checkout.repository))
     tag_version(where, made)
     bar.done()
-    return ReleaseResult.of(deployed, reused=reused)
+    return ReleaseResult.of(deployed, reused=tests is None)
 
 
 @task(
@@ -190,8 +190,8 @@ def propose(where: Environment, sources: Sources, weights: ReleasedModel | None)
 
 def find_or_make_image(
     where: Environment, sources: Sources, watch: Stopwatch, *, rebuild: bool
-) -> tuple[str, bool]:
-    """The image of these sources: the one in the registry, else tested, built and pushed."""
+) -> tuple[str, int | None]:
+    """The image of these sources, and how many tests they passed; None: it was there already."""
     repository, log = where.registry.repository(sources.service), get_run_logger()
     if sources.checkout.dirty:
         log.warning("the working tree has uncommitted changes: this build is marked dirty and never reused")
@@ -200,36 +200,37 @@ def find_or_make_image(
             found = earlier.built(where, sources.service, f"src-{sources.key}")
         if found:
             log.info("these sources were tested and built before, which is skipped: %s is used", found.image)
-            return where.registry.bring(found.image, found.registry, repository, [f"src-{sources.key}"]), True
+            return where.registry.bring(found.image, found.registry, repository, [f"src-{sources.key}"]), None
     # Ours alone for as long as our turn is, and no other server's that shares the engine.
     builds = f"model-deploy-build/{sources.service}-{where.document}"
     local = f"{builds}:{sources.checkout.short}"
     try:
         with watch.step("tests and build"):
-            test_and_build(where, sources, local)
+            tests = test_and_build(where, sources, local)
         with watch.step("push"):
             tags = [f"src-{sources.key}"] if sources.key else []
-            return push_image(where, local, repository, [*tags, sources.checkout.short]), False
+            return push_image(where, local, repository, [*tags, sources.checkout.short]), tests
     finally:
         where.builder.forget(builds)
 
 
-def test_and_build(where: Environment, sources: Sources, local: str) -> None:
-    """The tests, and beside them the image as `local`. Raises Failed."""
+def test_and_build(where: Environment, sources: Sources, local: str) -> int:
+    """The tests, and beside them the image as `local`; how many have passed. Raises Failed."""
     tests = run_tests.submit(where, sources, local)
     build = build_image.submit(where, sources, local)
     wait([tests, build])
-    tests.result()
+    passed = tests.result()
     build.result()
+    return passed
 
 
 @task(name="tests", task_run_name="tests", cache_policy=NO_CACHE)
-def run_tests(where: Environment, sources: Sources, local: str) -> None:
-    """Run the service's tests in a container of its test stage; the report becomes a table."""
+def run_tests(where: Environment, sources: Sources, local: str) -> int:
+    """Run the service's tests in a container of its test stage; the report becomes a table. How many passed."""
     spec, log = sources.spec, get_run_logger()
     if spec.test.target is None:
         log.warning("NO TESTS ARE RUN: model-deploy.yaml names no test.target")
-        return
+        return 0
     stage = spec.build.model_copy(update={"target": spec.test.target})
     image = where.builder.build(sources.checkout.folder, stage, f"{local}-tests", {}, log.debug)
     try:
@@ -238,6 +239,7 @@ def run_tests(where: Environment, sources: Sources, local: str) -> None:
         pages.show_tests(sources.service, failed.report)
         raise
     pages.show_tests(sources.service, report)
+    return len(report.cases)
 
 
 @task(name="build", task_run_name="build", cache_policy=NO_CACHE)
@@ -278,7 +280,12 @@ def find_model(where: Environment, sources: Sources, asked: str) -> ReleasedMode
 
 
 def claim(
-    where: Environment, sources: Sources, image: str, weights: ReleasedModel | None, admission: Admission
+    where: Environment,
+    sources: Sources,
+    image: str,
+    weights: ReleasedModel | None,
+    admission: Admission,
+    tests: int | None,
 ) -> Release:
     """Write the release into the ledger under the next number."""
     spec, checkout = sources.spec, sources.checkout
@@ -304,6 +311,7 @@ def claim(
             confirm_window=spec.confirm_window,
             rollout=spec.rollout,
             bake=spec.confirm.bake,
+            tests=earlier.tests_of(where, sources.service, image) if tests is None else tests,
             promoted=earlier.proof(where, sources.service, image, weights),
             approval=admission.approval,
             freeze_override=admission.freeze_override,
