@@ -8,7 +8,7 @@ from typing import Any
 
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
-from prefect.futures import wait
+from prefect.futures import PrefectFuture, wait
 from prefect.runtime import flow_run
 
 from blocks.checkout import Checkout, check_out
@@ -218,7 +218,8 @@ def test_and_build(where: Environment, sources: Sources, local: str) -> int:
     """The tests, and beside them the image as `local`; how many have passed. Raises Failed."""
     tests = run_tests.submit(where, sources, local)
     build = build_image.submit(where, sources, local)
-    wait([tests, build])
+    both: list[PrefectFuture[Any]] = [tests, build]
+    wait(both)
     passed = tests.result()
     build.result()
     return passed
@@ -226,7 +227,7 @@ def test_and_build(where: Environment, sources: Sources, local: str) -> int:
 
 @task(name="tests", task_run_name="tests", cache_policy=NO_CACHE)
 def run_tests(where: Environment, sources: Sources, local: str) -> int:
-    """Run the service's tests in a container of its test stage; the report becomes a table. How many passed."""
+    """Run the service's tests in a container of its test stage; how many. The report becomes a table."""
     spec, log = sources.spec, get_run_logger()
     if spec.test.target is None:
         log.warning("NO TESTS ARE RUN: model-deploy.yaml names no test.target")
