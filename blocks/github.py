@@ -44,6 +44,15 @@ class Sent:
         """Whether GitHub did what was asked."""
         return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
 
+    @property
+    def exists(self) -> bool:
+        """Whether it was refused because it is there already.
+
+        https://docs.github.com/en/rest/using-the-rest-api/troubleshooting-the-rest-api#validation-failed
+        """
+        errors = self.body.get("errors") if isinstance(self.body, dict) and not self.ok else None
+        return any(isinstance(one, dict) and one.get("code") == "already_exists" for one in errors or [])
+
 
 class _Numbered(BaseModel):
     id: int

@@ -1,5 +1,6 @@
 """Flow runs that pushes have started: how they are stored in Prefect, and what became of them."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -26,8 +27,7 @@ ROLLBACK = "rollback/rollback"
 CHECK = "check/check"
 PUSHED = "pushed"
 TAG = "tag:"
-OF_CHECK, PULL_REQUEST = "check:", "pull-request:"
-DELIVERY = "delivery:"
+OF_CHECK, OF_PULL_REQUEST = "check:", "pull-request:"
 UNSURE = "files:unknown"  # the run finds out whether the push concerns its service
 MOST = 200  # runs that are looked at
 SUPERSEDED, UNREACHABLE, FROZEN = "Superseded", "Unreachable", "Frozen"  # states, named by flows/turn.py
@@ -81,11 +81,16 @@ def parameters_of(start: Start | Check) -> dict[str, Any]:
 def tags_of_start(start: Start | Check) -> list[str]:
     """What its run is found by."""
     if isinstance(start, Check):
-        pull_request = f"{PULL_REQUEST}{start.repository}#{start.pull_request}"
+        pull_request = f"{OF_PULL_REQUEST}{start.repository}#{start.pull_request}"
         return [*tags_of_checks(start.service, start.environment), pull_request]
     said = [f"{TAG}{start.tag}"] if start.tag else [f"branch:{start.branch}"]
     unsure = [UNSURE] if start.unsure else []
     return [*tags_of(start.service, start.environment), *said, *unsure, PUSHED]
+
+
+def check_tags(tags: Iterable[str]) -> list[str]:
+    """Of a run's tags those that every check of the pull request's service has."""
+    return [tag for tag in tags if tag.startswith((OF_CHECK, OF_PULL_REQUEST))]
 
 
 def start_release(start: Start, after: str) -> UUID:
@@ -106,7 +111,7 @@ def start_repair(service: str, environment: str, release: int) -> UUID:
 
 def repeat_check(run: FlowRun) -> UUID:
     """Store the check once more that this run has lost; the same one where it was stored meanwhile."""
-    tags = [tag for tag in run.tags if tag.startswith((OF_CHECK, PULL_REQUEST, "environment:"))]
+    tags = [tag for tag in run.tags if tag.startswith((OF_CHECK, OF_PULL_REQUEST, "environment:"))]
     return _store(CHECK, run.parameters, tags, f"check/after-{run.id}")
 
 

@@ -41,14 +41,13 @@ def adopt(
     """Show what becomes of all that a VM's container declaration says, and move the VM on --yes."""
     from blocks.targets import adopting  # noqa: PLC0415 - imports Prefect
     from blocks.targets.compute_engine import ComputeEngineInstances  # noqa: PLC0415
-    from deployments.environments_file import ENVIRONMENTS  # noqa: PLC0415
     from deployments.google_cloud import described  # noqa: PLC0415
     from flows.turn import turn_if_free  # noqa: PLC0415
     from releases import adoption, container_declaration  # noqa: PLC0415 - not for --help
     from releases.adopted_run import adopted_run, as_yaml  # noqa: PLC0415
     from releases.provisioning.resources import user_data  # noqa: PLC0415
 
-    with connected(quiet=True):
+    with connected(quiet=True) as home:
         where = load(environment)
         target = where.target
         if not isinstance(target, ComputeEngineInstances):
@@ -63,7 +62,7 @@ def adopt(
             typer.echo(f"{mark:<5}{one.name:<22}{one.was}  ->  {one.becomes}")
         adoption.check(choices, accept or [])
         run = adopted_run(declared, port, public)
-        boot = user_data(described(environment, file or ENVIRONMENTS).described)
+        boot = user_data(described(environment, file or home.environments_file).described)
         typer.echo("\nfor the service's model-deploy.yaml, so that the next release is the same:\n")
         typer.echo(indent(as_yaml(service, run), "    "))
         typer.echo(PLAN)

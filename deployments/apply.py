@@ -14,7 +14,7 @@ from blocks.environment import AnyStore, AnyTarget, Environment
 from blocks.image_builder import ImageBuilder
 from blocks.image_registry import ImageRegistry
 from deployments.approvals import ensure_expiry
-from deployments.environments_file import ENVIRONMENTS, Described, parse
+from deployments.environments_file import Described, parse
 from deployments.google_cloud import in_google_cloud
 from deployments.machine.home import Home
 from deployments.machine.images import agent_image
@@ -32,7 +32,7 @@ class Change:
     done: str
 
 
-def apply(home: Home, file: Path = ENVIRONMENTS) -> list[Change]:
+def apply(home: Home, file: Path) -> list[Change]:
     """Save every environment that is new or different. Raises BadInput."""
     described = parse(file)
     environments = _environments(home, described, file)

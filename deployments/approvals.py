@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
+from prefect.exceptions import PrefectHTTPStatusError
 from prefect.input import read_flow_run_input
 
 from flows.approval import WAITS
@@ -53,9 +55,14 @@ def waiting() -> list[Waiting]:
 
 def answer(meant: Waiting, decision: str, by: str, reason: str) -> str:
     """Answer as the form in the UI does; why the server does not take it, else empty."""
-    with get_client(sync_client=True) as client:
-        given = {"decision": decision, "by": by, "reason": reason}
-        result = client.resume_flow_run(meant.run, run_input=given)
+    given = {"decision": decision, "by": by, "reason": reason}
+    try:
+        with get_client(sync_client=True) as client:
+            result = client.resume_flow_run(meant.run, run_input=given)
+    except PrefectHTTPStatusError as error:
+        if error.response.status_code != HTTPStatus.CONFLICT:
+            raise
+        return "somebody has answered it meanwhile"
     if result.status is SetStateStatus.ACCEPT:
         return ""
     return str(getattr(result.details, "reason", "") or result.status)

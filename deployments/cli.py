@@ -200,14 +200,19 @@ def logs(
 
 
 @app.command()
-def apply(file: Annotated[Path | None, typer.Argument(help="The environments' file.")] = None) -> None:
-    """Bring Prefect's blocks to what the environments' file says."""
+def apply(
+    file: Annotated[
+        Path | None, typer.Argument(help="The environments' file; the one applied last if not given.")
+    ] = None,
+) -> None:
+    """Bring Prefect's blocks to what the environments' file says, now and at every `up`."""
     with connected(quiet=True) as home:
         from deployments.apply import apply as apply_file  # noqa: PLC0415
-        from deployments.environments_file import ENVIRONMENTS  # noqa: PLC0415
 
-        for change in apply_file(home, file or ENVIRONMENTS):
+        file = file or home.environments_file
+        for change in apply_file(home, file):
             typer.echo(f"{change.environment}: {change.done}")
+        home.remember_environments(file)
         from blocks.pick_lists import offer  # noqa: PLC0415
 
         offer()

@@ -164,7 +164,7 @@ def forgotten(home: Home) -> None:
     from deployments.apply import apply  # noqa: PLC0415
 
     Environment.delete("dev")
-    apply(home)
+    apply(home, home.environments_file)
 
 
 def asking(url: str) -> Any:

@@ -18,8 +18,6 @@ from releases.spec import Name
 from releases.trigger import WatchedServices
 from releases.version import Releasing
 
-ENVIRONMENTS = Path(__file__).parent / "environments.yaml"
-
 
 class Described(BaseModel):
     """One environment as it is written."""
@@ -49,7 +47,12 @@ def parse(file: Path) -> dict[str, Described]:
     try:
         return _File.model_validate(yaml.safe_load(file.read_text(encoding="utf-8"))).environments
     except (OSError, yaml.YAMLError) as error:
-        raise BadInput("the environments cannot be read", where=str(file), got=str(error)) from error
+        raise BadInput(
+            "the environments cannot be read",
+            where=str(file),
+            got=str(error),
+            next_step="mend it, or model-deploy apply FILE with the one that is to count from now on",
+        ) from error
     except ValidationError as error:
         first = error.errors()[0]
         place = first["loc"]

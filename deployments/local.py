@@ -44,7 +44,7 @@ def bring_up(
 def _environments(home: Home) -> str:
     from deployments.apply import apply  # noqa: PLC0415 - imports Prefect, which must know its server first
 
-    return ", ".join(f"{change.environment} {change.done}" for change in apply(home))
+    return ", ".join(f"{change.environment} {change.done}" for change in apply(home, home.environments_file))
 
 
 def _process(home: Home, process: Process) -> str:

@@ -2,12 +2,16 @@
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from deployments.machine.home import Home
 from deployments.machine.images import flows_image
 from deployments.processes import POOLS, Process
+
+RELEASES = "releases"  # the queue of runs that build or deploy, so that reconcile never waits for them
+AT_ONCE = 10
 
 
 def ensure_pools(home: Home, api: str, checkout: Path, *, in_containers: bool) -> None:
@@ -17,6 +21,7 @@ def ensure_pools(home: Home, api: str, checkout: Path, *, in_containers: bool) -
     """
     from prefect.client.orchestration import get_client  # noqa: PLC0415 - imports Prefect
     from prefect.client.schemas.actions import WorkPoolCreate  # noqa: PLC0415
+    from prefect.exceptions import ObjectAlreadyExists  # noqa: PLC0415
     from prefect.settings import PREFECT_API_URL, temporary_settings  # noqa: PLC0415
     from prefect.workers.process import ProcessWorker  # noqa: PLC0415
     from prefect_docker.worker import DockerWorker  # noqa: PLC0415
@@ -38,6 +43,10 @@ def ensure_pools(home: Home, api: str, checkout: Path, *, in_containers: bool) -
                 client.delete_work_pool(name)
             pool = WorkPoolCreate(name=name, type=kind, base_job_template=template)
             client.create_work_pool(pool, overwrite=True)
+        with suppress(ObjectAlreadyExists):  # what was set in the UI since stays
+            client.create_work_queue(
+                RELEASES, concurrency_limit=AT_ONCE, work_pool_name=POOLS[Process.worker]
+            )
 
 
 def in_a_container(home: Home) -> dict[str, Any]:

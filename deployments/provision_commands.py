@@ -72,11 +72,12 @@ def show_protections(environment: str, file: Path | None, *, as_json: bool) -> N
 
 def _described(environment: str, file: Path | None) -> "GoogleCloud":
     """What the file says. Prefect's server is there where that names a block with credentials."""
-    from deployments.environments_file import ENVIRONMENTS, parse  # noqa: PLC0415
+    from deployments.environments_file import parse  # noqa: PLC0415
     from deployments.stack import ensure_server  # noqa: PLC0415
 
-    file = file or ENVIRONMENTS
-    environments, home = parse(file), point()
+    home = point()
+    file = file or home.environments_file
+    environments = parse(file)
     from deployments.google_cloud import in_google_cloud  # noqa: PLC0415 - imports Prefect
 
     google = in_google_cloud(environment, environments, file)

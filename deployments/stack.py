@@ -16,6 +16,7 @@ from pathlib import Path
 
 from blocks.command import run
 from deployments.machine.home import Home
+from deployments.pauses import pauses_kept
 from deployments.pools import ensure_pools
 from deployments.processes import Process, command
 from releases.problem import BadInput, Failed, Unreachable
@@ -85,7 +86,8 @@ def register_flows(home: Home, *, in_containers: bool) -> str:
     """Have the work pools, and every deployment of prefect.yaml; what was done. Raises Failed."""
     ensure_pools(home, api_url(home), ROOT, in_containers=in_containers)
     argv = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
-    finished = run(argv, timeout=DEPLOY_SECONDS, cwd=ROOT, env=environment(home))
+    with pauses_kept(api_url(home)):
+        finished = run(argv, timeout=DEPLOY_SECONDS, cwd=ROOT, env=environment(home))
     if finished.code != 0:
         raise Failed("`prefect deploy --all` failed", got=finished.tail)
     return "as prefect.yaml says"

@@ -20,6 +20,7 @@ from releases.rules import ApprovalRule
 
 WAITS = "model-deploy:waits-for-approval"  # on a run exactly as long as it waits
 LOOK_SECONDS = 1
+INPUTS = 10  # more than Prefect stores of one question
 
 
 class Answer(RunInput):
@@ -40,6 +41,7 @@ def approved(where: Environment, rule: ApprovalRule, proposal: Proposal) -> Appr
     expires = datetime.now(UTC) + timedelta(seconds=rule.expires)
     text = f"{page(proposal)}\n\nExpires {expires:%Y-%m-%d %H:%M} UTC."
     if not _asked(key):
+        _forget_answers(key)
         tell(where.rules.notify, f"Approval wanted: {proposal.title}", f"{text}\n\n{hint()}")
     answer = ask(key, proposal.title, text, rule.expires)
     if answer is None:
@@ -93,6 +95,15 @@ def _asked(key: str) -> bool:
     """Whether this run has asked this before: it is run again from the top after an answer."""
     with get_client(sync_client=True) as client:
         return key in (client.read_flow_run(_run().id).empirical_policy.pause_keys or set())
+
+
+def _forget_answers(key: str) -> None:
+    """A run that was answered and then retried asks anew: Prefect takes no second answer beside the first."""
+    run = _run().id
+    with get_client(sync_client=True) as client:
+        for state in ("suspended", "paused"):
+            for one in client.filter_flow_run_input(run, f"{state}-{key}-", INPUTS, set()):
+                client.delete_flow_run_input(run, one.key)
 
 
 def _run() -> Any:

@@ -12,7 +12,7 @@ from flows import pages
 from flows.github_feedback import told_github, watched_by
 from flows.release import read_sources, test_and_build
 from flows.stopwatch import Stopwatch
-from flows.turn import name_the_end, stop_if_newer
+from flows.turn import name_the_end, stop_if_newer_check
 
 STEPS = ["check out", "tests and build"]
 
@@ -52,7 +52,7 @@ def check(
     ):
         with watch.step("check out"):
             sources = read_sources(where, source, ref, path, Path(folder), f"refs/pull/{pull_request}/head")
-        stop_if_newer()
+        stop_if_newer_check()
         github.begins(sources.checkout.revision)
         try:
             with watch.step("tests and build"):

@@ -1,7 +1,5 @@
 """`release: auto`: what is live gets the next version, as a tag and a release on GitHub."""
 
-from http import HTTPStatus
-
 from prefect import get_run_logger
 
 from blocks.environment import Environment
@@ -41,7 +39,7 @@ def tag_version(where: Environment, release: Release) -> None:
         return
     tag = f"{prefix}{version}"
     sent = github.publish(watched.repository, tag, release.revision, notes(commits, last))
-    if sent.ok or sent.status == HTTPStatus.UNPROCESSABLE_ENTITY:  # somebody else was quicker
+    if sent.ok or sent.exists:  # somebody else was quicker
         log.info("%s is %s", release.revision[:8], tag)
     else:
         log.warning("%s is not tagged yet: %s", tag, sent.why)

@@ -23,7 +23,7 @@ from prefect.context import FlowRunContext
 from prefect.states import Cancelled as CancelledState
 from prefect.states import Failed as FailedState
 
-from blocks.pushed_runs import OF_CHECK, PULL_REQUEST, PUSHED, UNREACHABLE, tags_of
+from blocks.pushed_runs import PUSHED, UNREACHABLE, check_tags, tags_of
 from releases.approval import Expired, Rejected
 from releases.freeze import Frozen
 from releases.problem import Cancelled, Superseded, Unreachable
@@ -96,16 +96,19 @@ def turn_if_free(service: str, environment: str) -> Iterator[bool]:
         held.__exit__(None, None, None)
 
 
-def stop_if_newer() -> None:
-    """Give way to a newer check of the same pull request that has begun. Raises Superseded, Cancelled."""
+def stop_if_newer_check() -> None:
+    """Give way to a newer check of the same pull request that has begun. Raises Superseded, Cancelled.
+
+    One that a person has started belongs to no delivery, and gives way to none.
+    """
     run_id = current_run()
     if run_id is None:
         return
     with get_client(sync_client=True) as client:
         run = client.read_flow_run(run_id)
-    same = [tag for tag in run.tags if tag.startswith((OF_CHECK, PULL_REQUEST))]  # whichever delivery asked
-    if same:
-        _stop_if_superseded(run, same, never)
+    tags = check_tags(run.tags)  # the others differ from delivery to delivery
+    if tags:
+        _stop_if_superseded(run, tags, never)
 
 
 def stop_if_cancelled() -> None:

@@ -10,7 +10,7 @@ from prefect.states import Cancelled
 
 from blocks.environment import Environment
 from blocks.pushed_runs import (
-    PULL_REQUEST,
+    OF_PULL_REQUEST,
     SUPERSEDED,
     attempt,
     give_up,
@@ -58,7 +58,7 @@ def repeat_lost_checks(where: Environment, service: str) -> list[UUID]:
         return []
     by_pull_request: dict[str, list[FlowRun]] = {}
     for run in read_runs(tags_of_checks(service, where.name)):
-        name = next((tag for tag in run.tags if tag.startswith(PULL_REQUEST)), "")
+        name = next((tag for tag in run.tags if tag.startswith(OF_PULL_REQUEST)), "")
         by_pull_request.setdefault(name, []).append(run)
     return [repeat_check(runs[0]) for runs in by_pull_request.values() if _is_lost(runs)]
 

@@ -12,6 +12,7 @@ from releases.problem import BadInput
 
 EDGE_PORTS = 8
 LOCAL = "local"  # the environment that a machine always has
+SHIPPED = Path(__file__).parent.parent / "environments.yaml"
 RECEIVER_PORT = 4280  # what a TLS proxy in front is told, so the same everywhere where it is free
 
 
@@ -27,6 +28,9 @@ class Chosen(BaseModel):
     edge_ports: list[int] = Field(description="Of the environment `local`.")
     more_edge_ports: dict[str, list[int]] = Field(
         default_factory=dict, description="Of every other environment on this machine."
+    )
+    environments_file: Path | None = Field(
+        default=None, description="Applied last; the one that is shipped if None."
     )
 
 
@@ -108,6 +112,16 @@ class Home:
     def shares(self) -> list[Share]:
         """Of every environment that was ever described here."""
         return [self.share(name) for name in (LOCAL, *self.chosen().more_edge_ports)]
+
+    @property
+    def environments_file(self) -> Path:
+        """What describes the environments: the file that was applied last, else the one that is shipped."""
+        return self.chosen().environments_file or SHIPPED
+
+    def remember_environments(self, file: Path) -> None:
+        """From now on this is the file: what comes up at the next boot must be what was applied."""
+        kept = None if file.absolute() == SHIPPED else file.absolute()
+        self._remember(self.chosen().model_copy(update={"environments_file": kept}))
 
     def _remember(self, chosen: Chosen) -> None:
         self.prepare()

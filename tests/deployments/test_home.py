@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from deployments.machine.home import Home
+from deployments.machine.home import SHIPPED, Home
 
 
 def test_every_environment_has_a_node_a_folder_and_ports_of_its_own(tmp_path: Path) -> None:
@@ -25,3 +25,12 @@ def test_what_was_chosen_before_there_were_others_stays(tmp_path: Path) -> None:
     local = home.share("local")
     assert (local.path, local.node, local.ports) == (tmp_path, "mine", [3, 4])
     assert home.chosen().registry_port == 1
+
+
+def test_the_environments_file_that_was_applied_is_the_one_that_counts(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    assert home.environments_file == SHIPPED
+    home.remember_environments(tmp_path / "ours.yaml")
+    assert Home(home.path).environments_file == tmp_path / "ours.yaml"
+    home.remember_environments(SHIPPED)  # which may lie elsewhere after an upgrade
+    assert home.chosen().environments_file is None

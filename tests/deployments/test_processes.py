@@ -10,7 +10,7 @@ from prefect.utilities.callables import parameter_schema
 from prefect_docker.worker import DockerWorker
 
 from deployments.machine.home import Home
-from deployments.pools import in_a_container, with_defaults
+from deployments.pools import RELEASES, in_a_container, with_defaults
 from deployments.processes import POOLS, Process, command
 from releases.problem import BadInput
 
@@ -33,6 +33,12 @@ def test_every_schedule_has_a_time_zone_and_one_run_at_a_time() -> None:
     for flow in scheduled:
         assert all(one.get("timezone") for one in flow["schedules"]), flow["name"]
         assert flow["concurrency_limit"] == {"limit": 1, "collision_strategy": "CANCEL_NEW"}, flow["name"]
+
+
+def test_no_deploy_holds_a_lease_that_an_outage_of_prefect_would_end() -> None:
+    queued = {flow["name"] for flow in FLOWS if flow["work_pool"].get("work_queue_name") == RELEASES}
+    assert queued == {"release", "rollback", "promote", "check", "provision"}
+    assert not [flow["name"] for flow in FLOWS if flow["name"] in queued and "concurrency_limit" in flow]
 
 
 def test_every_flow_says_what_it_is_for() -> None:

@@ -1,8 +1,10 @@
 """Flows with a schedule are started by it: Prefect's own scheduler, on the libraries that uv.lock names."""
 
+from typing import Any
+
 from deployments import stack
 from tests.controllers import wait_until
-from tests.deployments.conftest import PrefectServer
+from tests.deployments.conftest import PrefectServer, register_flows
 from tests.prefect_api import ask
 
 LOOKS = 30  # seconds; the scheduler looks for deployments that have just changed every five
@@ -23,3 +25,39 @@ def test_schedules_make_runs(prefect_server: PrefectServer) -> None:
         return scheduled <= {run["deployment_id"] for run in runs if run["auto_scheduled"]}
 
     wait_until(all_have_a_run, LOOKS)
+
+
+def test_ten_releases_run_at_once_or_as_many_as_a_person_has_set(prefect_server: PrefectServer) -> None:
+    queue = f"{stack.api_url(prefect_server.home)}/work_pools/local/queues/releases"
+    assert ask(queue, "GET", "")["concurrency_limit"] == 10
+    ask(queue, "PATCH", "", {"concurrency_limit": 3})
+    register_flows(prefect_server.home)
+    assert ask(queue, "GET", "")["concurrency_limit"] == 3
+
+
+def test_without_a_file_the_one_that_was_applied_is_applied_again(prefect_server: PrefectServer) -> None:
+    applied = prefect_server.model_deploy("apply")
+    assert applied.stdout.splitlines() == ["local: unchanged", "examples: unchanged"], applied.stderr
+
+
+def test_what_a_person_paused_stays_paused_when_the_flows_are_registered_again(
+    prefect_server: PrefectServer,
+) -> None:
+    api = stack.api_url(prefect_server.home)
+
+    def deployed(name: str) -> Any:
+        (one,) = ask(api, "POST", "/deployments/filter", {"deployments": {"name": {"any_": [name]}}})
+        return one
+
+    report, collect = deployed("report"), deployed("collect-data")
+    ask(
+        api,
+        "PATCH",
+        f"/deployments/{report['id']}/schedules/{report['schedules'][0]['id']}",
+        {"active": False},
+    )
+    ask(api, "POST", f"/deployments/{collect['id']}/pause_deployment")
+    register_flows(prefect_server.home)
+    assert [one["active"] for one in deployed("report")["schedules"]] == [False]
+    assert deployed("collect-data")["paused"]
+    assert [one["active"] for one in deployed("export-logs")["schedules"]] == [True]

@@ -11,8 +11,7 @@ from blocks.model_folder import sources_in
 from blocks.model_store import ModelStore
 from blocks.store import DirectoryStore
 from deployments.apply import read
-from deployments.environments_file import ENVIRONMENTS
-from deployments.machine.home import Home
+from deployments.machine.home import SHIPPED, Home
 from flows.admission import metrics_of
 from flows.earlier import copy_model
 from releases.problem import BadInput, Failed
@@ -76,7 +75,7 @@ def test_a_hook_has_a_deadline_and_must_be_answered_well(address: str) -> None:
     ("promote_from: [staging]", "promote_from", "did you mean `promotes_from`?"),
 ])  # fmt: skip
 def test_a_wrong_rule_is_named(tmp_path: Path, rules: str, field: str, said: str) -> None:
-    text = ENVIRONMENTS.read_text(encoding="utf-8")
+    text = SHIPPED.read_text(encoding="utf-8")
     file = tmp_path / "environments.yaml"
     file.write_text(text[: text.index("    rules: #")] + f"    rules: {{{rules}}}\n", encoding="utf-8")
     with pytest.raises(BadInput) as caught:
@@ -100,7 +99,7 @@ def test_a_wrong_rule_is_named(tmp_path: Path, rules: str, field: str, said: str
 def test_a_key_that_is_not_known_is_an_error_anywhere_in_the_file(
     tmp_path: Path, written: str, key: str, expected: str
 ) -> None:
-    text = ENVIRONMENTS.read_text(encoding="utf-8")
+    text = SHIPPED.read_text(encoding="utf-8")
     file = tmp_path / "environments.yaml"
     file.write_text(text[: text.index("    rules: #")] + f"    {written}\n", encoding="utf-8")
     with pytest.raises(BadInput) as caught:
@@ -110,7 +109,7 @@ def test_a_key_that_is_not_known_is_an_error_anywhere_in_the_file(
 
 
 def test_the_environments_that_are_shipped_can_be_read(tmp_path: Path) -> None:
-    environments = read(Home(tmp_path / "home"), ENVIRONMENTS)
+    environments = read(Home(tmp_path / "home"), SHIPPED)
     assert environments["production"].rules.promotes_from == ("staging",)
     assert environments["production"].rules.approval is not None
     assert environments["staging"].target != environments["production"].target

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from deployments.environments_file import ENVIRONMENTS
+from deployments.machine.home import SHIPPED
 from tests.controllers import EXECUTE, Command, wait_until
 from tests.github.server import TOKEN, FakeGitHub, running
 from tests.http_server import Answer, Request, serving
@@ -33,7 +33,7 @@ class Production:
 
     def ruled(self, rules: str) -> None:
         """Production with these rules."""
-        text = ENVIRONMENTS.read_text(encoding="utf-8")
+        text = SHIPPED.read_text(encoding="utf-8")
         shipped = text[text.index("    rules: #") :]
         self.file.write_text(text.replace(shipped, f"    {rules}\n"), encoding="utf-8")
         done = self.place.model_deploy("apply", str(self.file))

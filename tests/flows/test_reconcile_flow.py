@@ -19,7 +19,7 @@ from blocks.environment import Environment
 from blocks.github import GitHub
 from blocks.image_builder import ImageBuilder
 from blocks.image_registry import ImageRegistry
-from blocks.pushed_runs import OF_CHECK, PULL_REQUEST, PUSHED, attempt, read_runs, tags_of
+from blocks.pushed_runs import OF_CHECK, OF_PULL_REQUEST, PUSHED, attempt, read_runs, tags_of
 from blocks.store import DirectoryStore
 from blocks.targets.local import LocalTarget
 from flows import reconcile as story
@@ -309,7 +309,7 @@ def test_a_run_that_waits_for_a_yes_to_an_old_commit_is_superseded(
     assert started[-1][0] == new
 
 
-CHECK = [f"{PULL_REQUEST}acme/models#7", f"{OF_CHECK}iris"]
+CHECK = [f"{OF_PULL_REQUEST}acme/models#7", f"{OF_CHECK}iris"]
 
 
 def checked(where: Environment, commit: str, state: State[Any]) -> FlowRun:

@@ -109,8 +109,8 @@ def test_tags_are_called_as_the_environment_asks_for_them(tagged: Tagged, asked:
     assert tagged.tags == [tag]
 
 
-@pytest.mark.parametrize("trouble", [Trouble(0), Trouble(500), Trouble(403)])
-def test_a_github_that_is_down_is_warned_of_and_asked_again_later(
+@pytest.mark.parametrize("trouble", [Trouble(0), Trouble(500), Trouble(403), Trouble(422)])
+def test_a_github_that_is_down_or_refuses_is_warned_of_and_asked_again_later(
     tagged: Tagged, trouble: Trouble, caplog: pytest.LogCaptureFixture
 ) -> None:
     tagged.live(tagged.commit("begin"))

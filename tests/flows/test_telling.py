@@ -27,6 +27,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import StateType
 from prefect.flow_engine import run_flow
 from prefect.states import Pending
+from prefect.types import SecretDict
 from pydantic import SecretStr
 
 from blocks.email import Email
@@ -127,6 +128,16 @@ def test_slack_and_mail_are_told_and_one_that_fails_keeps_nothing_back(
     body = mail[0].get_body(("plain",))
     assert body is not None
     assert "got: 0.41" in body.get_content()
+
+
+def test_a_webhook_that_refuses_is_named_without_its_address(caplog: pytest.LogCaptureFixture) -> None:
+    with serving(lambda _: Answer(b"no", status=404)) as address:
+        CustomWebhookNotificationBlock(
+            name="telegram", url=address + "/bot{{token}}/send", secrets=SecretDict({"token": "123:SECRET"})
+        ).save("telegram", overwrite=True)
+        telling("custom-webhook/telegram")
+    assert "custom-webhook/telegram could not be told: HTTP 404" in caplog.text
+    assert "SECRET" not in caplog.text
 
 
 @flow

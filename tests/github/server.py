@@ -79,7 +79,8 @@ class FakeGitHub:
 
     def _release(self, _match: re.Match[str], body: Any) -> tuple[int, Any]:
         if body["tag_name"] in {release["tag_name"] for release in self.releases}:
-            return 422, {"message": "Validation Failed"}
+            there = {"resource": "Release", "code": "already_exists", "field": "tag_name"}
+            return 422, {"message": "Validation Failed", "errors": [there]}
         self.releases.append(body)
         self.on_tag(body["tag_name"], body["target_commitish"])
         return 201, {"id": len(self.releases)}
