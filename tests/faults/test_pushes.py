@@ -189,9 +189,10 @@ def test_a_pull_request_is_tested_and_built_and_nothing_is_pushed_or_deployed(pu
     for behaviour in ("well", "broken"):
         pushed.place.git("checkout", "--quiet", "-B", "feature", "main")
         docker = pushed.place.repository / "Dockerfile"
-        docker.write_text(f"{docker.read_text().rstrip()}\nRUN {steals}\nFROM 0 AS tests\nFROM 0\n")
+        text = docker.read_text().replace("FROM python:3.11-slim", "FROM python:3.11-slim AS tests")
+        docker.write_text(f"{text.rstrip()}\nRUN {steals}\n")
         if behaviour == "broken":
-            (pushed.place.repository / "Dockerfile").write_text("FROM python:3.11-slim\nRUN exit 7\n")
+            (pushed.place.repository / "Dockerfile").write_text("FROM python:3.11-slim AS tests\nRUN exit 7\n")
         stage = f"test: {{target: tests, command: [sh, -c, '{steals}']}}\n"
         pushed.place.commit(spec=SPEC % (behaviour, 0, 30) + stage)
         commits[behaviour] = pushed.head("feature")
