@@ -192,7 +192,9 @@ def test_a_pull_request_is_tested_and_built_and_nothing_is_pushed_or_deployed(pu
         text = docker.read_text().replace("FROM python:3.11-slim", "FROM python:3.11-slim AS tests")
         docker.write_text(f"{text.rstrip()}\nRUN {steals}\n")
         if behaviour == "broken":
-            (pushed.place.repository / "Dockerfile").write_text("FROM python:3.11-slim AS tests\nRUN exit 7\n")
+            (pushed.place.repository / "Dockerfile").write_text(
+                "FROM python:3.11-slim AS tests\nRUN exit 7\n"
+            )
         stage = f"test: {{target: tests, command: [sh, -c, '{steals}']}}\n"
         pushed.place.commit(spec=SPEC % (behaviour, 0, 30) + stage)
         commits[behaviour] = pushed.head("feature")
