@@ -60,7 +60,7 @@ def test_a_candidate_that_fails_every_request_has_failed_after_a_few() -> None:
 
 def test_a_slow_candidate_fails_and_a_little_noise_does_not() -> None:
     live = Counters(requests=1000, milliseconds=100)
-    assert verdict(Counters(requests=100, milliseconds=200), live) is Verdict.failed
+    assert verdict(Counters(requests=100, milliseconds=210), live) is Verdict.failed
     assert verdict(Counters(requests=100, milliseconds=140), live) is Verdict.passed
     assert (
         verdict(Counters(requests=100, milliseconds=20), Counters(requests=10, milliseconds=2))
