@@ -34,8 +34,7 @@ def main() -> None:
     if CONTAINERS.exists() and around.store is not None:
         follow_logs(engine, around.store, agent.report_logs)
     threading.Thread(target=status_page.serve, args=[lambda: agent.status], daemon=True).start()
-    if around.store is not None:
-        Traffic(given.node, STATE / "traffic", agent.environment, around.store).start()
+    Traffic(given.node, STATE / "traffic", agent.environment, around.store, agent.shared.times).start()
     agent.begin()
     while True:
         try:

@@ -11,6 +11,7 @@ from pathlib import Path
 from docker.errors import DockerException
 from pydantic import ValidationError
 
+from agent.answer_times import AnswerTimes
 from agent.certificates import Certificates
 from agent.challenges import Challenges
 from agent.edge import Edge
@@ -56,7 +57,7 @@ class Agent:
         certificates.changed = self.wake
         self.challenges = Challenges(edge)
         images_here = Images(engine, images, make_room)
-        self.shared = Node(engine, edge, disk, images_here, models, clock, certificates)
+        self.shared = Node(engine, edge, disk, images_here, models, clock, certificates, AnswerTimes())
         self.document: bytes | None = None
         self.desired = Desired()
         self.status = NodeStatus(node=node, agent="1", at=datetime.now(UTC))

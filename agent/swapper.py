@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from docker.errors import DockerException
 
 from agent import haproxy, probe
+from agent.answer_times import AnswerTimes
 from agent.certificates import Certificates
 from agent.edge import Edge, EdgeError
 from agent.engine import Addresses, Engine
@@ -57,6 +58,7 @@ class Node:
     models: Models
     clock: Callable[[], Clock]
     certificates: Certificates
+    times: AnswerTimes
 
 
 class Swapper:
@@ -173,6 +175,7 @@ class Swapper:
                 self._remember(swap.exposed(self.memory, wanted.generation, container, release, clock()))
                 self._converge(wanted)
                 self.node.edge.count_anew()
+                self.node.times.anew(self.service)
             case swap.Switch(slot, traffic):
                 self._remember(swap.switched(self.memory, slot, traffic, clock()))
                 self._converge(wanted)
@@ -312,5 +315,13 @@ class Swapper:
             counted = self.node.edge.counters(self.service)
         except EdgeError:  # no news of it; the next look tells
             return None
-        none = Counters()
-        return SideBySide(candidate=counted.get(live.other, none), live=counted.get(live, none))
+        trial = self.memory.trial
+        candidate, now = (trial.release if trial else None), self.memory.confirmed
+        return SideBySide(
+            candidate=self._timed(counted.get(live.other), candidate),
+            live=self._timed(counted.get(live), now),
+        )
+
+    def _timed(self, counted: Counters | None, release: Release | None) -> Counters:
+        took = self.node.times.p95(self.service, release.number) if release else 0.0
+        return (counted or Counters()).model_copy(update={"milliseconds": took})

@@ -11,6 +11,7 @@ from pathlib import Path
 import zstandard
 from pydantic import TypeAdapter, ValidationError
 
+from agent.answer_times import AnswerTimes
 from agent.logs.upload import Uploads
 from agent.memory import write
 from releases.edge_traffic import Tally, exported, part_key
@@ -28,7 +29,15 @@ _FILE = TypeAdapter(Counted)
 class Traffic:
     """One node's counts. `environment` says where a service belongs, once that is known."""
 
-    def __init__(self, node: str, folder: Path, environment: Callable[[str], str], store: Uploads) -> None:
+    def __init__(
+        self,
+        node: str,
+        folder: Path,
+        environment: Callable[[str], str],
+        store: Uploads | None,
+        times: AnswerTimes,
+    ) -> None:
+        self.times = times
         self.node = node
         self.folder = folder
         self.environment = environment
@@ -70,6 +79,7 @@ class Traffic:
             return
         if service == "-":  # asked for a name that no service has
             return
+        self.times.add(service, number, *answer)
         counted = self.hours.setdefault(now.replace(minute=0, second=0, microsecond=0), {})
         tallies = counted.setdefault(self.environment(service), {})
         tallies.setdefault(f"{service} {number}", Tally(service=service, release=number)).add(*answer)
@@ -87,6 +97,8 @@ class Traffic:
                 del self.hours[hour]
 
     def _upload(self, hour: datetime, counted: Counted) -> None:
+        if self.store is None:
+            return
         for environment, tallies in counted.items():
             text = b"".join(exported(self.node, tallies[name]) for name in sorted(tallies))
             with tempfile.NamedTemporaryFile(dir=self.folder) as file:

@@ -7,8 +7,10 @@ they return, and the release goes on.
 import logging
 import time
 from dataclasses import dataclass
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Literal, TypeVar
+from urllib.parse import urlencode
 
 import httpx
 from prefect.blocks.core import Block
@@ -67,6 +69,17 @@ class _Commit(BaseModel):
 
 class _Comparison(BaseModel):
     commits: list[_Commit]
+
+
+class Deployment(_Numbered):
+    """One that GitHub shows."""
+
+    created_at: datetime
+    description: str | None = None
+
+
+class _Deployments(RootModel[list[Deployment]]):
+    pass
 
 
 class _HookConfig(BaseModel):
@@ -151,6 +164,12 @@ class GitHub(LightBlock, Block):
             **({"log_url": link} if link else {}),
         }
         return self.send("POST", f"/repos/{repository}/deployments/{deployment}/statuses", body).ok
+
+    def deployments(self, repository: str, commit: str, environment: str) -> list[Deployment]:
+        """Those of a commit in an environment, newest first; none where GitHub does not say."""
+        query = urlencode({"sha": commit, "environment": environment})
+        found = _read(_Deployments, self.send("GET", f"/repos/{repository}/deployments?{query}"))
+        return found.root if found else []
 
     def commits(self, repository: str, old: str, new: str) -> dict[str, str] | None:
         """Commit → message from one to the other, newest first, at most 250; None where unknown."""

@@ -9,6 +9,7 @@ from uuid import UUID
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
+    FlowRunFilterEndTime,
     FlowRunFilterState,
     FlowRunFilterStateType,
     FlowRunFilterTags,
@@ -25,15 +26,32 @@ RELEASE = "release/release"  # flow and deployment, see prefect.yaml
 ROLLBACK = "rollback/rollback"
 CHECK = "check/check"
 PUSHED = "pushed"
+TAG = "tag:"
 OF_CHECK, OF_PULL_REQUEST = "check:", "pull-request:"
+UNSURE = "files:unknown"  # the run finds out whether the push concerns its service
 MOST = 200  # runs that are looked at
 SUPERSEDED, UNREACHABLE, FROZEN = "Superseded", "Unreachable", "Frozen"  # states, named by flows/turn.py
-NOT_BY_A_PERSON = {SUPERSEDED: Ended.superseded, FROZEN: Ended.frozen}  # of those that are cancelled
+# Of those that are cancelled.
+NOT_BY_A_PERSON = {
+    SUPERSEDED: Ended.superseded,
+    "NothingToDo": Ended.superseded,
+    FROZEN: Ended.frozen,
+}
 
 
 def tags_of(service: str, environment: str) -> list[str]:
     """What every run of a service in an environment is tagged with."""
     return [f"service:{service}", f"environment:{environment}"]
+
+
+def tags_of_checks(service: str, environment: str) -> list[str]:
+    """What every check of a service is tagged with; the environment's builder is used."""
+    return [f"{OF_CHECK}{service}", f"environment:{environment}"]
+
+
+def is_check(run: FlowRun) -> bool:
+    """Whether it is of a pull request."""
+    return any(tag.startswith(OF_CHECK) for tag in run.tags)
 
 
 def deployment_of(start: Start | Check) -> str:
@@ -63,8 +81,11 @@ def parameters_of(start: Start | Check) -> dict[str, Any]:
 def tags_of_start(start: Start | Check) -> list[str]:
     """What its run is found by."""
     if isinstance(start, Check):
-        return [f"{OF_CHECK}{start.service}", f"{OF_PULL_REQUEST}{start.repository}#{start.pull_request}"]
-    return [*tags_of(start.service, start.environment), f"branch:{start.branch}", PUSHED]
+        pull_request = f"{OF_PULL_REQUEST}{start.repository}#{start.pull_request}"
+        return [*tags_of_checks(start.service, start.environment), pull_request]
+    said = [f"{TAG}{start.tag}"] if start.tag else [f"branch:{start.branch}"]
+    unsure = [UNSURE] if start.unsure else []
+    return [*tags_of(start.service, start.environment), *said, *unsure, PUSHED]
 
 
 def check_tags(tags: Iterable[str]) -> list[str]:
@@ -86,6 +107,12 @@ def start_repair(service: str, environment: str, release: int) -> UUID:
     parameters = {"service": service, "environment": environment, "to": str(release)}
     key = f"repair/{environment}/{service}/{release}"
     return _store(ROLLBACK, parameters, tags_of(service, environment), key)
+
+
+def repeat_check(run: FlowRun) -> UUID:
+    """Store the check once more that this run has lost; the same one where it was stored meanwhile."""
+    tags = [tag for tag in run.tags if tag.startswith((OF_CHECK, OF_PULL_REQUEST, "environment:"))]
+    return _store(CHECK, run.parameters, tags, f"check/after-{run.id}")
 
 
 def read_attempts(service: str, environment: str) -> tuple[Attempt, ...]:
@@ -112,9 +139,21 @@ def read_running(environment: str) -> list[FlowRun]:
         return client.read_flow_runs(flow_run_filter=FlowRunFilter(tags=tags, state=running))
 
 
+def read_crashed(environment: str, since: datetime) -> list[FlowRun]:
+    """The environment's runs whose process has died since then."""
+    crashed = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.CRASHED]))
+    tags = FlowRunFilterTags(all_=[f"environment:{environment}"])
+    ended = FlowRunFilterEndTime(after_=since)
+    with get_client(sync_client=True) as client:
+        return client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(tags=tags, state=crashed, end_time=ended), limit=MOST
+        )
+
+
 def attempt(run: FlowRun) -> Attempt:
     """What became of a run."""
-    return Attempt(str(run.id), str(run.parameters.get("ref", "")), _ended(run), _created(run))
+    tag = next((one.removeprefix(TAG) for one in run.tags if one.startswith(TAG)), "")
+    return Attempt(str(run.id), str(run.parameters.get("ref", "")), _ended(run), _created(run), tag)
 
 
 def give_up(run: UUID, after: timedelta) -> None:

@@ -14,6 +14,7 @@ ASK_SECONDS = 30
 FETCH_SECONDS = 120
 BRANCH = "refs/heads/"
 TAG = "refs/tags/"
+COMMIT = "commit:/"  # no file's name begins like that
 PEELED = "^{}"  # git's mark of the commit that an annotated tag names
 
 
@@ -59,6 +60,26 @@ def commits_between(source: str, old: str, new: str, most: int = 20) -> list[str
         return _log(Path(source), old, new, most)
     with _fetched(source, ["--filter=tree:0"], old, new) as folder:  # commits, and no files
         return _log(folder, old, new, most) if folder else []
+
+
+def files_of_commits(source: str, old: str, new: str) -> dict[str, frozenset[str]] | None:
+    """Each commit from one to the other, merges apart, with its files; None where that cannot be told."""
+    with _fetched(source, ["--filter=blob:none"], old, new) as folder:
+        if folder is None:
+            return None
+        words = ["--no-merges", "--no-renames", "--name-only", "-z", f"--format={COMMIT}%H", f"{old}..{new}"]
+        listed = git(folder, "log", *words)
+    if listed.code != 0:
+        return None
+    found: dict[str, set[str]] = {}
+    files: set[str] = set()
+    for line in listed.output.split("\0"):
+        name = line.strip("\n")
+        if name.startswith(COMMIT):
+            files = found.setdefault(name.removeprefix(COMMIT), set())
+        elif name:
+            files.add(name)
+    return {commit: frozenset(touched) for commit, touched in found.items()}
 
 
 def _log(folder: Path, old: str, new: str, most: int) -> list[str]:

@@ -139,7 +139,7 @@ def telling(where: Environment, title: str) -> Iterator[None]:
         yield
     except (Superseded, Rejected, Expired):
         raise
-    except Problem as problem:
-        what = problem.what.splitlines()[0]
-        tell(where.rules.notify, f"Failed: {title}: {what}", str(problem))
+    except Exception as error:
+        what = error.what if isinstance(error, Problem) else f"{type(error).__name__}: {error}"
+        tell(where.rules.notify, f"Failed: {title}: {what.splitlines()[0]}", str(error))
         raise

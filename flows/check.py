@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from blocks.environment import load_environment
 from blocks.git import masked
 from flows import pages
-from flows.github_feedback import told_github
+from flows.github_feedback import told_github, watched_by
 from flows.release import read_sources, test_and_build
 from flows.stopwatch import Stopwatch
 from flows.turn import name_the_end, stop_if_newer_check
@@ -53,7 +53,7 @@ def check(
     where, bar = load_environment(environment), pages.Progress(STEPS, f"check of pull request {pull_request}")
     watch, builds = Stopwatch(bar.at), f"model-deploy-check/{flow_run.id or 'by-hand'}"
     with (
-        told_github(where, source, path, ref, deploys=False) as github,
+        told_github(where, watched_by(where, source, path), ref, deploys=False) as github,
         tempfile.TemporaryDirectory(prefix="model-deploy-") as folder,
     ):
         with watch.step("check out"):

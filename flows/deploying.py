@@ -12,6 +12,7 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from blocks.environment import Environment
+from blocks.notifications import tell
 from blocks.smoke import CheckResult, run_checks_on_each
 from blocks.targets.failure import logs_command
 from flows.canary import canary
@@ -122,6 +123,11 @@ def settle_open_claims(environment: Environment, service: str) -> None:
         verdict = Verdict.confirmed if status.confirmed == release.number else Verdict.reverted
         reason = "settled by a later run: the run that made this release ended before it had a verdict"
         _record(environment, release, verdict, reason, status.live, {})
+        if verdict is Verdict.reverted:
+            title = (
+                f"Taken back: release {release.number} ({release.version}) of {service} in {environment.name}"
+            )
+            tell(environment.rules.notify, title, f"{reason}; {_said_of_live(environment, service)}")
 
 
 @task(task_run_name="start", cache_policy=NO_CACHE)

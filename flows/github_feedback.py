@@ -15,6 +15,7 @@ from blocks.github import GitHub, State
 from blocks.image_builder import TestsFailed
 from flows.turn import current_run
 from releases.problem import Cancelled, Problem, Superseded
+from releases.release import Release
 from releases.trigger import Watched
 
 BLOCK = "github"
@@ -35,6 +36,7 @@ class Feedback:
     url: str = ""
     deployment: int | None = None
     begun: bool = False
+    former: str = ""  # the commit that was live, where this takes it back
     sent: list["Future[None]"] = field(default_factory=list)
     sender: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "github"))
 
@@ -43,6 +45,14 @@ class Feedback:
         self.commit, self.begun = commit, True
         link = self._link()
         self._send(lambda github: self._begin(github, link))
+
+    def concerns(self, release: Release) -> None:
+        """What is shown from here on is of this release's commit."""
+        self.commit = commit_of(release)
+
+    def takes_back(self, former: Release) -> None:
+        """When the commit is live, the other one is not any more."""
+        self.former = commit_of(former)
 
     def is_live(self, url: str) -> None:
         """The commit answers there."""
@@ -85,6 +95,17 @@ class Feedback:
             github.set_deployment(
                 self.repository, self.deployment, state, url=self.url, link=link, description=said
             )
+        if reached and state == "success" and self.former not in {"", self.commit}:
+            self._end_former(github, f"taken back: {self.commit[:8]} is live again", link)
+
+    def _end_former(self, github: GitHub, said: str, link: str) -> None:
+        github.set_status(
+            self.repository, self.former, "error", context=self.context, description=said, link=link
+        )
+        for one in github.deployments(self.repository, self.former, self.environment):
+            if one.description == self.context:
+                github.set_deployment(self.repository, one.id, "inactive", description=said)
+                return
 
     def _link(self) -> str:
         run = current_run()
@@ -93,10 +114,9 @@ class Feedback:
 
 @contextmanager
 def told_github(
-    where: Environment, source: str, path: str, ref: str, *, deploys: bool = True
+    where: Environment, watched: Watched | None, ref: str, *, deploys: bool = True
 ) -> Iterator[Feedback]:
-    """Show the run on GitHub, where the environment watches these sources and GitHub is connected."""
-    watched = watched_by(where, source, path)
+    """Show the run on GitHub, where the environment watches its service and GitHub is connected."""
     context = context_of(where.name if deploys else "check", watched) if watched else ""
     environment = where.name if deploys else ""
     github = connected_github() if watched else None
@@ -116,6 +136,11 @@ def watched_by(where: Environment, source: str, path: str) -> Watched | None:
     """The service that these sources are watched as."""
     mine = (one for one in where.services if one.address == source and one.path.strip("/") == path.strip("/"))
     return next(mine, None)
+
+
+def commit_of(release: Release) -> str:
+    """The commit that it shows; empty where it is more than a commit."""
+    return "" if release.dirty else release.revision
 
 
 def context_of(kind: str, watched: Watched) -> str:

@@ -1,8 +1,6 @@
 """From one environment to the next: the same image and model version, not built again."""
 
-import tempfile
 from datetime import UTC, datetime
-from pathlib import Path
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
@@ -14,18 +12,19 @@ from blocks.smoke import run_checks_on_each
 from flows import deploying, pages
 from flows.admission import Admission, admitted, findings, hooks_around, telling
 from flows.deploying import deploy
+from flows.earlier import copy_model
+from flows.github_feedback import commit_of, told_github
 from flows.issuing import have_certificate
 from flows.result import ReleaseResult
 from flows.rollback import smoke_checks
 from flows.stopwatch import Stopwatch
+from flows.tagging import tag_version
 from flows.turn import name_the_end, stop_if_cancelled
 from releases.approval import Proposal
 from releases.evidence import Proof
-from releases.model_manifest import MANIFEST, version_prefix
 from releases.problem import Failed, Refused
-from releases.release import Release, ReleasedModel
+from releases.release import Release
 from releases.smoke import p95
-from releases.store import Store
 
 STEPS = ["look at the source", "reach the node", "certificate", "copy", *deploying.STEPS]
 
@@ -54,10 +53,14 @@ def promote(
     source, where = load_environment(from_environment), load_environment(to_environment)
     bar = pages.Progress(STEPS, f"promotion to {to_environment}")
     watch = Stopwatch(bar.at)
-    with telling(where, f"promotion of {service} to {to_environment}"):
+    with (
+        told_github(where, where.watched(service), "") as github,
+        telling(where, f"promotion of {service} to {to_environment}"),
+    ):
         allowed(source, where)
         with watch.step("look at the source"):
             proven = look_at_the_source(source, service)
+        github.concerns(proven[0])
         with watch.step("reach the node"):
             where.target.ensure_node()
             deploying.public_port(where, service, proven[0].run)
@@ -70,9 +73,12 @@ def promote(
                 where.models().check(proven[0].model)
             before = where.ledger(service).live()
             with hooks_around(where, admission.proposal):
+                github.begins(commit_of(proven[0]))
                 made = claim(where, proven[0], image, admission)
                 deployed = deploy(where, made, smoke_checks(made), made.bake, watch)
+        github.is_live(deployed.url)
         pages.publish(deployed, before, made.source)
+    tag_version(where, made)
     bar.done()
     return ReleaseResult.of(deployed, reused=True)
 
@@ -122,6 +128,7 @@ def look_at_the_source(source: Environment, service: str) -> tuple[Release, Proo
         number=release.number,
         confirmed=entry.outcome.at,
         run=release.created_by,
+        tests=release.tests,
         checks=checks,
     )
 
@@ -150,21 +157,6 @@ def copy_image(source: Environment, where: Environment, release: Release) -> str
     """The image in the environment's own registry; the same digest."""
     repository = where.registry.repository(release.service)
     return where.registry.bring(release.image, source.registry, repository, [release.version])
-
-
-@task(task_run_name="copy the model", cache_policy=NO_CACHE)
-def copy_model(source: Store, store: Store, model: ReleasedModel | None) -> None:
-    """The model's files in the environment's own store; the manifest last, which makes it a version there."""
-    if model is None or not model.sha256:
-        return
-    keys = list(source.list(version_prefix(model.name, model.version)))
-    there = set(store.list(version_prefix(model.name, model.version)))
-    with tempfile.TemporaryDirectory(prefix="model-deploy-model-") as folder:
-        for key in sorted(keys, key=lambda key: key.endswith(MANIFEST)):
-            if key not in there:
-                file = Path(folder) / "file"
-                source.download(key, file)
-                store.upload(key, file)
 
 
 def claim(where: Environment, proven: Release, image: str, admission: Admission) -> Release:

@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 
 from prefect import get_run_logger
+from prefect.context import FlowRunContext
 
 from blocks.environment import Environment
-from blocks.pushed_runs import PUSHED, attempt, read_runs, tags_of
+from blocks.pushed_runs import PUSHED, UNSURE, attempt, read_runs, tags_of
 from blocks.remote import changed_files, read_refs
+from flows.missed import known_of, matters
 from flows.turn import current_run
-from releases.problem import Superseded, Unreachable
+from releases.problem import NothingToDo, Superseded, Unreachable
 from releases.reconcile import is_repeat
 
 
@@ -40,15 +42,17 @@ class Pushed:
         except Unreachable:
             return True
 
+    def stop_if_needless(self) -> None:
+        """Before a person is asked, or a turn waited for. Raises Superseded, NothingToDo, Unreachable."""
+        self._stop_if_late()
+        if self.branch and UNSURE in current_tags():
+            self._stop_if_untouched()
+
     def stop_if_not_newest(self) -> None:
-        """For who holds the turn. Raises Superseded, Unreachable."""
+        """For who holds the turn. Raises Superseded, NothingToDo, Unreachable."""
+        self._stop_if_late()
         if not self.branch:
             return
-        if not self.is_newest():
-            raise Superseded(
-                f"{self.commit[:8]} is not what {self.branch} is now",
-                next_step="nothing: a newer run goes on",
-            )
         runs = read_runs([*tags_of(self.service, self.environment.name), PUSHED])
         mine = current_run()
         own = next((run for run in runs if run.id == mine), None)
@@ -58,3 +62,32 @@ class Pushed:
                 f"{self.commit[:8]} has been tried here already", got=f"flow run {earlier[0].name}"
             )
         get_run_logger().info("%s is what %s is now", self.commit[:8], self.branch)
+
+    def _stop_if_late(self) -> None:
+        if self.branch and not self.is_newest():
+            raise Superseded(
+                f"{self.commit[:8]} is not what {self.branch} is now",
+                next_step="nothing: a newer run goes on",
+            )
+        if not self.branch and PUSHED in current_tags():  # by a tag, such as `release: auto` makes
+            live = self.environment.ledger(self.service).live()
+            if live and live.release.revision == self.commit and not live.release.dirty:
+                raise NothingToDo(f"nothing to do: {self.commit[:8]} is live already")
+
+    def _stop_if_untouched(self) -> None:
+        watched = self.environment.watched(self.service)
+        if watched is None:
+            return
+        live = self.environment.ledger(self.service).live()
+        known = known_of(self.environment, self.service, live, self.commit)
+        if not matters(watched, known, self.commit):
+            raise NothingToDo(
+                f"nothing to do: {self.commit[:8]} touches no file that {self.service} cares about",
+                next_step="to release it again all the same: model-deploy release",
+            )
+
+
+def current_tags() -> set[str]:
+    """The tags that the flow run was created with."""
+    context = FlowRunContext.get()
+    return set(context.flow_run.tags) if context and context.flow_run else set()

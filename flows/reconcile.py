@@ -14,30 +14,29 @@ from blocks.environment import Environment, environment_names, load_environment
 from blocks.pushed_runs import (
     give_up,
     is_silent,
-    read_attempts,
     read_running,
     start_release,
     start_repair,
     tags_of,
 )
-from blocks.remote import Refs, changed_files, read_refs
+from blocks.remote import Refs, read_refs
 from flows.deploying import settle_open_claims
+from flows.missed import Head, heads, judge_head
 from flows.pages import told
 from flows.tagging import tag_version
 from flows.turn import turn_if_free
 from flows.unheard import tell_the_end
+from flows.waiting import end_outdated, give_up_checks, repeat_lost_checks
 from releases import freeze
 from releases.ledger import Entry, services_in
 from releases.problem import Problem, Unreachable
-from releases.reconcile import Known, Seen, drift, judge, last_tried
+from releases.reconcile import Seen, drift
 from releases.release import Release
 from releases.status import ServiceStatus
 from releases.trigger import Watched, start
-from releases.version import newest
 
-STUCK = timedelta(
-    minutes=20
-)  # longer than a checkout; a run without its turn that waits takes a free one at once
+# Longer than a checkout; a run without its turn that waits takes a free one at once.
+STUCK = timedelta(minutes=20)
 
 
 class Row(BaseModel):
@@ -93,12 +92,14 @@ def reconcile(environment: str = "") -> ReconcileResult:
     result, repositories = ReconcileResult(), Repositories()
     for name in [environment] if environment else environment_names():
         where = load_environment(name)
-        stuck = [run for run in read_running(name) if is_silent(run, STUCK)]
+        running = read_running(name)
+        give_up_checks(running)
+        stuck = [run for run in running if is_silent(run, STUCK)]
         for service in sorted({*services_in(where.store, name), *(one.name for one in where.services)}):
             mine = [run for run in stuck if set(tags_of(service, name)) <= set(run.tags)]
             look_at(where, service, repositories, mine, result)
         report(name, result)
-        for said in tell_the_end(where) if where.services else ():
+        for said in tell_the_end(where):
             get_run_logger().info("GitHub was told of %s", said)
     return result
 
@@ -116,6 +117,13 @@ def look_at(
     try:
         settle(where, service, stuck, row)
         live = where.ledger(service).live()
+        outdated = end_outdated(where, service)
+        if outdated:
+            row.done = _said(row.done, f"ended {len(outdated)} that waited for an approval and are outdated")
+        checks = repeat_lost_checks(where, service)
+        if checks:
+            row.done = _said(row.done, f"started {len(checks)} checks again that were lost")
+        result.started += checks
         row.live = f"release {live.release.number} ({live.release.version})" if live else ""
         run = catch_up(where, service, live, repositories, row) or mend(where, service, live, row)
         result.started += [run] if run else []
@@ -147,49 +155,32 @@ def catch_up(
     watched = where.watched(service)
     if watched is None:
         return None
-    refs, rule = repositories.refs(watched.address), where.rule
-    branch, head = rule.branch, refs.branches.get(rule.branch, "")
-    if not branch and rule.tags:
-        head = refs.tags.get(newest(refs.tags, rule.tags), "")
-    if not head:
+    found = heads(where.rule, repositories.refs(watched.address))
+    row.head = found[0].commit[:8] if found else ""
+    for head in found:
+        run = start_if_missed(where, watched, live, head, row)
+        if run:
+            return run
+    return None
+
+
+def start_if_missed(
+    where: Environment, watched: Watched, live: Entry | None, head: Head, row: Row
+) -> UUID | None:
+    """Start the head's release; in a freeze window it is only said."""
+    verdict = judge_head(where, watched, live, head)
+    if not verdict.start:
         return None
-    row.head = head[:8]
-    if live and live.release.revision == head and not live.release.dirty:
-        return None
-    known = _known(where, service, live, head)
-    verdict = judge(head, known)
-    if not verdict.start or not _matters(watched, known, head):
-        return None
+    what = f"the release of {head.commit[:8]}" + (f" ({head.tag})" if head.tag else "")
     try:
         freeze.check(where.name, where.rules.freeze, datetime.now(UTC))
     except freeze.Frozen as frozen:  # a run would only be refused
-        row.done = _said(row.done, f"the release of {head[:8]} waits: {frozen.what}")
+        row.done = _said(row.done, f"{what} waits: {frozen.what}")
         return None
-    run = start_release(start(rule, watched, head, branch), verdict.after)
-    row.done = _said(row.done, f"started the release of {head[:8]}: {verdict.why}")
+    wanted = start(where.rule, watched, head.commit, head.branch, tag=head.tag)
+    run = start_release(wanted, verdict.after)
+    row.done = _said(row.done, f"started {what}: {verdict.why}")
     return run
-
-
-def _known(where: Environment, service: str, live: Entry | None, head: str) -> Known:
-    by_hand = (
-        entry.release.created
-        for entry in where.ledger(service).newest_first()
-        if entry.release.revision == head and entry.release.restores is None
-    )
-    return Known(
-        live=live.release.revision if live and not live.release.dirty else "",
-        attempts=read_attempts(service, where.name),
-        by_hand=next(by_hand, None),
-    )
-
-
-def _matters(watched: Watched, known: Known, head: str) -> bool:
-    """Whether a file of the service differs from what was released last; so where that cannot be told."""
-    last = last_tried(known)
-    if not last or last == head:
-        return True
-    files = changed_files(watched.address, last, head)
-    return files is None or watched.cares_about(files)
 
 
 def mend(where: Environment, service: str, live: Entry | None, row: Row) -> UUID | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
-from prefect.futures import wait
+from prefect.futures import PrefectFuture, wait
 from prefect.runtime import flow_run
 
 from blocks.checkout import Checkout, check_out
@@ -20,7 +20,7 @@ from blocks.remote import commits_between
 from flows import deploying, earlier, pages
 from flows.admission import Admission, admitted, findings, hooks_around, telling
 from flows.deploying import deploy
-from flows.github_feedback import told_github
+from flows.github_feedback import told_github, watched_by
 from flows.issuing import have_certificate
 from flows.pushed import Pushed
 from flows.result import ReleaseResult
@@ -96,17 +96,18 @@ def release(
     where, bar = load_environment(environment), pages.Progress(STEPS, f"release to {environment}")
     watch, title = Stopwatch(bar.at), f"release to {environment}"
     with (
-        told_github(where, source, path, ref) as github,
+        told_github(where, watched_by(where, source, path), ref) as github,
         telling(where, title),
         tempfile.TemporaryDirectory(prefix="model-deploy-") as folder,
     ):
         with watch.step("check out"):
             sources = read_sources(where, source, ref, path, Path(folder))
-            weights = find_model(where, sources.spec, model)
+            weights = find_model(where, sources, model)
         with watch.step("reach the node"):
             where.target.ensure_node()
             deploying.public_port(where, sources.service, sources.spec.run)  # taken? said before the build
         pushed = Pushed(where, sources.service, source, sources.checkout.revision, branch)
+        pushed.stop_if_needless()
         with admitted(
             where,
             sources.service,
@@ -118,18 +119,18 @@ def release(
             github.begins(sources.checkout.revision)
             have_certificate(where, sources.service, sources.spec.run, watch)
             stop_if_cancelled()
-            image, reused = find_or_make_image(where, sources, watch, rebuild=rebuild)
+            image, tests = find_or_make_image(where, sources, watch, rebuild=rebuild)
             stop_if_cancelled()
             before = where.ledger(sources.service).live()
             checks = checks_of(sources.spec.smoke, sources.spec.run.health.path)
             with hooks_around(where, admission.proposal):
-                made = claim(where, sources, image, weights, admission)
+                made = claim(where, sources, image, weights, admission, tests)
                 deployed = deploy(where, made, checks, sources.spec.confirm.bake, watch)
         github.is_live(deployed.url)
         pages.publish(deployed, before, str(sources.checkout.repository))
     tag_version(where, made)
     bar.done()
-    return ReleaseResult.of(deployed, reused=reused)
+    return ReleaseResult.of(deployed, reused=tests is None)
 
 
 @task(
@@ -187,8 +188,8 @@ def propose(where: Environment, sources: Sources, weights: ReleasedModel | None)
 
 def find_or_make_image(
     where: Environment, sources: Sources, watch: Stopwatch, *, rebuild: bool
-) -> tuple[str, bool]:
-    """The image of these sources: the one in the registry, else tested, built and pushed."""
+) -> tuple[str, int | None]:
+    """The image of these sources, and how many tests they passed; None: it was there already."""
     repository, log = where.registry.repository(sources.service), get_run_logger()
     if sources.checkout.dirty:
         say_loudly("the working tree has uncommitted changes: this build is marked dirty and never reused")
@@ -197,24 +198,26 @@ def find_or_make_image(
             found = earlier.built(where, sources.service, f"src-{sources.key}")
         if found:
             log.info("these sources were tested and built before, which is skipped: %s is used", found.image)
-            return where.registry.bring(found.image, found.registry, repository, [f"src-{sources.key}"]), True
+            return where.registry.bring(found.image, found.registry, repository, [f"src-{sources.key}"]), None
     # Ours alone for as long as our turn is, and no other server's that shares the engine.
     builds = f"model-deploy-build/{sources.service}-{where.document}"
     local = f"{builds}:{sources.checkout.short}"
     try:
         with watch.step("tests and build"):
-            test_and_build(where, sources, local)
+            tests = test_and_build(where, sources, local)
         with watch.step("push"):
             tags = [f"src-{sources.key}"] if sources.key else []
-            return push_image(where, local, repository, [*tags, sources.checkout.short]), False
+            return push_image(where, local, repository, [*tags, sources.checkout.short]), tests
     finally:
         where.builder.forget(builds)
 
 
-def test_and_build(where: Environment, sources: Sources, local: str) -> None:
-    """The tests, and beside them the image as `local`. Raises Failed, Cancelled."""
+def test_and_build(where: Environment, sources: Sources, local: str) -> int:
+    """The tests, and beside them the image as `local`; how many have passed. Raises Failed, Cancelled."""
     stop, ended = threading.Event(), threading.Semaphore(0)
-    going = [each.submit(where, sources, local, stop) for each in (run_tests, build_image)]
+    tests = run_tests.submit(where, sources, local, stop)
+    build = build_image.submit(where, sources, local, stop)
+    going: list[PrefectFuture[Any]] = [tests, build]
     for one in going:
         one.add_done_callback(lambda _: ended.release())
     try:
@@ -226,17 +229,17 @@ def test_and_build(where: Environment, sources: Sources, local: str) -> None:
         stop.set()
         wait(going)
         raise
-    for one in going:
-        one.result()
+    build.result()
+    return tests.result()
 
 
 @task(name="tests", task_run_name="tests", cache_policy=NO_CACHE)
-def run_tests(where: Environment, sources: Sources, local: str, stop: threading.Event) -> None:
-    """Run the service's tests in a container of its test stage; the report becomes a table."""
+def run_tests(where: Environment, sources: Sources, local: str, stop: threading.Event) -> int:
+    """Run the service's tests in a container of its test stage; how many. The report becomes a table."""
     spec, log = sources.spec, get_run_logger()
     if spec.test.target is None:
         say_loudly("NO TESTS ARE RUN: model-deploy.yaml names no test.target")
-        return
+        return 0
     stage = spec.build.model_copy(update={"target": spec.test.target})
     image = where.builder.build(sources.checkout.folder, stage, f"{local}-tests", {}, log.debug, stop)
     try:
@@ -247,6 +250,7 @@ def run_tests(where: Environment, sources: Sources, local: str, stop: threading.
     if not report.cases:
         say_loudly(f"NO TEST IS REPORTED in {spec.test.junit}: does test.junit name the tests' JUnit report?")
     pages.show_tests(sources.service, report)
+    return len(report.cases)
 
 
 @task(name="build", task_run_name="build", cache_policy=NO_CACHE)
@@ -269,11 +273,15 @@ def push_image(where: Environment, local: str, repository: str, tags: list[str])
     return where.registry.push(local, repository, tags)
 
 
-def find_model(where: Environment, spec: ServiceSpec, asked: str) -> ReleasedModel | None:
+def find_model(where: Environment, sources: Sources, asked: str) -> ReleasedModel | None:
     """The model as it is published now; an alias is followed here, once. Raises BadInput."""
-    wanted, models = Model.parse(asked) if asked else spec.model, where.models()
+    wanted, models = Model.parse(asked) if asked else sources.spec.model, where.models()
     if wanted is None:
         return None
+    if wanted.version not in {one.manifest.version for one in models.versions(wanted.name)}:
+        brought = earlier.bring_model(where, sources.service, wanted)
+        if brought:
+            return brought
     if not asked and is_version(wanted.version) and not models.versions(wanted.name):
         get_run_logger().info("%s is published nowhere: the image must carry it", wanted)
         return ReleasedModel(name=wanted.name, version=wanted.version)
@@ -283,7 +291,12 @@ def find_model(where: Environment, spec: ServiceSpec, asked: str) -> ReleasedMod
 
 
 def claim(
-    where: Environment, sources: Sources, image: str, weights: ReleasedModel | None, admission: Admission
+    where: Environment,
+    sources: Sources,
+    image: str,
+    weights: ReleasedModel | None,
+    admission: Admission,
+    tests: int | None,
 ) -> Release:
     """Write the release into the ledger under the next number."""
     spec, checkout = sources.spec, sources.checkout
@@ -309,6 +322,7 @@ def claim(
             confirm_window=spec.confirm_window,
             rollout=spec.rollout,
             bake=spec.confirm.bake,
+            tests=earlier.tests_of(where, sources.service, image) if tests is None else tests,
             promoted=earlier.proof(where, sources.service, image, weights),
             approval=admission.approval,
             freeze_override=admission.freeze_override,

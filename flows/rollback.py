@@ -11,6 +11,7 @@ from blocks.environment import load_environment
 from flows import deploying, pages
 from flows.admission import telling
 from flows.deploying import deploy, settle_open_claims
+from flows.github_feedback import commit_of, told_github
 from flows.issuing import have_certificate
 from flows.result import ReleaseResult
 from flows.stopwatch import Stopwatch
@@ -43,7 +44,10 @@ def rollback(
     """
     where, bar = load_environment(environment), pages.Progress(STEPS, f"rollback in {environment}")
     watch = Stopwatch(bar.at)
-    with telling(where, f"rollback of {service} in {environment}"):
+    with (
+        told_github(where, where.watched(service), "") as github,
+        telling(where, f"rollback of {service} in {environment}"),
+    ):
         with watch.step("reach the node"):
             where.target.ensure_node()
         with turn(service, environment, f"{service} back in {environment}"):
@@ -55,12 +59,16 @@ def rollback(
                     f"{service} has no release in {environment} yet", next_step="model-deploy release"
                 )
             old = ledger.named(to) if to else ledger.before(live.release)
+            github.concerns(old)
             with watch.step("look for the image"):  # a node that has pruned it pulls it again
                 where.registry.require(old.image)
                 where.models().check(old.model)
             have_certificate(where, service, old.run, watch)
+            github.takes_back(live.release)
+            github.begins(commit_of(old))
             made = ledger.claim(lambda number: again(old, number))
             deployed = deploy(where, made, smoke_checks(old), bake, watch)
+        github.is_live(deployed.url)
     pages.publish(deployed, live, old.source)
     bar.done()
     return ReleaseResult.of(deployed, reused=True)

@@ -3,11 +3,13 @@
 from prefect import get_run_logger
 
 from blocks.environment import Environment
-from blocks.remote import read_refs
+from blocks.github import GitHub
+from blocks.remote import files_of_commits, read_refs
 from flows.github_feedback import connected_github
 from releases.problem import Problem
 from releases.release import Release
-from releases.version import following, newest, notes, read_version
+from releases.trigger import Watched
+from releases.version import TAGS, following, newest, notes
 
 
 def tag_version(where: Environment, release: Release) -> None:
@@ -24,18 +26,40 @@ def tag_version(where: Environment, release: Release) -> None:
     except Problem as problem:
         log.warning("no version is tagged yet: %s", problem)
         return
-    if any(read_version(tag) for tag, commit in tags.items() if commit == release.revision):
+    prefix = prefix_of(where, watched)
+    if newest((tag for tag, commit in tags.items() if commit == release.revision), f"{prefix}{TAGS}"):
         return
-    last = newest(tags)
-    commits = github.commits(watched.repository, tags[last], release.revision) if last else {}
+    last = newest(tags, f"{prefix}{TAGS}")
+    commits = new_commits(github, watched, tags[last], release.revision) if last else {}
     if commits is None:
-        log.warning("no version is tagged yet: GitHub does not say what is new since %s", last)
+        log.warning("no version is tagged yet: what is new since %s cannot be told", last)
         return
-    tag = following(last, list(commits.values()))
-    if not tag:
+    version = following(last, list(commits.values()))
+    if not version:
         return
+    tag = f"{prefix}{version}"
     sent = github.publish(watched.repository, tag, release.revision, notes(commits, last))
     if sent.ok or sent.exists:  # somebody else was quicker
         log.info("%s is %s", release.revision[:8], tag)
     else:
         log.warning("%s is not tagged yet: %s", tag, sent.why)
+
+
+def prefix_of(where: Environment, watched: Watched) -> str:
+    """What stands before the version: as the environment's `tags` say, else the name of one of several."""
+    said = where.tags.removesuffix(TAGS) if where.tags.endswith(TAGS) else ""
+    if said:
+        return said.replace("*", watched.name)
+    neighbours = [one for one in where.services if one.repository.lower() == watched.repository.lower()]
+    return f"{watched.name}-" if len(neighbours) > 1 else ""
+
+
+def new_commits(github: GitHub, watched: Watched, old: str, new: str) -> dict[str, str] | None:
+    """Commit → message, of those that touch the service; None where that cannot be told."""
+    commits = github.commits(watched.repository, old, new)
+    if not commits or not watched.is_part:
+        return commits
+    files = files_of_commits(watched.address, old, new)
+    if files is None:
+        return None
+    return {one: said for one, said in commits.items() if watched.cares_about(files.get(one, frozenset()))}

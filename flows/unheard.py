@@ -1,43 +1,98 @@
-"""Runs that have ended without a process: what they had left pending on GitHub gets its end."""
+"""Runs that have ended without a process: people are told, and what GitHub shows as pending gets its end."""
 
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 
 from blocks.environment import Environment
 from blocks.github import GitHub, State
-from blocks.pushed_runs import read_runs
-from flows.approval import WAITS, waits_no_more
-from flows.github_feedback import connected_github, context_of, watched_by
+from blocks.notifications import tell
+from blocks.pushed_runs import SUPERSEDED, is_check, read_crashed, read_runs
+from flows.approval import WAITS
+from flows.github_feedback import commit_of, connected_github, context_of, watched_by
 from flows.turn import NEVER_RESUMED
 from releases.approval import Expired
+from releases.ledger import Entry
+from releases.trigger import Watched
 
 GIVE_UP = timedelta(days=1)  # telling a GitHub that takes nothing
+DIED = "its process died"
+SEEN = "model-deploy:died"  # on a run that died, once people were told
+UNHEARD = "model-deploy:unheard"  # and as long as GitHub does not know
 
 
 def tell_the_end(where: Environment) -> list[str]:
-    """Runs that a person has cancelled while they waited for an approval, or that nobody has answered.
+    """Of runs that were killed, cancelled while they waited for an approval, or answered by nobody.
 
-    A suspended run has no process that could tell; its tag, which says that it waits, is what is left of it.
-    What was told is returned.
+    No process of theirs could tell; a tag on the run says that it is to be told. What was told is returned.
     """
+    for run in read_crashed(where.name, datetime.now(UTC) - GIVE_UP):
+        if SEEN not in run.tags:
+            _tag(run, add={SEEN, UNHEARD})
+            if not is_check(run):
+                tell(where.rules.notify, f"Failed: {run.name}: {DIED}", "Reconcile settles what it has left.")
     told = []
-    for run in read_runs([WAITS, f"environment:{where.name}"]):
+    of_this = f"environment:{where.name}"
+    for run in [*read_runs([WAITS, of_this]), *read_runs([UNHEARD, of_this])]:
         state = run.state
         if state is None or not state.is_final():
             continue
-        github = None if _spoken_for(run) else connected_github()
-        got_through = github is None or _tell(github, where, run)
+        watched, commit = _about(where, run)
+        shown = watched is not None and commit and (SEEN in run.tags or not _spoken_for(where, run, commit))
+        github = connected_github() if shown else None
+        got_through = github is None or watched is None or _tell(github, where, watched, run, commit)
         if got_through or datetime.now(UTC) - state.timestamp > GIVE_UP:
-            waits_no_more(run)
+            _tag(run, remove={WAITS, UNHEARD})
         if github is not None and got_through:
             told.append(f"{run.name}: {_why(run)[1]}")
     return told
 
 
-def _spoken_for(run: FlowRun) -> bool:
+def _tell(github: GitHub, where: Environment, watched: Watched, run: FlowRun, commit: str) -> bool:
+    state, said = _why(run)
+    context = context_of("check" if is_check(run) else where.name, watched)
+    if SEEN in run.tags and not is_check(run):
+        _end_deployment(github, where, watched, run, commit, said)
+    if _spoken_for(where, run, commit):
+        return True
+    return github.set_status(watched.repository, commit, state, context=context, description=said)
+
+
+def _about(where: Environment, run: FlowRun) -> tuple[Watched | None, str]:
+    """The service, and the commit that GitHub shows the run beside."""
+    given = run.parameters
+    if "source" in given:
+        return watched_by(where, str(given["source"]), str(given.get("path", ""))), str(given.get("ref", ""))
+    service = str(given.get("service", ""))  # a promotion, a rollback
+    made = [one for one in where.ledger(service).entries() if one.release.created_by == str(run.id)]
+    return where.watched(service), _commit(made)
+
+
+def _commit(made: list[Entry]) -> str:
+    return commit_of(made[-1].release) if made else ""
+
+
+def _end_deployment(
+    github: GitHub, where: Environment, watched: Watched, run: FlowRun, commit: str, said: str
+) -> None:
+    """The one that the run has opened, whatever a later run shows."""
+    begun, ended = run.created, run.state.timestamp if run.state else None
+    for one in github.deployments(watched.repository, commit, where.name):
+        mine = begun and ended and begun <= one.created_at <= ended
+        if mine and one.description == context_of(where.name, watched):
+            github.set_deployment(watched.repository, one.id, "error", description=said)
+            return
+
+
+def _spoken_for(where: Environment, run: FlowRun, commit: str) -> bool:
     """Whether a later run of the same commit shows how that stands."""
-    same = [tag for tag in run.tags if tag.startswith(("service:", "environment:"))]
+    if "ref" not in run.parameters:
+        releases = [one.release for one in where.ledger(str(run.parameters.get("service"))).entries()]
+        last = next((one for one in reversed(releases) if one.revision == commit), None)
+        return last is not None and last.created_by != str(run.id)
+    same = [tag for tag in run.tags if tag.startswith(("service:", "check:", "environment:"))]
     others = read_runs(same)
     return any(
         other.parameters.get("ref") == run.parameters.get("ref")
@@ -48,25 +103,20 @@ def _spoken_for(run: FlowRun) -> bool:
     )
 
 
-def _tell(github: GitHub, where: Environment, run: FlowRun) -> bool:
-    given = run.parameters
-    watched = watched_by(where, str(given.get("source", "")), str(given.get("path", "")))
-    if watched is None:
-        return True
-    state, said = _why(run)
-    return github.set_status(
-        watched.repository,
-        str(given.get("ref", "")),
-        state,
-        context=context_of(where.name, watched),
-        description=said,
-    )
-
-
 def _why(run: FlowRun) -> tuple[State, str]:
     name, message = (run.state.name, run.state.message) if run.state else ("", "")
     if name == Expired.__name__ or (message or "").endswith(NEVER_RESUMED):
         return "failure", "nobody has approved it in time; what was live before is live"
+    if name == SUPERSEDED:
+        return "error", "a newer commit came while it waited for an approval"
     if run.state and run.state.is_cancelled():
         return "error", "cancelled while it waited for an approval; what was live before is live"
+    if SEEN in run.tags:
+        return "error", f"{DIED} before it had a verdict"
     return "error", f"ended while it waited for an approval: {name}"
+
+
+def _tag(run: FlowRun, *, add: Collection[str] = (), remove: Collection[str] = ()) -> None:
+    with get_client(sync_client=True) as client:
+        tags = set(client.read_flow_run(run.id).tags)
+        client.update_flow_run(run.id, tags=(tags | set(add)) - set(remove))

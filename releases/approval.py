@@ -84,7 +84,9 @@ def _proven(proof: Proof | None) -> str:
         return "Not proven in another environment."
     lines = [f"- {check}: passed, p95 {seconds * 1000:.0f} ms" for check, seconds in proof.checks.items()]
     where = f"{proof.environment} as release {proof.number}, confirmed {proof.confirmed:%Y-%m-%d %H:%M} UTC"
-    return "\n".join([f"Proven in {where}. Smoke checks there just now:", "", *(lines or ["- none"])])
+    tests = f" {proof.tests} tests passed." if proof.tests else ""
+    asked = ["Smoke checks there just now:", "", *lines] if lines else []  # a release asks none there
+    return " ".join([f"Proven in {where}.{tests}", "\n".join(asked)]).rstrip()
 
 
 def _digest(proposal: Proposal) -> str:

@@ -16,6 +16,7 @@ class Proof(_Record):
     number: int
     confirmed: datetime
     run: str = Field("", description="The flow run that released it there: its page has tests and checks.")
+    tests: int = Field(0, ge=0, exclude_if=lambda tests: not tests, description="How many it has passed.")
     checks: dict[str, float] = Field(
         default_factory=dict,
         description="Smoke check → p95 in seconds, asked there for this release.",

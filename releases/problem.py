@@ -37,6 +37,10 @@ class Superseded(Problem):
     """A newer request for the same service and environment has taken over."""
 
 
+class NothingToDo(Superseded):
+    """What was asked for is so already."""
+
+
 class Unreachable(Problem):
     """A system we need does not answer. Retrying may help."""
 

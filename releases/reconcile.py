@@ -35,6 +35,7 @@ class Attempt:
     commit: str
     ended: Ended
     created: datetime
+    tag: str = ""  # the one that has asked for it
 
 
 @dataclass(frozen=True)

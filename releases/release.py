@@ -52,6 +52,9 @@ class Release(BaseModel):
         0, ge=0, exclude_if=is_unsaid, description="Seconds it is watched before it is confirmed."
     )
     restores: int | None = Field(None, description="The release that this one brings back.")
+    tests: int = Field(
+        0, ge=0, exclude_if=is_unsaid, description="How many its sources have passed; 0: none is known."
+    )
     promoted: Proof | None = Field(None, exclude_if=is_unsaid, description="Where it was proven before.")
     approval: Approval | None = Field(None, exclude_if=is_unsaid)
     freeze_override: str = Field(

@@ -4,6 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from releases.duration import Duration
 from releases.freeze import FreezeWindow
 from releases.gate import well_formed
 from releases.spec import Name, Seconds
@@ -18,7 +19,7 @@ class _Section(BaseModel):
 class ApprovalRule(_Section):
     """A person says yes before anything is touched."""
 
-    expires: float = Field(86_400, ge=1, le=4 * WEEK, description="Seconds a person has to answer.")
+    expires: Duration = Field(86_400, ge=1, le=4 * WEEK, description="Seconds a person has to answer.")
 
 
 class Hook(_Section):

@@ -12,6 +12,7 @@ from pydantic import (
     model_validator,
 )
 
+from releases.duration import DAY, Duration
 from releases.model_version import is_alias, is_version
 from releases.problem import BadInput
 from releases.rollout import Rollout
@@ -26,7 +27,7 @@ Name = Annotated[
         description="Lower-case letters, digits and dashes.",
     ),
 ]
-Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Seconds = Annotated[Duration, Field(gt=0, le=DAY)]
 Memory = Annotated[Size, Field(description="For example 512m or 2g.")]
 _LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 HostName = Annotated[
@@ -276,10 +277,10 @@ class Model(_Section):
 class Confirm(_Section):
     """How long the new release is watched before it is confirmed."""
 
-    bake: float = Field(
+    bake: Duration = Field(
         0,
         ge=0,
-        le=86_400,
+        le=DAY,
         description="Seconds between the switch and the confirmation; may be longer than the window.",
     )
     window: Seconds = Field(

@@ -48,7 +48,7 @@ class Counters(BaseModel):
 
     requests: int = 0
     errors: int = Field(0, description="5xx, cut answers, connections that failed.")
-    milliseconds: float = Field(0, description="Mean response time of the last few hundred.")
+    milliseconds: float = Field(0, description="So long at most took 95 % of them; 0: unknown.")
 
     @property
     def share(self) -> float:

@@ -1,6 +1,6 @@
 """Which push starts what: the plain rules, from what a push says and what the environments watch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Annotated
 
@@ -40,6 +40,11 @@ class Watched(BaseModel):
     def address(self) -> str:
         """Where to fetch from. Never taken from a payload: a push does not say whose code is run."""
         return self.source or f"https://github.com/{self.repository}.git"
+
+    @property
+    def is_part(self) -> bool:
+        """Whether it is only a part of its repository."""
+        return bool(self.path.strip("/") or self.paths)
 
     def cares_about(self, files: frozenset[str]) -> bool:
         """Whether one of the files belongs to the service."""
@@ -86,7 +91,7 @@ class Push:
     def files(self) -> frozenset[str] | None:
         """What the push touched; None where the list does not prove it."""
         cut = len(self.commits) >= LISTED_COMMITS or any(len(files) >= LISTED_FILES for files in self.commits)
-        # A commit without files is a merge, or one made to start a release: both are meant.
+        # A commit without files may be a merge: what it brings is not said.
         silent = not self.commits or any(not files for files in self.commits)
         if self.created or self.forced or cut or silent:
             return None
@@ -104,13 +109,17 @@ class Start:
     path: str
     branch: str  # empty: asked for by a tag, so no newer commit takes it back
     back: bool = False  # may lead back to a commit that was released before
+    tag: str = ""  # the one that asks for it
+    # The push does not say which files it touched: the run finds out whether the service is concerned.
+    unsure: bool = field(default=False, compare=False)
 
     def key(self, delivery: str) -> str:
         """Prefect stores one run per flow and key: whoever asks for the commit gets the same run.
 
+        A tag asks once, also for a commit that was released before: that is the way back by a tag.
         A push that may lead back to an earlier commit asks anew, once per delivery.
         """
-        commit = f"push/{self.environment}/{self.service}/{self.ref}"
+        commit = f"push/{self.environment}/{self.service}/{self.ref}" + (f"/{self.tag}" if self.tag else "")
         return f"{commit}/{delivery}" if self.back else commit
 
 
@@ -139,9 +148,9 @@ def decide(push: Push, rules: tuple[Rule, ...]) -> Decision:
     if not watching:
         names = " and ".join(rule.environment for rule in ours)
         return Decision(ignored=f"{names} releases from {branch}, but watches nothing in {push.repository}")
-    files = push.files
+    files, back = push.files, push.forced or push.created
     starts = tuple(
-        start(rule, service, push.after, branch, back=push.forced or push.created)
+        start(rule, service, push.after, branch, back=back, unsure=files is None and not back)
         for rule, service in watching
         if files is None or service.cares_about(files)
     )
@@ -151,9 +160,19 @@ def decide(push: Push, rules: tuple[Rule, ...]) -> Decision:
     return Decision(starts)
 
 
-def start(rule: Rule, service: Watched, commit: str, branch: str, *, back: bool = False) -> Start:
+def start(
+    rule: Rule,
+    service: Watched,
+    commit: str,
+    branch: str,
+    *,
+    back: bool = False,
+    tag: str = "",
+    unsure: bool = False,
+) -> Start:
     """The release of a service's commit in the rule's environment."""
-    return Start(service.name, rule.environment, service.address, commit, service.path, branch, back)
+    name, address = service.name, service.address
+    return Start(name, rule.environment, address, commit, service.path, branch, back, tag, unsure)
 
 
 def _decide_tag(push: Push, tag: str, rules: tuple[Rule, ...], *, gone: bool) -> Decision:
@@ -163,7 +182,7 @@ def _decide_tag(push: Push, tag: str, rules: tuple[Rule, ...], *, gone: bool) ->
     ours = tuple(rule for rule in rules if rule.tags and fnmatchcase(tag, rule.tags))
     if not ours:
         return Decision(ignored=f"no environment releases the tag {tag}")
-    starts = tuple(start(rule, service, push.after, "") for rule, service in _watching(push, ours))
+    starts = tuple(start(rule, service, push.after, "", tag=tag) for rule, service in _watching(push, ours))
     if not starts:
         names = " and ".join(rule.environment for rule in ours)
         return Decision(ignored=f"{names} releases tags like {tag}, but watches nothing in {push.repository}")

@@ -136,6 +136,7 @@ def place(folder: Path) -> Iterator[Place]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_API")}
     (folder / "tmp").mkdir()  # what a run that is killed cannot take away goes with the test
     own = {"MODEL_DEPLOY_HOME": str(home), "MODEL_DEPLOY_NODE": node, "TMPDIR": str(folder / "tmp")}
+    own["SECRET_OF_THE_WORKER"] = secrets.token_hex(8)
     environment = {**kept, **own}
     made = Place(repository, Home(home), node, environment)
     made.git("init", "--quiet", "--initial-branch=main")

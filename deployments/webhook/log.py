@@ -20,6 +20,11 @@ class Delivery:
         self._started = time.monotonic()
         self._facts = {"event": _short(event), "delivery": _short(identity)}
 
+    @property
+    def event(self) -> str:
+        """What GitHub calls it."""
+        return self._facts["event"]
+
     def concerns(self, push: Push | PullRequest) -> None:
         """Remember which commit it is about; only after the signature was found right."""
         self._facts |= {"repository": push.repository, "ref": push.ref, "commit": push.after}

@@ -34,6 +34,7 @@ IGNORED = {
 }
 EVENT = re.compile(r"[a-z0-9_]{1,64}")
 REMEMBERED = 10_000
+REDELIVER = "redeliver it: reconcile starts what pushes ask for, and no checks"
 DELIVERY = re.compile(r"[0-9A-Za-z-]{1,64}")
 
 
@@ -71,6 +72,8 @@ def make_app(
             status, answer = retry_later("Prefect has not stored the run in time")
         except Refused as refused:
             status, answer = refused.status, Answer(status="refused", reason=refused.reason)
+        if status == HTTPStatus.SERVICE_UNAVAILABLE and delivery.event == "pull_request":
+            answer = answer.model_copy(update={"reason": f"{answer.reason}; {REDELIVER}"})
         delivery.log(status, answer)
         headers = {"Retry-After": "10"} if status == HTTPStatus.SERVICE_UNAVAILABLE else {}
         return JSONResponse(answer.model_dump(mode="json"), status, headers)

@@ -2,9 +2,11 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from agent.answer_times import AnswerTimes
 from agent.logs.folder import Folder
 from agent.traffic import Traffic
 from blocks.service_facts import gather
@@ -16,7 +18,8 @@ OVER = NOW + timedelta(hours=1)
 
 
 def traffic(tmp_path: Path, node: str = "n1", store: object = None) -> Traffic:
-    return Traffic(node, tmp_path / node, lambda _: "local", store or Folder(tmp_path / "store"))  # type: ignore[arg-type]
+    places: Any = store or Folder(tmp_path / "store")
+    return Traffic(node, tmp_path / node, lambda _: "local", places, AnswerTimes())
 
 
 def reported(tmp_path: Path) -> dict[int, tuple[int, int, int]]:
@@ -48,6 +51,18 @@ def test_hours_of_several_nodes_come_out_by_release(tmp_path: Path) -> None:
     assert found[3][:2] == (200, 2)
     assert 95 <= found[3][2] <= 100
     assert found[0][:2] == (2, 2)
+
+
+def test_releases_side_by_side_are_timed_since_the_candidate_was_ready(tmp_path: Path) -> None:
+    made = traffic(tmp_path)
+    made.take("iris 3 200 9000", NOW)
+    made.times.anew("iris")
+    for number in range(100):
+        made.take(f"iris 3 200 {100 if number < 96 else 5000}", NOW)
+        made.take(f"iris 4 200 {10 if number < 94 else 5000}", NOW)  # whose mean is no worse
+    assert 100 <= made.times.p95("iris", 3) <= 106
+    assert 5000 <= made.times.p95("iris", 4) <= 5251
+    assert made.times.p95("iris", 5) == made.times.p95("rose", 3) == 0
 
 
 def test_an_agent_that_is_killed_goes_on_and_counts_nothing_twice(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from deployments.webhook.prefect_api import Setup
-from deployments.webhook.receiver import Limits
+from deployments.webhook.receiver import REDELIVER, Limits
 from deployments.webhook.signature import is_signed, sign
 from tests.controllers import wait_until
 from tests.deployments.conftest import push, raw_request
@@ -149,6 +149,9 @@ def test_without_rules_or_secrets_nothing_is_taken(store: Store, setup: Setup | 
         answer = receiver.deliver(push())
         assert answer.status_code == 503
         assert reason in answer.json()["reason"]
+        assert "redeliver" not in answer.json()["reason"], "reconcile starts it"
+        check = receiver.deliver({}, "pull_request")
+        assert (check.status_code, check.json()["reason"].split("; ")[-1]) == (503, REDELIVER)
         health = receiver.client.get(f"{receiver.url}/healthz")
         assert health.status_code == 503
         assert reason in health.json()["reason"]

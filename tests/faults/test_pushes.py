@@ -19,7 +19,7 @@ from tests.controllers import Done, wait_until
 from tests.deployments.conftest import push, wait_until_ready
 from tests.deployments.receiving import SECRET, Store, sent_while_the_store_is_held_up
 from tests.faults.pushing import Pushing, pushing
-from tests.place import Place
+from tests.place import SPEC, Place
 
 pytestmark = pytest.mark.containers
 
@@ -66,6 +66,11 @@ def test_a_forced_push_goes_back_and_is_not_done_twice(pushed: Pushing) -> None:
     live = pushed.place.live()
     assert "has been tried here already" in pushed.execute(again).wait().stderr
     assert pushed.place.live() == live
+    gone_back = pushed.place.model_deploy("rollback", "sample")
+    assert gone_back.returncode == 0, gone_back.stderr
+    assert pushed.live_commit() == newer
+    assert pushed.said_of(newer)[-1][1:] == ("success", f"live at {pushed.place.url()}")
+    assert pushed.said_of(older)[-1][1:] == ("error", f"taken back: {newer[:8]} is live again")
 
 
 @pytest.mark.fault(5)
@@ -179,11 +184,19 @@ def test_a_commit_whose_release_failed_is_left_alone(pushed: Pushing) -> None:
 def test_a_pull_request_is_tested_and_built_and_nothing_is_pushed_or_deployed(pushed: Pushing) -> None:
     live, known = pushed.place.live(), pushed.images()
     commits = {}
+    assert pushed.place.environment["SECRET_OF_THE_WORKER"]  # which no container of a check may see
+    steals = "env | grep -q SECRET_OF_THE_WORKER && exit 9 || true"
     for behaviour in ("well", "broken"):
         pushed.place.git("checkout", "--quiet", "-B", "feature", "main")
+        docker = pushed.place.repository / "Dockerfile"
+        text = docker.read_text().replace("FROM python:3.11-slim", "FROM python:3.11-slim AS tests")
+        docker.write_text(f"{text.rstrip()}\nRUN {steals}\n")
         if behaviour == "broken":
-            (pushed.place.repository / "Dockerfile").write_text("FROM python:3.11-slim\nRUN exit 7\n")
-        pushed.place.commit(behaviour)
+            (pushed.place.repository / "Dockerfile").write_text(
+                "FROM python:3.11-slim AS tests\nRUN exit 7\n"
+            )
+        stage = f"test: {{target: tests, command: [sh, -c, '{steals}']}}\n"
+        pushed.place.commit(spec=SPEC % (behaviour, 0, 30) + stage)
         commits[behaviour] = pushed.head("feature")
     pushed.place.git("checkout", "--quiet", "main")
     for behaviour, code in (("well", 0), ("broken", 1)):

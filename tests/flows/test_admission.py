@@ -13,7 +13,7 @@ from blocks.store import DirectoryStore
 from deployments.apply import read
 from deployments.machine.home import SHIPPED, Home
 from flows.admission import metrics_of
-from flows.promote import copy_model
+from flows.earlier import copy_model
 from releases.problem import BadInput, Failed
 from releases.release import ReleasedModel
 from releases.rules import Hook

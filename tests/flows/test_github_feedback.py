@@ -11,10 +11,11 @@ from pydantic import SecretStr
 from blocks.github import GitHub
 from blocks.image_builder import TestCase, TestReport, TestsFailed
 from flows import github_feedback
-from flows.github_feedback import told_github
+from flows.github_feedback import told_github, watched_by
 from releases.problem import Cancelled, Failed, Superseded
 from releases.trigger import Watched
 from tests.github.server import TOKEN, FakeGitHub, Trouble, running
+from tests.releases.test_swap import release as a_release
 
 COMMIT = "a" * 40
 SOURCE = "https://github.com/acme/models.git"
@@ -36,7 +37,8 @@ def where(name: str = "production") -> Any:
 
 
 def run(act: Callable[[github_feedback.Feedback], None], ref: str = COMMIT, source: str = SOURCE) -> None:
-    with told_github(where(), source, "/iris/", ref) as told:
+    place = where()
+    with told_github(place, watched_by(place, source, "/iris/"), ref) as told:
         act(told)
 
 
@@ -90,6 +92,26 @@ def test_a_run_that_fails_says_why(fake: FakeGitHub, error: BaseException, state
         run(raises(error))
     assert shown(fake)[-1] == (state, said)
     assert fake.deployment_statuses[-1][1]["state"] == state
+
+
+def test_a_commit_that_was_taken_back_is_not_shown_as_live_any_more(fake: FakeGitHub) -> None:
+    run(lives)
+    old, new = (a_release(1).model_copy(update={"revision": commit}) for commit in ("b" * 40, COMMIT))
+
+    def goes_back(told: github_feedback.Feedback) -> None:
+        told.concerns(old)
+        told.takes_back(new)
+        told.begins(old.revision)
+        told.is_live("https://iris.acme.com")
+
+    run(goes_back, ref="")
+    last = {commit: (status["state"], status["description"]) for commit, status in fake.statuses}
+    assert last == {
+        old.revision: ("success", "live at https://iris.acme.com"),
+        COMMIT: ("error", f"taken back: {old.revision[:8]} is live again"),
+    }
+    deployments = {number: status["state"] for number, status in fake.deployment_statuses}
+    assert deployments == {1: "inactive", 2: "success"}
 
 
 def test_a_spec_that_cannot_be_read_is_shown_beside_the_pushed_commit(fake: FakeGitHub) -> None:

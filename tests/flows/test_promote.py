@@ -11,8 +11,9 @@ import pytest
 
 from deployments.machine.home import SHIPPED
 from tests.controllers import EXECUTE, Command, wait_until
+from tests.github.server import TOKEN, FakeGitHub, running
 from tests.http_server import Answer, Request, serving
-from tests.place import Place
+from tests.place import Place, command
 
 pytestmark = pytest.mark.containers
 
@@ -83,6 +84,14 @@ def production(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Produc
     return Production(place, tmp_path_factory.mktemp("rules"))
 
 
+def connect(place: Place, github: FakeGitHub) -> None:
+    words = ("github", "connect", "acme/models", "--url", "https://deploy.acme.com", "--api", github.address)
+    place.environment["GITHUB_TOKEN"] = TOKEN
+    connected = command(place, *words)
+    del place.environment["GITHUB_TOKEN"]
+    assert connected.returncode == 0, connected.stderr
+
+
 @contextmanager
 def called() -> Iterator[tuple[str, list[dict[str, Any]], list[int]]]:
     """A server that keeps what it is sent and answers as told: address, what came, the statuses to answer."""
@@ -98,11 +107,16 @@ def called() -> Iterator[tuple[str, list[dict[str, Any]], list[int]]]:
 
 
 def test_what_is_live_in_staging_goes_to_production_without_a_build(production: Production) -> None:
-    with called() as (url, came, statuses):
+    place = production.place
+    with called() as (url, came, statuses), called() as (address, mail, _), running() as github:
+        connect(place, github)
+        github.on_tag = lambda tag, commit: place.git("tag", tag, commit)
         hook = f"[{{url: '{url}'}}]"
         production.ruled(
             f"rules: {{promotes_from: [staging], hooks: {{before: {hook}, after: {hook}}},"
-            " notify: [slack-webhook/nobody-made-it]}"
+            f" notify: [slack-webhook/nobody-made-it, {production.told(address)}]}}\n"
+            f"    services: [{{name: sample, repository: acme/models, source: '{place.repository}'}}]\n"
+            "    release: auto"
         )
         statuses.append(500)
         before = production.live
@@ -112,6 +126,14 @@ def test_what_is_live_in_staging_goes_to_production_without_a_build(production: 
         assert production.live == before
         done = production.promote().wait()
         assert done.returncode == 0, done.stderr
+    assert [one["subject"].split(": ")[:2] for one in mail] == [
+        ["Failed", "promotion of sample to production"]
+    ], "of the one that was refused"
+    shown = [(status["context"], status["state"]) for _, status in github.statuses]
+    assert shown == [("model-deploy/production/sample", one) for one in ("failure", "pending", "success")]
+    assert {commit for commit, _ in github.statuses} == {production.records()[-1]["revision"]}
+    assert [one["state"] for _, one in github.deployment_statuses] == ["in_progress", "success"]
+    assert [one["tag_name"] for one in github.releases] == ["v0.1.0"], "at once, not by reconcile"
     assert [one["event"] for one in came] == ["before", "before", "after"]
     assert came[-1]["outcome"] == "confirmed"
     assert "tests and build" not in done.stdout
@@ -207,9 +229,11 @@ def test_an_approval_is_void_once_another_release_went_live(production: Producti
     first = production.waiting()
     second = production.waiting()
     newer, older = (run["id"] for run in production.place.runs("promote")[:2])
-    production.answer(newer, decision="approve", by="ann")
+    done = production.place.model_deploy("approve", newer, "--reason", "looks fine", "--by", "ann")
+    assert done.returncode == 0, done.stderr
     assert second.wait().returncode == 0
     assert production.live == before + 1
+    assert production.records()[-1]["approval"]["reason"] == "looks fine"
     production.answer(older, decision="approve", by="ann")
     wait_until(lambda: first.ended or asked(first) == 2, 60)
     assert not first.ended, "it is asked again"

@@ -23,10 +23,22 @@ class Tagged:
         self.github, self.repository = fake, Repository(folder)
         fake.on_tag = lambda tag, commit: self.repository.git("tag", tag, commit)
         watched = Watched(name="iris", repository="acme/models", source=str(folder))
-        self.where: Any = SimpleNamespace(release="auto", watched=lambda _: watched)
+        self.serves("", watched)
 
-    def commit(self, message: str) -> str:
-        self.repository.git("commit", "--quiet", "--allow-empty", "-m", message)
+    def serves(self, tags: str, *services: Watched) -> None:
+        self.where: Any = SimpleNamespace(
+            release="auto",
+            tags=tags,
+            services=services,
+            watched=lambda name: next(one for one in services if one.name == name),
+        )
+
+    def commit(self, message: str, file: str = "") -> str:
+        if file:
+            self.repository.commit(file)
+            self.repository.git("commit", "--quiet", "--amend", "-m", message)
+        else:
+            self.repository.git("commit", "--quiet", "--allow-empty", "-m", message)
         commit = self.repository.git("rev-parse", "HEAD")
         self.github.history.append((commit, message))
         return commit
@@ -66,6 +78,35 @@ def test_what_is_live_gets_the_next_version_with_notes_and_only_once(tagged: Tag
     assert "begin" not in release["body"]
     tagged.live(first)  # brought back: it has its version
     assert len(tagged.tags) == 2
+
+
+def test_services_of_one_repository_have_versions_of_their_own(tagged: Tagged) -> None:
+    source = str(tagged.repository.path)
+    iris, rose = (
+        Watched(name=name, repository="acme/models", source=source, path=name) for name in ("iris", "rose")
+    )
+    tagged.serves("", iris, rose)
+    first = tagged.commit("begin", "iris/a")
+    tagged.live(first)
+    tagged.live(first, service="rose")
+    tagged.commit("feat: of the rose", "rose/b")
+    last = tagged.commit("fix: ä in iris", "iris/c")
+    tagged.live(last)
+    tagged.live(last, service="rose")
+    assert tagged.tags == ["iris-v0.1.0", "rose-v0.1.0", "iris-v0.1.1", "rose-v0.2.0"]
+    assert "of the rose" not in tagged.github.releases[2]["body"]
+    assert "in iris" not in tagged.github.releases[3]["body"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "tag"), [("v*", "v0.1.0"), ("*/v*", "iris/v0.1.0"), ("api-v*", "api-v0.1.0")]
+)
+def test_tags_are_called_as_the_environment_asks_for_them(tagged: Tagged, asked: str, tag: str) -> None:
+    tagged.repository.git("commit", "--quiet", "--allow-empty", "-m", "other")
+    tagged.repository.git("tag", "other-v7")
+    tagged.serves(asked, *tagged.where.services)
+    tagged.live(tagged.commit("begin"))
+    assert tagged.tags == [tag]
 
 
 @pytest.mark.parametrize("trouble", [Trouble(0), Trouble(500), Trouble(403), Trouble(422)])

@@ -5,6 +5,7 @@ import socketserver
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from email import message_from_string
 from email.policy import default
 from types import SimpleNamespace
@@ -31,9 +32,11 @@ from pydantic import SecretStr
 
 from blocks.email import Email
 from blocks.notifications import tell
+from flows import admission
 from flows.admission import hooks_around
 from releases.approval import Proposal
-from releases.problem import Refused
+from releases.gate import Finding
+from releases.problem import Failed, Refused, Superseded
 from releases.rules import Hook, Hooks, Rules
 from tests.http_server import Answer, Request, serving
 
@@ -135,6 +138,44 @@ def test_a_webhook_that_refuses_is_named_without_its_address(caplog: pytest.LogC
         telling("custom-webhook/telegram")
     assert "custom-webhook/telegram could not be told: HTTP 404" in caplog.text
     assert "SECRET" not in caplog.text
+
+
+@flow
+def ends(rules: Any, error: BaseException) -> None:
+    with admission.telling(SimpleNamespace(rules=rules), "release to production"):  # type: ignore[arg-type]
+        raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (Failed("release 3 was taken back: too slow\n  more"), "release 3 was taken back: too slow"),
+        (ZeroDivisionError("division by zero"), "ZeroDivisionError: division by zero"),
+        (Superseded("a newer one"), ""),
+    ],
+)
+def test_what_fails_or_is_taken_back_reaches_people_whatever_it_was(error: Exception, said: str) -> None:
+    with web() as (address, posted):
+        CustomWebhookNotificationBlock(
+            name="told", url=address, method="POST", json_data={"subject": "{{subject}}"}
+        ).save("told", overwrite=True)
+        with pytest.raises(type(error)):
+            ends(Rules(notify=("custom-webhook/told",)), error)
+    assert [one["subject"] for _, one in posted] == (
+        [f"Failed: release to production: {said}"] if said else []
+    )
+
+
+@flow
+def asks_to_be_let_in(proposal: Any) -> None:
+    admission.admit(SimpleNamespace(rules=Rules(), name="production"), proposal, "")  # type: ignore[arg-type]
+
+
+def test_a_gate_that_does_not_hold_refuses_the_release() -> None:
+    finding = Finding("metrics.accuracy >= live - 0.01", holds=False, said="0.80 >= 0.93 - 0.01")
+    with pytest.raises(Refused, match=r"iris v1\.2\.0 to production does not pass a gate") as refused:
+        asks_to_be_let_in(replace(PROPOSAL, findings=(finding,)))
+    assert (refused.value.expected, refused.value.got) == (finding.gate, finding.said)
 
 
 @flow

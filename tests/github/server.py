@@ -7,8 +7,10 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qsl
 
 TOKEN = "ghp_test"
 
@@ -43,7 +45,7 @@ class FakeGitHub:
         for expected, pattern, act in ROUTES:
             match = re.fullmatch(pattern, path.partition("?")[0])
             if match and expected == method:
-                return act(self, match, body)
+                return act(self, match, body or dict(parse_qsl(path.partition("?")[2])))
         return 404, {"message": "Not Found"}
 
     def _status(self, match: re.Match[str], body: Any) -> tuple[int, Any]:
@@ -53,8 +55,13 @@ class FakeGitHub:
         return 201, {"id": len(self.statuses)}
 
     def _deployment(self, _match: re.Match[str], body: Any) -> tuple[int, Any]:
-        self.deployments.append(body)
+        self.deployments.append({**body, "created_at": datetime.now(UTC).isoformat()})
         return 201, {"id": len(self.deployments)}
+
+    def _list_deployments(self, _match: re.Match[str], query: Any) -> tuple[int, Any]:
+        wanted = (query["sha"], query["environment"])
+        all_of_them = [{**one, "id": number} for number, one in enumerate(self.deployments, 1)]
+        return 200, [one for one in reversed(all_of_them) if (one["ref"], one["environment"]) == wanted]
 
     def _deployment_status(self, match: re.Match[str], body: Any) -> tuple[int, Any]:
         if not 1 <= int(match[1]) <= len(self.deployments):
@@ -95,6 +102,7 @@ REPOSITORY = r"/repos/[\w.-]+/[\w.-]+"
 ROUTES: list[tuple[str, str, Act]] = [
     ("POST", rf"{REPOSITORY}/statuses/([0-9a-f]+)", FakeGitHub._status),
     ("POST", rf"{REPOSITORY}/deployments", FakeGitHub._deployment),
+    ("GET", rf"{REPOSITORY}/deployments", FakeGitHub._list_deployments),
     ("POST", rf"{REPOSITORY}/deployments/(\d+)/statuses", FakeGitHub._deployment_status),
     ("GET", rf"{REPOSITORY}/compare/([0-9a-f]+)\.\.\.([0-9a-f]+)", FakeGitHub._compare),
     ("POST", rf"{REPOSITORY}/releases", FakeGitHub._release),

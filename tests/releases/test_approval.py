@@ -46,6 +46,14 @@ def test_the_same_change_is_the_same_question_however_it_was_proven() -> None:
     assert replace(PROPOSAL, proof=proof, commits=("one",)).key == PROPOSAL.key
 
 
+def test_checks_that_nobody_asked_are_not_spoken_of_and_tests_are_counted() -> None:
+    proof = Proof(environment="staging", number=7, confirmed=datetime.now(UTC), tests=41)
+    shown = page(replace(PROPOSAL, proof=proof))
+    assert "Proven in staging as release 7" in shown
+    assert "UTC. 41 tests passed.\n" in shown
+    assert "Smoke checks" not in shown
+
+
 def test_the_page_says_what_would_change_and_what_speaks_for_it() -> None:
     proof = Proof(environment="staging", number=7, confirmed=datetime.now(UTC), checks={"right": 0.012})
     gate = Finding("metrics.accuracy >= live", holds=True, said="0.97 against 0.96")

@@ -60,11 +60,14 @@ def test_a_candidate_that_fails_every_request_has_failed_after_a_few() -> None:
 
 def test_a_slow_candidate_fails_and_a_little_noise_does_not() -> None:
     live = Counters(requests=1000, milliseconds=100)
-    assert verdict(Counters(requests=100, milliseconds=200), live) is Verdict.failed
+    assert verdict(Counters(requests=100, milliseconds=210), live) is Verdict.failed
     assert verdict(Counters(requests=100, milliseconds=140), live) is Verdict.passed
     assert (
         verdict(Counters(requests=100, milliseconds=20), Counters(requests=10, milliseconds=2))
         is Verdict.passed
+    )
+    assert verdict(Counters(requests=100, milliseconds=200), Counters(requests=10)) is Verdict.passed, (
+        "nothing to compare with"
     )
 
 
@@ -72,6 +75,7 @@ def test_steps_are_written_with_and_without_the_sign() -> None:
     spec = parse_spec("rollout: {steps: [5%, 25, 100%], hold: 60}\nconfirm: {window: 100}")
     assert spec.rollout is not None
     assert spec.rollout.steps == (5, 25, 100)
+    assert parse_spec("rollout: {hold: 2m}").rollout == Rollout(hold=120)
     assert spec.confirm_window == 220, "a step held twice, then a person has the window"
 
 

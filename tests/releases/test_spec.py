@@ -14,9 +14,21 @@ def test_a_folder_without_a_spec_gets_the_defaults(tmp_path: Path) -> None:
     assert read_spec(tmp_path) == ServiceSpec()
 
 
+def test_a_duration_is_a_number_of_seconds_or_has_its_unit() -> None:
+    text = "confirm: {bake: 90s, window: 1.5h}\nsmoke: [{expect: {p95: 300ms}, timeout: 7}]"
+    spec = parse_spec(text + "\nrollout: {hold: 2m}")
+    assert (spec.confirm.bake, spec.confirm.window) == (90, 5400)
+    assert (spec.smoke[0].expect.p95, spec.smoke[0].timeout) == (0.3, 7)
+    assert spec.rollout is not None
+    assert spec.rollout.hold == 120
+
+
 @pytest.mark.parametrize(
     ("text", "what", "expected"),
     [
+        ("rollout: {hold: 2 minutes}", "`rollout.hold` is not right", "300ms, 90s, 2m, 1.5h"),
+        ("confirm: {bake: -1m}", "`confirm.bake` is not right", "90s"),
+        ("confirm: {window: 25h}", "`confirm.window` is not right", "86400"),
         ("runn: {}", "unknown key `runn`", "did you mean `run`?"),
         ("run: {health: {pth: /}}", "unknown key `run.health.pth`", "did you mean `path`?"),
         ("smoke: [{pathh: /}]", "unknown key `smoke.0.pathh`", "did you mean `path`?"),

@@ -112,6 +112,29 @@ def test_whoever_asks_for_a_commit_gets_the_same_run_but_a_push_back_gets_its_ow
     assert len({one.key("1") for one in [plain, *elsewhere]}) == 4
 
 
+def test_each_tag_asks_once_for_its_commit_also_for_one_that_was_released_before() -> None:
+    first, again = (
+        decide(replace(PUSH, ref=f"refs/tags/{tag}"), TAGGED).starts[0] for tag in ("v1.0", "v1.2")
+    )
+    assert first.ref == again.ref
+    assert first.key("1") == first.key("2")
+    assert len({first.key("1"), again.key("1"), replace(first, tag="").key("1")}) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "unsure"),
+    [
+        ({}, False),
+        ({"commits": (frozenset({"iris/a"}), frozenset())}, True),
+        ({"commits": (frozenset({"readme"}),) * 20}, True),
+        ({"commits": (), "forced": True}, False),
+        ({"commits": (), "created": True}, False),
+    ],
+)
+def test_a_run_finds_out_by_itself_what_a_push_does_not_say(change: dict[str, object], unsure: bool) -> None:
+    assert {one.unsure for one in decide(replace(PUSH, **change), RULES).starts} == {unsure}
+
+
 def test_where_code_comes_from_is_never_said_by_the_push() -> None:
     watched = IRIS.model_copy(update={"source": "ssh://git.example/acme/models"})
     decision = decide(PUSH, (Rule("production", "main", (watched, WHOLE)),))
