@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from agent.images import Images
 from agent.kept import Kept
 from agent.memory import Disk
 from agent.models import Models, remove
+from agent.room import write_with_room
 from agent.sources import Unreadable
 from agent.surroundings import Surroundings
 from agent.swapper import Node, Swapper
@@ -49,8 +51,9 @@ class Agent:
         kept = Kept(disk, "models", self.needed_models, partial(remove, MODELS))
 
         def make_room() -> int:
-            return kept.free() + images.free()
+            return images.free() + kept.free()
 
+        disk.room.retired = edge.make_room = make_room
         models = Models(MODELS, around.models, kept, make_room)
         certificates = Certificates(edge, around.secrets)
         certificates.changed = self.wake
@@ -58,6 +61,7 @@ class Agent:
         images_here = Images(engine, images, make_room)
         self.shared = Node(engine, edge, disk, images_here, models, clock, certificates)
         self.document: bytes | None = None
+        self.saved: bytes | None = None
         self.desired = Desired()
         self.status = NodeStatus(node=node, agent="1", at=datetime.now(UTC))
         self.swappers: dict[str, Swapper] = {}
@@ -89,10 +93,21 @@ class Agent:
         except Unreadable as error:
             self._problem(str(error))
             return
+        try:
+            if document != self.document:
+                self._take(document, desired)
+            self._save(document)
+        except OSError as error:
+            self.document = None  # taken again at the next look
+            self._problem(f"the desired state cannot be kept on the disk: {error.strerror or error}")
+            return
         self._problem("")
-        if document != self.document:
+
+    def _save(self, document: bytes) -> None:
+        if document != self.saved:
             self.shared.disk.save_document(document)
-            self._take(document, desired)
+            self.saved = document
+        self.shared.disk.recover()
 
     def _take(self, document: bytes, desired: Desired) -> None:
         self.document, self.desired = document, desired
@@ -155,7 +170,8 @@ class Agent:
 
     def _publish(self, status: NodeStatus) -> None:
         self.status = status.model_copy(update={"at": datetime.now(UTC)})
-        self.tell(self.status)
+        with suppress(OSError):  # the status page tells it all the same
+            write_with_room(lambda: self.tell(self.status), self.shared.disk.room.make)
 
     def listen(self) -> None:
         """Wake a service when one of its containers comes or goes."""

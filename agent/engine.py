@@ -25,6 +25,7 @@ TAIL_LINES = 20
 TAIL_WIDTH = 300
 API_SECONDS = 60
 PULL_SECONDS = 900
+NO_ROOM = "no space left on device"
 REFUSED = ("unauthorized", "denied", "Unauthenticated", "no basic auth credentials")
 
 
@@ -167,10 +168,18 @@ class Engine:
     def stop(self, container: Container, grace: float) -> None:
         """Stop with time to finish; a container that is gone is fine."""
         try:
-            self.api.update_container(container.id, restart_policy={"Name": "no"})
+            self._let_down(container)
             self.api.stop(container.id, timeout=round(grace))
         except NotFound:
             return
+
+    def _let_down(self, container: Container) -> None:
+        """The engine writes it down; what may have filled the disk is stopped all the same."""
+        try:
+            self.api.update_container(container.id, restart_policy={"Name": "no"})
+        except APIError as error:
+            if NO_ROOM not in _words(error):
+                raise
 
     def remove(self, container: Container, grace: float) -> None:
         """Stop and remove; a container that is gone is fine."""
