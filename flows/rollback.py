@@ -45,7 +45,7 @@ def rollback(
     watch = Stopwatch(bar.at)
     with telling(where, f"rollback of {service} in {environment}"):
         with watch.step("reach the node"):
-            where.target.ensure_node()
+            where.target.ensure_node(going_back=True)
         with turn(service, environment, f"{service} back in {environment}"):
             settle_open_claims(where, service)
             ledger = where.ledger(service)

@@ -80,11 +80,10 @@ class ContainerDeclaration(ComputeEngineInstances):
         """Nobody does: there is no edge. Raises Refused."""
         raise Refused("there is no edge that could answer ACME's challenges", next_step="model-deploy adopt")
 
-    def ensure_node(self) -> None:
+    def ensure_node(self, *, going_back: bool = False) -> None:
         """See that the VMs run and have a declaration; say what this way costs. Raises Refused."""
         log.warning(declaration.WARNING)
-        if not self._read():
-            raise self._nobody()
+        self._check_machines(going_back=going_back)
         for vm in self._vms.values():
             declaration.parse(self._declared(vm))
 
@@ -204,8 +203,8 @@ class ContainerDeclaration(ComputeEngineInstances):
             except Conflict:
                 continue
             self._sent[sent.vm] = (sent, vm.fingerprint)
-            self._as_it_is(vm)
-            self.carried_out(self._compute.restart(vm))
+            if self._as_it_is(vm).status == "RUNNING":
+                self.carried_out(self._compute.restart(vm))
             self._known.read_at = float("-inf")
             return
         raise Failed(f"the metadata of {node.id} is being changed all the time")

@@ -78,7 +78,7 @@ class LocalTarget(LightBlock, Block):
         """One wave of one node."""
         return [self]
 
-    def ensure_node(self) -> None:
+    def ensure_node(self, *, going_back: bool = False) -> None:  # noqa: ARG002 - the protocol's
         """Have the agent and its edge running, and answering. Raises Unreachable, Failed."""
         client = self._client()
         try:

@@ -22,8 +22,11 @@ class Target(Protocol):
     def urls(self, port: int) -> Sequence[str]:
         """Where each node's edge answers for the service with this port."""
 
-    def ensure_node(self) -> None:
-        """See that every node's edge answers, before anything is built. Raises Unreachable, Refused."""
+    def ensure_node(self, *, going_back: bool = False) -> None:
+        """See that every node's edge answers, before anything is built. Raises Unreachable, Refused.
+
+        `going_back`: one that is switched off is left out, and said.
+        """
 
     def service_port(
         self, service: str, wanted: int | None, hosts: tuple[str, ...] = (), *, tls: bool = False

@@ -144,7 +144,7 @@ def test_a_controller_that_dies_between_two_waves_leaves_all_on_the_old_release(
 def test_an_unreachable_edge_is_said_before_anything_is_built(
     vms: Vms, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("blocks.targets.fleet.REACH_SECONDS", 0.3)
+    monkeypatch.setattr("blocks.targets.machines.REACH_SECONDS", 0.3)
     vms.add("a", "b")
     vms.agents.do(vms.agents.of["b"].hide)
     with pytest.raises(Unreachable, match="1 of 2 nodes") as refusal:
@@ -246,8 +246,81 @@ def test_vms_that_are_not_there_or_off_are_named(vms: Vms) -> None:
     assert len(vms.target(labels={}, names=["a"]).waves()) == 1
     vms.cloud.call("POST", "/compute/v1/projects/sandbox/zones/europe-west1-b/instances/b/stop")
     eventually(lambda: vms.cloud.world.instances["sandbox", ZONE, "b"].status == "TERMINATED")
+    with pytest.raises(Refused, match="b is not running") as refused:
+        vms.target().ensure_node()
+    assert f"start b --zone={ZONE} --project=sandbox" in refused.value.next_step
+
+
+def stop(vms: Vms, name: str) -> None:
+    """As a preemption does."""
+    vms.cloud.call("POST", f"/compute/v1/projects/sandbox/zones/{ZONE}/instances/{name}/stop")
+    eventually(lambda: vms.cloud.world.instances["sandbox", ZONE, name].status == "TERMINATED")
+    vms.names.remove(name)
+
+
+@pytest.mark.fault(22)
+def test_a_vm_that_goes_off_in_mid_release_does_not_block_the_way_back(vms: Vms) -> None:
+    vms.add("a", "b", "c")
+    target = vms.target(max_unavailable=2)
+    vms.confirmed(target, 1)
+    first, second = target.waves()
+    generation = first.propose(vms.release(2), KEY)
+    first.wait_for("iris", generation, is_in(Phase.verify), SECONDS)
+    first.shift("iris", generation, 100)
+    first.wait_for("iris", generation, is_in(Phase.bake), SECONDS)
+    stop(vms, "b")
+    target._known.read_at = float("-inf")
     with pytest.raises(Refused, match="b is not running"):
-        vms.target().waves()
+        second.propose(vms.release(2), KEY)
+    assert vms.live() == {"a": "2", "c": "1"}
+    back = target.revert("iris", generation)
+    target.wait_for("iris", back, is_in(Phase.live), SECONDS)
+    assert set(vms.live().values()) == {"1"}
+    assert [one.problem for one in target.nodes()] == [
+        "",
+        "it does not answer: the machine is TERMINATED",
+        "",
+    ]
+
+
+@pytest.mark.fault(22)
+def test_a_rollback_goes_on_without_a_vm_that_is_off_which_finds_it_when_it_starts(
+    vms: Vms, caplog: pytest.LogCaptureFixture
+) -> None:
+    vms.add("a", "b", "c")
+    vms.confirmed(vms.target(), 2)
+    stop(vms, "a")
+    target = vms.target()
+    target.ensure_node(going_back=True)
+    assert "a is not running: it is left out" in caplog.text
+    former = vms.release(3).model_copy(update={"restores": 1})
+    generation = 0
+    for wave in target.waves():
+        generation = wave.propose(former, KEY)
+        wave.wait_for("iris", generation, is_in(Phase.verify), SECONDS)
+        wave.shift("iris", generation, 100)
+    target.confirm("iris", generation)
+    target.wait_for("iris", generation, lambda one: one.confirmed_generation == generation, SECONDS)
+    assert vms.live() == {"b": "3", "c": "3"}
+    vms.cloud.call("POST", f"/compute/v1/projects/sandbox/zones/{ZONE}/instances/a/start")
+    vms.names.append("a")
+    eventually(lambda: "a" in vms.agents.of and vms.agents.of["a"].edge)
+    eventually(lambda: vms.live()["a"] == "3")
+
+
+@pytest.mark.fault(22)
+def test_a_node_that_falls_silent_while_others_answer_is_noticed_long_before_a_pulls_limit(
+    vms: Vms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("blocks.targets.silence.SILENT_SECONDS", 0.5)
+    vms.add("a", "b")
+    target = vms.target()
+    vms.confirmed(target, 1)
+    _, second = target.waves()
+    generation = second.propose(vms.release(2), KEY)
+    vms.agents.do(vms.agents.of["b"].hide)
+    with pytest.raises(Unreachable, match="b does not answer while iris is released to it"):
+        second.wait_for("iris", generation, is_in(Phase.bake), 900)
 
 
 def test_a_document_that_cannot_be_read_is_never_written_over(vms: Vms) -> None:
