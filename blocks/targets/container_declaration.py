@@ -87,6 +87,18 @@ class ContainerDeclaration(ComputeEngineInstances):
         for vm in self._vms.values():
             declaration.parse(self._declared(vm))
 
+    def propose(self, release: Release, key_sha256: str) -> int:
+        """As elsewhere; what a declaration has no place for is refused, not left out. Raises Refused."""
+        lost = declaration.cannot_carry(release)
+        if lost:
+            raise Refused(
+                f"a container declaration cannot carry {', '.join(lost)}",
+                where=f"{release.service}, model-deploy.yaml",
+                expected="what the VM's declaration says itself, an image and run.env",
+                next_step="model-deploy adopt VM",
+            )
+        return super().propose(release, key_sha256)
+
     def shift(self, service: str, generation: int, traffic: int) -> None:
         """All or nothing: the VMs restart with the release. Raises Refused, Superseded."""
         if traffic not in {0, 100}:

@@ -109,11 +109,11 @@ class GroupApi:
             time.sleep(POLL_SECONDS)
 
     def _done(self, name: str) -> None:
-        """An operation's own `wait` may answer while it is still going."""
+        """Asked again and again: its `wait` may be held for two minutes, longer than our limit."""
         request = {**self.place, "operation": name}
 
         def done() -> bool:
-            found = self._operations.wait(request=request, **self.compute.patient())
+            found = self._operations.get(request=request, **self.compute.patient())
             if found.error.errors:
                 first = found.error.errors[0]
                 raise refusal(0, first.code, first.message, "change the group", self.path)

@@ -4,7 +4,9 @@ import json
 import threading
 
 import pytest
+from google.api_core.exceptions import from_http_status
 
+from blocks.targets.compute_api import passes
 from releases.problem import Failed, Problem, Refused, Superseded, Unreachable
 from releases.status import Phase
 from tests.blocks.targets.conftest import KEY, SECONDS, Vms, is_in
@@ -181,6 +183,25 @@ def test_an_api_that_is_away_for_a_while_costs_time_only(vms: Vms, kind: str) ->
     vms.confirmed(target, 2)
     assert set(vms.live().values()) == {"2"}
     assert target.desired("iris").generation == 2  # nothing was written twice
+
+
+def test_an_answer_that_does_not_come_in_time_is_asked_for_again(
+    vms: Vms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vms.add("a")
+    target = vms.target()
+    target.ensure_node()
+    monkeypatch.setattr("blocks.targets.compute_api.CALL_SECONDS", 0.5)
+    vms.cloud.fault("latency", path="*/setMetadata", seconds=1.5, count=1)
+    assert target.propose(vms.release(1), KEY) == 1
+    assert target.desired("iris").generation == 1  # the same change, not another
+
+
+def test_what_a_proxy_on_the_way_says_passes_and_a_refusal_does_not() -> None:
+    for code in (408, 429, 500, 502, 503, 504):
+        assert passes(from_http_status(code, "")), code
+    for code in (400, 401, 403, 404, 409, 412):
+        assert not passes(from_http_status(code, "")), code
 
 
 @pytest.mark.parametrize(
