@@ -26,7 +26,7 @@ STATE = Path("/state")
 def main() -> None:
     """Run until killed; whatever serves goes on serving."""
     given = _arguments()
-    around = vm(given) if given.metadata else laptop()
+    around = vm(given) if given.metadata else laptop(given.image)
     engine = Engine(given.node, around.secrets, Path(given.models), around.login, given.gpu_driver)
     edge = Edge(engine, given.edge_image, Ports(given.ports, given.tls_ports), given.listen)
     if CONTAINERS.exists() and around.store is not None:
@@ -71,6 +71,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--models", default=str(MODELS), help=f"the host's folder that is mounted at {MODELS}"
     )
+    parser.add_argument("--image", default="", help="the agent's own, which its status names")
     parser.add_argument(
         "--gpu-driver", default="", help="the host's folder with it, without NVIDIA's container toolkit"
     )

@@ -9,13 +9,12 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from docker.errors import DockerException
 from pydantic import ValidationError
 
 from agent.certificates import Certificates
 from agent.challenges import Challenges
 from agent.edge import Edge
-from agent.engine import PREFIX, Engine
+from agent.engine import AWAY, PREFIX, Engine
 from agent.images import Images
 from agent.kept import Kept
 from agent.memory import Disk
@@ -63,7 +62,7 @@ class Agent:
         self.document: bytes | None = None
         self.saved: bytes | None = None
         self.desired = Desired()
-        self.status = NodeStatus(node=node, agent="1", at=datetime.now(UTC))
+        self.status = NodeStatus(node=node, agent=around.image, at=datetime.now(UTC))
         self.swappers: dict[str, Swapper] = {}
         self.lock = threading.Lock()
 
@@ -182,7 +181,7 @@ class Agent:
                     service = event["Actor"]["Attributes"].get(f"{PREFIX}.service")
                     if service in self.swappers:
                         self.swappers[service].wake.set()
-            except (DockerException, OSError):
+            except AWAY:
                 pass
             time.sleep(RETRY_SECONDS)
 

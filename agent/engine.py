@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import docker
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.types import LogConfig, Mount
+from urllib3.exceptions import HTTPError
 
 from agent import gpus, volumes
 from agent.failure import StepFailed
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 PREFIX = "model-deploy"
 TAIL_LINES = 20
 TAIL_WIDTH = 300
+AWAY = (DockerException, OSError, HTTPError)  # HTTPError: a stream that breaks is no OSError
 API_SECONDS = 60
 PULL_SECONDS = 900
 NO_ROOM = "no space left on device"
@@ -104,7 +106,7 @@ class Engine:
                 if self.login is None or not any(word in _words(error) for word in REFUSED):
                     raise
                 self._pull(image, refused=True)
-        except (DockerException, OSError) as error:
+        except AWAY as error:
             raise StepFailed(
                 Phase.pull,
                 f"the image cannot be pulled: {_words(error)}",
@@ -316,7 +318,7 @@ def _exit_reason(state: dict[str, Any]) -> str | None:
     return str(state.get("Error") or f"exit code {state.get('ExitCode')}")
 
 
-def _words(error: DockerException | OSError) -> str:
+def _words(error: Exception) -> str:
     return str(getattr(error, "explanation", None) or error)[:400]
 
 

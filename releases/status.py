@@ -114,7 +114,7 @@ class NodeStatus(BaseModel):
 
     format: int = FORMAT
     node: str
-    agent: str = Field("", description="The agent's version.")
+    agent: str = Field("", description="The agent's image.")
     at: datetime
     problem: str = Field("", description="What keeps the agent from reading its desired state.")
     services: dict[str, ServiceStatus] = Field(default_factory=dict)

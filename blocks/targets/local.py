@@ -244,6 +244,7 @@ class LocalTarget(LightBlock, Block):
         if self.tls_ports:
             arguments += ["--tls-ports", ",".join(str(port) for port in self.tls_ports)]
         arguments += ["--edge-image", self.edge_image, "--models", str(self.home / "models")]
+        arguments += ["--image", self.agent_image]
         try:
             key = f"{client.images.get(self.agent_image).id} {' '.join(arguments)}"
         except ImageNotFound as error:
