@@ -32,7 +32,7 @@ def main() -> None:
     if CONTAINERS.exists() and around.store is not None:
         follow_logs(engine, around.store)
     agent = Agent(given.node, around, engine, edge, Disk(STATE), BootClock(given.boot))
-    threading.Thread(target=status_page.serve, args=[lambda: agent.status], daemon=True).start()
+    threading.Thread(target=status_page.serve, args=[agent.shown_to], daemon=True).start()
     if around.store is not None:
         Traffic(given.node, STATE / "traffic", agent.environment, around.store).start()
     agent.begin()

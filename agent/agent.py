@@ -63,6 +63,7 @@ class Agent:
         self.saved: bytes | None = None
         self.desired = Desired()
         self.status = NodeStatus(node=node, agent=around.image, at=datetime.now(UTC))
+        self.keys: dict[str, str] = {}  # service → its last candidate's; who asks must show the token
         self.swappers: dict[str, Swapper] = {}
         self.lock = threading.Lock()
 
@@ -110,6 +111,9 @@ class Agent:
 
     def _take(self, document: bytes, desired: Desired) -> None:
         self.document, self.desired = document, desired
+        self.keys |= {
+            name: one.candidate.key_sha256 for name, one in desired.services.items() if one.candidate
+        }
         for service in set(desired.services) | self.shared.disk.services():
             self._swapper(service).wake.set()
         self.challenges.want(desired.acme)  # now that the edge knows every service
@@ -171,6 +175,10 @@ class Agent:
         self.status = status.model_copy(update={"at": datetime.now(UTC)})
         with suppress(OSError):  # the status page tells it all the same
             write_with_room(lambda: self.tell(self.status), self.shared.disk.room.make)
+
+    def shown_to(self, token: str) -> NodeStatus:
+        """The status for an asker with this token."""
+        return self.status.shown_to(token, self.keys)
 
     def listen(self) -> None:
         """Wake a service when one of its containers comes or goes."""

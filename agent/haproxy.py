@@ -251,7 +251,7 @@ def _fixed(where: Where) -> list[str]:
         f"  http-request deny deny_status 413 if {_TOO_LARGE}",
         f"  http-request set-var(txn.key) req.hdr({CANDIDATE_HEADER}),sha2(256),hex,lower",
         f"  http-request set-var(txn.marked) var(txn.key),map({FOLDER}/keys.map)",
-        f"  http-request del-header {CANDIDATE_HEADER}",
+        f"  http-request del-header {CANDIDATE_HEADER} if !{{ path {STATUS_PATH} }}",
         f"  use_backend agent if {{ path {STATUS_PATH} }}",
         f"  use_backend %[var(txn.seat)] if {{ {_SEATED} }}",
         "  default_backend agent",

@@ -47,6 +47,7 @@ def deploy(
     load_beside()
     target, token = environment.target, secrets.token_urlsafe(24)
     key_sha256 = hashlib.sha256(token.encode()).hexdigest()
+    target.ask_with(token)
     former = target.desired(release.service).confirmed
     first, *others = target.waves()
     with _recorded(environment, release, watch), watch.step("deploy"):
@@ -55,7 +56,7 @@ def deploy(
     trial = Trial(first, release, generation)
     with _recorded(environment, release, watch), _reverting(environment, release, generation, former):
         results = try_out(trial, checks, token, bake, watch, canary_for=environment if former else None)
-        keep = Renewal(target, release.service, generation, release.confirm_window)
+        keep = Renewal(target, release.service, generation, target.window(release))
         for wave in others:
             with watch.step("deploy"):
                 wave.propose(release, key_sha256)

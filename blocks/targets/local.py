@@ -156,9 +156,16 @@ class LocalTarget(LightBlock, Block):
             self.folder, release.service, make, lambda now: place.check(release, place.taken(now))
         ).generation
 
+    def ask_with(self, token: str) -> None:
+        """Not needed: the status is a file of ours, which has everything."""
+
     def shift(self, service: str, generation: int, traffic: int) -> None:
         """Give the candidate more or less traffic. Raises Superseded."""
         desired_file.change(self.folder, service, lambda now: desire.shift(now, generation, traffic))
+
+    def window(self, release: Release) -> float:
+        """The release's own."""
+        return release.confirm_window
 
     def renew(self, service: str, generation: int) -> None:
         """Have the candidate's confirm window counted anew. Raises Superseded."""

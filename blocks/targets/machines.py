@@ -83,6 +83,10 @@ class Machines(GoogleApi):
                 next_step=self._way_in(),
             )
 
+    def ask_with(self, token: str) -> None:
+        """Show the candidate's secret when asking, in every wave."""
+        self._known.edges.show(token)
+
     def waves(self) -> Sequence[Self]:
         """One node first, then `max_unavailable` at a time; last those that are off and only written to."""
         names = sorted(self._read(), key=lambda name: bool(self._known.nodes[name].off))
@@ -102,10 +106,11 @@ class Machines(GoogleApi):
         """A node has been silent for long. Raises Unreachable if it is the node, not the network here."""
         nodes = {node.id: node for node in self._find()}
         if name not in nodes or nodes[name].off:
-            raise lost(service, name, f"the machine is {nodes[name].off if name in nodes else 'gone'}")
+            state = nodes[name].off if name in nodes else "gone"
+            raise lost(service, name, f"the machine is {state}", self.project)
         others = {one: node for one, node in running(nodes).items() if one != name}
         if answered(self._known.edges.ask(self._status_urls(others)), others):
-            raise lost(service, name, why)
+            raise lost(service, name, why, self.project)
 
     def _url(self, address: str, port: int) -> str:
         scheme, usual = ("https", 443) if port in self.tls_ports else ("http", 80)

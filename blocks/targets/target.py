@@ -52,8 +52,14 @@ class Target(Protocol):
     def propose(self, release: Release, key_sha256: str) -> int:
         """Put the release on trial; its generation, the same for every wave. Raises Refused, Superseded."""
 
+    def ask_with(self, token: str) -> None:
+        """Show the candidate's secret when asking: who has it is told a failed one's last words."""
+
     def shift(self, service: str, generation: int, traffic: int) -> None:
         """Give the candidate more or less traffic. Raises Superseded."""
+
+    def window(self, release: Release) -> float:
+        """Seconds after which a node takes the candidate back by itself, if nobody confirms or renews."""
 
     def renew(self, service: str, generation: int) -> None:
         """Have the confirm windows of nodes that serve the candidate counted anew. Raises Superseded."""

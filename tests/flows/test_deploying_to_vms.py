@@ -19,6 +19,7 @@ from releases import fleet
 from releases.problem import BadInput, Failed, Problem
 from releases.release import Release, Verdict
 from releases.spec import SmokeCheck
+from releases.status import STATUS_PATH
 from tests.blocks.buckets import cloud_store
 from tests.blocks.targets.conftest import KEY, Vms, vms  # noqa: F401 - a fixture
 
@@ -121,6 +122,13 @@ def test_a_later_wave_that_pulls_longer_than_the_window_loses_nobody(
     one_release(production, slow)
     assert set(vms.live().values()) == {"2"}
     assert verdicts(production) == [Verdict.confirmed, Verdict.confirmed]
+    changes = [one.resource for one in vms.cloud.world.operations.values()]
+    of_a = [
+        one for one in changes if one["operationType"] == "setMetadata" and one["targetLink"].endswith("/a")
+    ]
+    assert (
+        6 < len(of_a) <= 14
+    )  # six for two releases; the fleet's window is renewed a few times, not the VM's
 
 
 @pytest.mark.fault(35)
@@ -132,6 +140,10 @@ def test_half_the_fleet_swapped_when_one_node_fails(production: Environment, vms
     with pytest.raises(Failed, match="release 2 was taken back: iris failed in `probe`") as failure:
         one_release(production, claimed(production, vms))
     assert failure.value.where.endswith("/d")
+    assert "password=hunter2" in failure.value.got  # for who has released it, and for nobody else
+    said = httpx.get(f"{production.target.urls(vms.agents.port)[-1]}{STATUS_PATH}").text
+    assert "exit code 3" in said
+    assert "hunter2" not in said
     assert failure.value.what.endswith("release 1 is live")
     assert set(vms.live().values()) == {"1"}
     assert verdicts(production) == [Verdict.reverted, Verdict.confirmed]
