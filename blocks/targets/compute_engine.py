@@ -69,24 +69,23 @@ class ComputeEngineInstances(Fleet):
 
     def _absent(self) -> list[Refused]:
         there = {vm.name for vm in self._vms.values()}
-        here = f"--project={self.project}"
-        missing = [
-            Refused(
-                f"VM {name} does not exist", self._where, next_step=f"gcloud compute instances list {here}"
-            )
-            for name in sorted(set(self.names) - there)
-        ]
+        missing = [self._missing(name) for name in sorted(set(self.names) - there)]
         off = [
             Refused(
                 f"VM {vm.id} is not running",
                 self._where,
                 got=vm.status,
-                next_step=f"gcloud compute instances start {vm.name} --zone={vm.zone} {here}",
+                next_step=f"gcloud compute instances start {vm.name} "
+                f"--zone={vm.zone} --project={self.project}",
             )
             for vm in self._vms.values()
             if vm.status != "RUNNING"
         ]
         return missing + off
+
+    def _missing(self, name: str) -> Refused:
+        command = f"gcloud compute instances list --project={self.project}"
+        return Refused(f"VM {name} does not exist", self._where, next_step=command)
 
     def _address(self, vm: Vm) -> str:
         return vm.internal if self.address == "internal" else vm.external or vm.internal
@@ -153,7 +152,8 @@ class ComputeEngineInstances(Fleet):
                     f"a change of {min(old)} is not carried out",
                     self._where,
                     expected=f"done within {WRITE_SECONDS:.0f} s",
-                    next_step="gcloud compute operations list --filter=operationType=setMetadata",
+                    next_step="gcloud compute operations list --filter=operationType=setMetadata "
+                    f"--project={self.project}",
                 )
             time.sleep(pause)
             pause = min(LONGEST_PAUSE, 2 * pause)
@@ -162,7 +162,7 @@ class ComputeEngineInstances(Fleet):
         """One of the project's VMs in these zones, labels or not. Raises Refused."""
         found = self._compute.vms(self.zones, f'name = "{name}"')
         if not found:
-            raise Refused(f"VM {name} does not exist", self._where, next_step="gcloud compute instances list")
+            raise self._missing(name)
         return found[0]
 
     def set_metadata(self, vm: Vm, metadata: Mapping[str, str]) -> Vm:

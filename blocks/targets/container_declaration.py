@@ -12,6 +12,7 @@ from pydantic import Field
 from blocks.cloud_logging import CloudLogging
 from blocks.targets.compute_api import Conflict, Vm
 from blocks.targets.compute_engine import ComputeEngineInstances
+from blocks.targets.failure import console
 from blocks.targets.node import Node
 from blocks.targets.target import no_check
 from releases import container_declaration as declaration
@@ -172,7 +173,7 @@ class ContainerDeclaration(ComputeEngineInstances):
                     f"{service} does not answer on {name} after its restart",
                     expected=f"within {self.start_seconds:.0f} s",
                     got=silent.get(name, "another state"),
-                    next_step=f"gcloud compute instances get-serial-port-output {name.rpartition('/')[2]}",
+                    next_step=console(name, self.project),
                 )
             check()
             time.sleep(POLL_SECONDS)

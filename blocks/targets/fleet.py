@@ -82,12 +82,11 @@ class Fleet(Machines):
         place.check(release, _taken(nodes.values()))
         parts = {name: node.desired.of(release.service) for name, node in nodes.items()}
         last = fleet.latest(list(parts.values()))
-        waves = len(fleet.split(list(nodes), self.max_unavailable))
         wanted = fleet.proposed(
             list(parts.values()),
             release,
             key_sha256,
-            fleet.window(release, waves),
+            self.window(release),
             reverted=last.generation in self._reverted(release.service, parts, last),
         )
         behind = [node.id for node in self._mine() if parts[node.id].generation != wanted.generation]
@@ -102,6 +101,10 @@ class Fleet(Machines):
     def shift(self, service: str, generation: int, traffic: int) -> None:
         """Give the candidate more or less traffic, on all these nodes. Raises Superseded."""
         self._change(service, self._mine_of(service), lambda now: desire.shift(now, generation, traffic))
+
+    def window(self, release: Release) -> float:
+        """Seconds until the last wave has had its time."""
+        return fleet.window(release, len(fleet.split(list(self._read(again=False)), self.max_unavailable)))
 
     def renew(self, service: str, generation: int) -> None:
         """Have the windows of the nodes that serve the candidate counted anew. Raises Superseded."""
@@ -171,7 +174,8 @@ class Fleet(Machines):
                 self._check_alone(service, silent, str(answers[silent]))
             now = time.monotonic()
             if now - started > seconds:
-                raise late(service, seconds, {name: answers[name] for name in waiting if name not in there})
+                behind = {name: answers[name] for name in waiting if name not in there}
+                raise late(service, seconds, behind, self.project)
             if now - looked > OPERATION_SECONDS and unheard(service, generation, answers):
                 looked = now
                 self._check_written()

@@ -37,6 +37,8 @@ class GroupApi:
         self.place = {"project": compute.project, **({"zone": zone} if zone else {"region": region})}
         self.it = {**self.place, "instance_group_manager": name}
         kind = f"zones/{zone}" if zone else f"regions/{region}"
+        self.flags = f"--zone={zone}" if zone else f"--region={region}"
+        self.flags += f" --project={compute.project}"
         self.path = f"projects/{compute.project}/{kind}/instanceGroupManagers/{name}"
 
     def read(self) -> Group:
@@ -104,7 +106,7 @@ class GroupApi:
                     what,
                     self.path,
                     expected=f"within {OPERATION_SECONDS:.0f} s",
-                    next_step="gcloud compute instance-groups managed describe " + self.name,
+                    next_step=f"gcloud compute instance-groups managed describe {self.name} {self.flags}",
                 )
             time.sleep(POLL_SECONDS)
 

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterable, Mapping
 
 from blocks.targets.edges import answered
+from blocks.targets.failure import console
 from releases.problem import Unreachable
 from releases.status import NodeStatus
 
@@ -27,12 +28,11 @@ class Silence:
         return None
 
 
-def lost(service: str, name: str, why: str) -> Unreachable:
+def lost(service: str, name: str, why: str, project: str) -> Unreachable:
     """One node is silent where others answer: waiting longer for an image or a start would be in vain."""
-    vm = name.rpartition("/")[2]
     return Unreachable(
         f"{name} does not answer while {service} is released to it",
         expected=f"its agent's status within {SILENT_SECONDS:.0f} s, as the other nodes give",
         got=why,
-        next_step=f"gcloud compute instances get-serial-port-output {vm}",
+        next_step=console(name, project),
     )
