@@ -6,13 +6,12 @@ from collections.abc import Callable, Collection
 from functools import partial
 
 from blocks.command import run
-from blocks.docker_client import DockerClient, find_docker
+from blocks.docker_client import find_docker
 from blocks.pick_lists import offer
 from deployments import stack
 from deployments.github_commands import HOOK_PATH
-from deployments.machine import engine
 from deployments.machine.home import Home, Share
-from deployments.machine.images import PULLED, ensure_flows, has, remove_made
+from deployments.machine.images import ensure_flows
 from deployments.machine.prepare import prepare
 from deployments.machine.registry import remove_registry
 from deployments.processes import Process
@@ -61,11 +60,8 @@ SAID: dict[Process, Callable[[Home], str]] = {
 }
 
 
-def take_down(*, data: bool, keep_images: bool = False) -> list[str]:
-    """Everything that carries the label of one of our nodes, and our processes; what was done, what stays.
-
-    `data`: also what the next `up` would find again, images included unless another node needs them.
-    """
+def take_down(*, data: bool) -> list[str]:
+    """Everything that carries the label of one of our nodes, and our processes; returns what was done."""
     home = Home()
     if not (home.path / "machine.json").exists():
         return ["nothing is up"]
@@ -74,28 +70,11 @@ def take_down(*, data: bool, keep_images: bool = False) -> list[str]:
     for share in home.shares():
         removed = _take_down_node(docker.path, share)
         done += [f"removed {removed} containers of {share.node}"] if removed else []
-    registry = f"{home.chosen().node}-registry"
-    if not data:
-        kept = f"{home.path}, the volume {registry}, the images"
-        return [*done, f"kept for the next time: {kept}; to remove them too: model-deploy down --data"]
-    remove_registry(docker, home.chosen().node, home.chosen().registry_port)
-    shutil.rmtree(home.path, ignore_errors=True)
-    done += [f"removed the volume {registry} and its images", f"deleted {home.path}"]
-    return done if keep_images else [*done, *_leave_the_engine(docker)]
-
-
-def _leave_the_engine(docker: DockerClient) -> list[str]:
-    """Remove the images that were made here; what was done, and what stays on purpose."""
-    if run([docker.path, "ps", "-aq", "--filter", "label=model-deploy.node"], timeout=60).output.strip():
-        return ["kept the images: another node on this engine needs them"]
-    removed = remove_made(docker)
-    pulled = " ".join(image for image in PULLED if has(docker, image))
-    return [
-        *([f"removed {', '.join(removed)}"] if removed else []),
-        *([f"stays: images that were pulled; to remove them: docker image rm {pulled}"] if pulled else []),
-        "stays: what builds have left; to remove it: docker image prune && docker builder prune",
-        *engine.what_stays(),
-    ]
+    if data:
+        remove_registry(docker, home.chosen().node, home.chosen().registry_port)
+        shutil.rmtree(home.path, ignore_errors=True)
+        done.append(f"deleted {home.path}")
+    return done
 
 
 def _take_down_node(docker: str, share: Share) -> int:
