@@ -1,5 +1,6 @@
 """The node's container engine, as far as one service's containers go."""
 
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -65,6 +66,7 @@ class Engine:
         self.client = docker.from_env(timeout=API_SECONDS)
         self.api: Any = self.client.api  # its stubs are stricter than it is
         self.puller = docker.from_env(timeout=PULL_SECONDS)
+        self.choosing_gpus = threading.Lock()
         self.before_removal: Callable[[str], None] = lambda _: None
 
     def subnet(self) -> str:
@@ -135,23 +137,36 @@ class Engine:
         name = f"{self.node}-{release.service}-r{release.number}"
         try:
             self._remove_name(name)
-            created = self.api.create_container(
-                release.image,
-                command=release.run.command or None,
-                entrypoint=release.run.entrypoint or None,
-                name=name,
-                environment=self._environment(release),
-                labels=self._labels(release, slot, generation),
-                host_config=self._limits(release),
-                networking_config=self.api.create_networking_config(
-                    {self.network: self.api.create_endpoint_config(ipv4_address=address)}
-                ),
-            )
+            with self.choosing_gpus:
+                created = self._create(name, release, slot, address, generation)
             self.api.start(created["Id"])
         except DockerException as error:
             raise StepFailed(
                 Phase.start, f"the container does not start: {_words(error)}", next_step=f"docker logs {name}"
             ) from error
+
+    def _create(self, name: str, release: Release, slot: Slot, address: str, generation: int) -> Any:
+        return self.api.create_container(
+            release.image,
+            command=release.run.command or None,
+            entrypoint=release.run.entrypoint or None,
+            name=name,
+            environment=self._environment(release),
+            labels=self._labels(release, slot, generation),
+            host_config=self._limits(release, self._gpus(release)),
+            networking_config=self.api.create_networking_config(
+                {self.network: self.api.create_endpoint_config(ipv4_address=address)}
+            ),
+        )
+
+    def _gpus(self, release: Release) -> tuple[int, ...]:
+        """Those that no other service has; its own former copy is stopped before this one starts."""
+        if not release.run.resources.gpus:
+            return ()
+        labels = [f"{PREFIX}.node={self.node}", f"{PREFIX}.service"]
+        found = self.client.containers.list(all=True, filters={"label": labels}, ignore_removed=True)
+        others = [one for one in found if one.labels[f"{PREFIX}.service"] != release.service]
+        return gpus.free(release.run.resources.gpus, (one.attrs["HostConfig"] for one in others))
 
     def restart(self, container: Container) -> None:
         """Start a container that exists. Raises StepFailed."""
@@ -260,7 +275,7 @@ class Engine:
         }
         return {f"{PREFIX}.{name}": value for name, value in values.items() if value}
 
-    def _limits(self, release: Release) -> Any:
+    def _limits(self, release: Release, numbers: tuple[int, ...] = ()) -> Any:
         run = release.run
         rotation = {"max-size": run.logs.max_size, "max-file": str(run.logs.max_file)}
         return self.api.create_host_config(
@@ -272,7 +287,7 @@ class Engine:
             privileged=run.privileged,
             nano_cpus=round(run.resources.cpus * 1e9) if run.resources.cpus else None,
             restart_policy={"Name": "no"},  # a crash on trial is a verdict
-            **gpus.requested(run.resources.gpus, self.gpu_driver),
+            **gpus.requested(numbers, self.gpu_driver),
         )
 
     def _mounts(self, release: Release) -> list[Mount]:
