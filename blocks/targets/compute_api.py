@@ -30,6 +30,7 @@ class Vm:
     external: str
     metadata: Mapping[str, str] = field(repr=False)
     fingerprint: str
+    network: str = ""  # of the VPC
 
     @property
     def id(self) -> str:
@@ -188,4 +189,5 @@ def _vm(one: Any) -> Vm:
         external=next((address for address in outside if address), ""),
         metadata={item.key: item.value for item in one.metadata.items},
         fingerprint=one.metadata.fingerprint,
+        network=interface.network.rpartition("/")[2] if interface else "",
     )

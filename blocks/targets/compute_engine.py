@@ -62,6 +62,7 @@ class ComputeEngineInstances(Fleet):
                 vm.id,
                 self._address(vm),
                 vm.metadata.get(DESIRED_KEY, ""),
+                vm.network,
                 "" if vm.status == "RUNNING" else vm.status,
             )
             for vm in found

@@ -68,16 +68,20 @@ class Machines(GoogleApi):
         return [self._url(node.address, port) for node in self._mine() if not node.off]
 
     def ensure_node(self, *, going_back: bool = False) -> None:
-        """Ask every node's edge for its status. Raises Refused, Unreachable."""
+        """Ask every node's edge for its status, at every plain port. Raises Refused, Unreachable."""
         self._check_machines(going_back=going_back)
         nodes = running(self._known.nodes)
-        urls = self._status_urls(nodes)
+        urls = {
+            f"{name} at {url}": url
+            for name, node in nodes.items()
+            for url in (self._url(node.address, port) for port in self.ports)
+        }
         silent = self._known.edges.silent(urls, REACH_SECONDS)
         if silent:
-            first = min(silent)
+            first, behind = min(silent), {one.partition(" at ")[0] for one in silent}
             raise Unreachable(
-                f"the edges of {len(silent)} of {len(nodes)} nodes do not answer",
-                where=", ".join(f"{name} at {urls[name]}" for name in sorted(silent)[:5]),
+                f"the edges of {len(behind)} of {len(nodes)} nodes do not answer",
+                where=", ".join(sorted(silent)[:5]),
                 expected=f"an agent's status within {REACH_SECONDS:.0f} s",
                 got=silent[first],
                 next_step=self._way_in(),
@@ -148,10 +152,16 @@ class Machines(GoogleApi):
         return found
 
     def _routes(self, project: str) -> str:
+        network = next((node.network for node in self._known.nodes.values() if node.network), "default")
+        allowed = ",".join(f"tcp:{port}" for port in self.ports)
+        outside = (
+            "say `address: external` in the environments' file and " if self.address == "internal" else ""
+        )
         return (
             "run the worker inside the VPC (a Prefect worker on a small VM in the same network), "
-            "or open the port to this machine: gcloud compute firewall-rules create model-deploy-status "
-            f"--project={project} --allow=tcp:{self.ports[0]} --source-ranges=MY_ADDRESS/32"
+            f"or {outside}open the ports to this machine: gcloud compute firewall-rules create "
+            f"model-deploy-status --project={project} --network={network} --allow={allowed} "
+            "--source-ranges=MY_ADDRESS/32"
         )
 
     def _ask(self) -> dict[str, NodeStatus | str]:

@@ -64,6 +64,7 @@ class ManagedInstanceGroup(Fleet):
                 vm.id,
                 vm.internal if self.address == "internal" else vm.external,
                 vm.metadata.get(DESIRED_KEY, ""),
+                vm.network,
             )
             for vm in found
             if vm.id in members

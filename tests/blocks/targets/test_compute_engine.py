@@ -155,6 +155,15 @@ def test_an_unreachable_edge_is_said_before_anything_is_built(
     assert "/b at http://127.0.1." in refusal.value.where
     assert "worker inside the VPC" in refusal.value.next_step
     assert "firewall-rules create" in refusal.value.next_step
+    assert "--network=default" in refusal.value.next_step
+    assert "`address: external`" in refusal.value.next_step
+    vms.agents.do(vms.agents.of["b"].listen)
+    port = vms.agents.port
+    with pytest.raises(Unreachable, match="2 of 2 nodes") as refusal:
+        vms.target(ports=[port, port + 1]).ensure_node()
+    assert f":{port + 1}," in refusal.value.where
+    assert f":{port}," not in refusal.value.where
+    assert f"--allow=tcp:{port},tcp:{port + 1}" in refusal.value.next_step
 
 
 def test_a_node_that_cannot_be_reached_in_a_release_is_named_at_the_deadline(vms: Vms) -> None:
