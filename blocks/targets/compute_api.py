@@ -31,6 +31,7 @@ class Vm:
     metadata: Mapping[str, str] = field(repr=False)
     fingerprint: str
     network: str = ""  # of the VPC
+    scopes: tuple[str, ...] = ()  # of its service account
 
     @property
     def id(self) -> str:
@@ -190,4 +191,5 @@ def _vm(one: Any) -> Vm:
         metadata={item.key: item.value for item in one.metadata.items},
         fingerprint=one.metadata.fingerprint,
         network=interface.network.rpartition("/")[2] if interface else "",
+        scopes=tuple(scope for account in one.service_accounts for scope in account.scopes),
     )

@@ -208,8 +208,9 @@ def test_a_vm_that_falls_silent_ends_the_release_and_in_the_end_all_have_one(
 
 
 def test_a_vm_that_may_not_be_written_to_ends_in_a_record_all_the_same(
-    production: Environment, vms: Vms
-) -> None:  # noqa: F811
+    production: Environment,
+    vms: Vms,  # noqa: F811
+) -> None:
     vms.add("a", "b")
     one_release(production, claimed(production, vms))
     vms.cloud.fault("forbidden", path="*/b/setMetadata", count=1)
