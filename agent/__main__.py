@@ -27,13 +27,13 @@ STATE = Path("/state")
 def main() -> None:
     """Run until killed; whatever serves goes on serving."""
     given = _arguments()
-    around = vm(given) if given.metadata else laptop()
+    around = vm(given) if given.metadata else laptop(given.image)
     engine = Engine(given.node, around.secrets, Path(given.models), around.login, given.gpu_driver)
     edge = Edge(engine, given.edge_image, Ports(given.ports, given.tls_ports), given.listen)
     agent = Agent(given.node, around, engine, edge, Disk(STATE), BootClock(given.boot))
     if CONTAINERS.exists() and around.store is not None:
         follow_logs(engine, around.store, agent.report_logs)
-    threading.Thread(target=status_page.serve, args=[lambda: agent.status], daemon=True).start()
+    threading.Thread(target=status_page.serve, args=[agent.shown_to], daemon=True).start()
     Traffic(given.node, STATE / "traffic", agent.environment, around.store, agent.shared.times).start()
     agent.begin()
     while True:
@@ -72,6 +72,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--models", default=str(MODELS), help=f"the host's folder that is mounted at {MODELS}"
     )
+    parser.add_argument("--image", default="", help="the agent's own, which its status names")
     parser.add_argument(
         "--gpu-driver", default="", help="the host's folder with it, without NVIDIA's container toolkit"
     )

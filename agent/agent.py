@@ -4,22 +4,23 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from docker.errors import DockerException
 from pydantic import ValidationError
 
 from agent.answer_times import AnswerTimes
 from agent.certificates import Certificates
 from agent.challenges import Challenges
 from agent.edge import Edge
-from agent.engine import PREFIX, Engine
+from agent.engine import AWAY, PREFIX, Engine
 from agent.images import Images
 from agent.kept import Kept
 from agent.memory import Disk
 from agent.models import Models, remove
+from agent.room import write_with_room
 from agent.sources import Unreadable
 from agent.surroundings import Surroundings
 from agent.swapper import Node, Swapper
@@ -50,8 +51,9 @@ class Agent:
         kept = Kept(disk, "models", self.needed_models, partial(remove, MODELS))
 
         def make_room() -> int:
-            return kept.free() + images.free()
+            return images.free() + kept.free()
 
+        disk.room.retired = edge.make_room = make_room
         models = Models(MODELS, around.models, kept, make_room)
         certificates = Certificates(edge, around.secrets)
         certificates.changed = self.wake
@@ -59,8 +61,10 @@ class Agent:
         images_here = Images(engine, images, make_room)
         self.shared = Node(engine, edge, disk, images_here, models, clock, certificates, AnswerTimes())
         self.document: bytes | None = None
+        self.saved: bytes | None = None
         self.desired = Desired()
-        self.status = NodeStatus(node=node, agent="1", at=datetime.now(UTC))
+        self.status = NodeStatus(node=node, agent=around.image, at=datetime.now(UTC))
+        self.keys: dict[str, str] = {}  # service → its last candidate's; who asks must show the token
         self.swappers: dict[str, Swapper] = {}
         self.lock = threading.Lock()
 
@@ -90,13 +94,27 @@ class Agent:
         except Unreadable as error:
             self._problem(str(error))
             return
+        try:
+            if document != self.document:
+                self._take(document, desired)
+            self._save(document)
+        except OSError as error:
+            self.document = None  # taken again at the next look
+            self._problem(f"the desired state cannot be kept on the disk: {error.strerror or error}")
+            return
         self._problem("")
-        if document != self.document:
+
+    def _save(self, document: bytes) -> None:
+        if document != self.saved:
             self.shared.disk.save_document(document)
-            self._take(document, desired)
+            self.saved = document
+        self.shared.disk.recover()
 
     def _take(self, document: bytes, desired: Desired) -> None:
         self.document, self.desired = document, desired
+        self.keys |= {
+            name: one.candidate.key_sha256 for name, one in desired.services.items() if one.candidate
+        }
         for service in set(desired.services) | self.shared.disk.services():
             self._swapper(service).wake.set()
         self.challenges.want(desired.acme)  # now that the edge knows every service
@@ -162,7 +180,12 @@ class Agent:
 
     def _publish(self, status: NodeStatus) -> None:
         self.status = status.model_copy(update={"at": datetime.now(UTC)})
-        self.tell(self.status)
+        with suppress(OSError):  # the status page tells it all the same
+            write_with_room(lambda: self.tell(self.status), self.shared.disk.room.make)
+
+    def shown_to(self, token: str) -> NodeStatus:
+        """The status for an asker with this token."""
+        return self.status.shown_to(token, self.keys)
 
     def listen(self) -> None:
         """Wake a service when one of its containers comes or goes."""
@@ -173,7 +196,7 @@ class Agent:
                     service = event["Actor"]["Attributes"].get(f"{PREFIX}.service")
                     if service in self.swappers:
                         self.swappers[service].wake.set()
-            except (DockerException, OSError):
+            except AWAY:
                 pass
             time.sleep(RETRY_SECONDS)
 

@@ -12,6 +12,7 @@ from docker.errors import APIError, NotFound
 from agent import haproxy, traffic
 from agent.engine import PREFIX, Engine
 from agent.haproxy import Ports, Service
+from agent.room import is_full, write_with_room
 from releases.status import Counters
 from releases.swap import Slot
 
@@ -40,6 +41,7 @@ class Edge:
         self.thumbprint = ""  # of the ACME account whose challenges are answered
         self.told: dict[str, dict[str, str]] = {}  # the maps as the running HAProxy has them, for all we know
         self.lock = threading.Lock()
+        self.make_room: Callable[[], int] = lambda: 0
         self.name = f"{engine.node}-edge"
         self.subnet = engine.subnet()
 
@@ -167,7 +169,13 @@ class Edge:
 
     def _load(self) -> None:
         """Have HAProxy running from files that say what we know."""
-        self._write()
+        try:
+            write_with_room(self._write, self.make_room)
+        except OSError as error:
+            if not is_full(error):
+                raise
+            # What runs is told all the same, and the files at the next look: it may be a way back.
+            print("the disk is full: the edge's files are behind", flush=True)  # noqa: T201 - the container's log
         self._ensure_container()
         if self._loaded() != self._structure():
             self._reload()

@@ -1,5 +1,6 @@
 """The node's container engine, as far as one service's containers go."""
 
+import threading
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import docker
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.types import LogConfig, Mount
+from urllib3.exceptions import HTTPError
 
 from agent import gpus, volumes
 from agent.failure import StepFailed
@@ -24,9 +26,11 @@ if TYPE_CHECKING:
 PREFIX = "model-deploy"
 TAIL_LINES = 20
 TAIL_WIDTH = 300
+AWAY = (DockerException, OSError, HTTPError)  # HTTPError: a stream that breaks is no OSError
 API_SECONDS = 60
 PULL_SECONDS = 900
 DOCKERS_GRACE = 10  # seconds, of a container that an earlier agent started
+NO_ROOM = "no space left on device"
 REFUSED = ("unauthorized", "denied", "Unauthenticated", "no basic auth credentials")
 
 
@@ -64,6 +68,7 @@ class Engine:
         self.client = docker.from_env(timeout=API_SECONDS)
         self.api: Any = self.client.api  # its stubs are stricter than it is
         self.puller = docker.from_env(timeout=PULL_SECONDS)
+        self.choosing_gpus = threading.Lock()
         self.before_removal: Callable[[str], None] = lambda _: None
 
     def subnet(self) -> str:
@@ -105,7 +110,7 @@ class Engine:
                 if self.login is None or not any(word in _words(error) for word in REFUSED):
                     raise
                 self._pull(image, refused=True)
-        except (DockerException, OSError) as error:
+        except AWAY as error:
             raise StepFailed(
                 Phase.pull,
                 f"the image cannot be pulled: {_words(error)}",
@@ -134,24 +139,37 @@ class Engine:
         name = f"{self.node}-{release.service}-r{release.number}"
         try:
             self._remove_name(name)
-            created = self.api.create_container(
-                release.image,
-                command=release.run.command or None,
-                entrypoint=release.run.entrypoint or None,
-                name=name,
-                environment=self._environment(release),
-                labels=self._labels(release, slot, generation),
-                host_config=self._limits(release),
-                networking_config=self.api.create_networking_config(
-                    {self.network: self.api.create_endpoint_config(ipv4_address=address)}
-                ),
-                stop_timeout=round(release.run.stop_grace),
-            )
+            with self.choosing_gpus:
+                created = self._create(name, release, slot, address, generation)
             self.api.start(created["Id"])
         except DockerException as error:
             raise StepFailed(
                 Phase.start, f"the container does not start: {_words(error)}", next_step=f"docker logs {name}"
             ) from error
+
+    def _create(self, name: str, release: Release, slot: Slot, address: str, generation: int) -> Any:
+        return self.api.create_container(
+            release.image,
+            command=release.run.command or None,
+            entrypoint=release.run.entrypoint or None,
+            name=name,
+            environment=self._environment(release),
+            labels=self._labels(release, slot, generation),
+            host_config=self._limits(release, self._gpus(release)),
+            networking_config=self.api.create_networking_config(
+                {self.network: self.api.create_endpoint_config(ipv4_address=address)}
+            ),
+            stop_timeout=round(release.run.stop_grace),
+        )
+
+    def _gpus(self, release: Release) -> tuple[int, ...]:
+        """Those that no other service has; its own former copy is stopped before this one starts."""
+        if not release.run.resources.gpus:
+            return ()
+        labels = [f"{PREFIX}.node={self.node}", f"{PREFIX}.service"]
+        found = self.client.containers.list(all=True, filters={"label": labels}, ignore_removed=True)
+        others = [one for one in found if one.labels[f"{PREFIX}.service"] != release.service]
+        return gpus.free(release.run.resources.gpus, (one.attrs["HostConfig"] for one in others))
 
     def restart(self, container: Container) -> None:
         """Start a container that exists. Raises StepFailed."""
@@ -170,11 +188,19 @@ class Engine:
     def stop(self, container: Container) -> None:
         """Stop with its own release's time to finish; a container that is gone is fine."""
         try:
-            self.api.update_container(container.id, restart_policy={"Name": "no"})
+            self._let_down(container)
             grace = self.api.inspect_container(container.id)["Config"].get("StopTimeout", DOCKERS_GRACE)
             self.api.stop(container.id, timeout=grace)
         except NotFound:
             return
+
+    def _let_down(self, container: Container) -> None:
+        """The engine writes it down; what may have filled the disk is stopped all the same."""
+        try:
+            self.api.update_container(container.id, restart_policy={"Name": "no"})
+        except APIError as error:
+            if NO_ROOM not in _words(error):
+                raise
 
     def remove(self, container: Container) -> None:
         """Stop and remove; a container that is gone is fine."""
@@ -253,7 +279,7 @@ class Engine:
         }
         return {f"{PREFIX}.{name}": value for name, value in values.items() if value}
 
-    def _limits(self, release: Release) -> Any:
+    def _limits(self, release: Release, numbers: tuple[int, ...] = ()) -> Any:
         run = release.run
         rotation = {"max-size": run.logs.max_size, "max-file": str(run.logs.max_file)}
         return self.api.create_host_config(
@@ -265,7 +291,7 @@ class Engine:
             privileged=run.privileged,
             nano_cpus=round(run.resources.cpus * 1e9) if run.resources.cpus else None,
             restart_policy={"Name": "no"},  # a crash on trial is a verdict
-            **gpus.requested(run.resources.gpus, self.gpu_driver),
+            **gpus.requested(numbers, self.gpu_driver),
         )
 
     def _mounts(self, release: Release) -> list[Mount]:
@@ -320,7 +346,7 @@ def _ran(state: dict[str, Any]) -> float:
     return max(0.0, (finished - started).total_seconds())
 
 
-def _words(error: DockerException | OSError) -> str:
+def _words(error: Exception) -> str:
     return str(getattr(error, "explanation", None) or error)[:400]
 
 

@@ -268,7 +268,7 @@ def _fixed(where: Where) -> list[str]:
         f"  http-request return status 421 content-type text/plain lf-string {_NOBODY} if {_MISDIRECTED}",
         f"  http-request set-var(txn.key) req.hdr({CANDIDATE_HEADER}),sha2(256),hex,lower",
         f"  http-request set-var(txn.marked) var(txn.key),map({FOLDER}/keys.map)",
-        f"  http-request del-header {CANDIDATE_HEADER}",
+        f"  http-request del-header {CANDIDATE_HEADER} if !{{ path {STATUS_PATH} }}",
         # The service's limits hold, but for marked requests those of the release that they are to meet.
         "  http-request set-var(txn.limits) var(txn.seat)",
         "  http-request set-var(txn.limits) var(txn.marked) if { var(txn.marked) -m found }",

@@ -2,11 +2,9 @@
 
 from collections.abc import Callable
 
-from agent.engine import Engine
+from agent.engine import NO_ROOM, Engine
 from agent.failure import StepFailed
 from agent.kept import Kept
-
-NO_ROOM = "no space left on device"
 
 
 class Images:
@@ -19,10 +17,16 @@ class Images:
 
     def pull(self, service: str, image: str) -> None:
         """Have the image here; with the disk full, what is retired goes first. Raises StepFailed."""
-        try:
-            self.engine.pull(image)
-        except StepFailed as failed:
-            if NO_ROOM not in failed.failure.reason or not self.make_room():
-                raise
-            self.engine.pull(image)
+        self.with_room(lambda: self.engine.pull(image))
         self.kept.used(service, image)
+
+    def with_room(self, work: Callable[[], None]) -> None:
+        """Do it; with the disk full, once more when what is retired, or else the ballast, is gone."""
+        try:
+            work()
+        except StepFailed as failed:
+            if NO_ROOM not in failed.failure.reason:
+                raise
+            if not self.make_room() and not self.kept.disk.room.give_up():
+                raise
+            work()

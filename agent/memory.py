@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from agent.room import Room, is_full, write_with_room
 from releases.swap import Clock, Memory
 
 _MEMORY = TypeAdapter(Memory)
@@ -31,6 +32,8 @@ class Disk:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.room = Room(folder / "ballast")
+        self.unsaved: dict[str, Memory] = {}
 
     def load(self, service: str) -> tuple[Memory, str]:
         """The service's memory, and what was wrong with the file if it could not be read."""
@@ -44,8 +47,25 @@ class Disk:
             return Memory(), f"{path.name} was unreadable, starting from what runs: {str(error)[:200]}"
 
     def save(self, service: str, memory: Memory) -> None:
-        """Remember."""
-        write(self.folder / f"{service}.json", _MEMORY.dump_json(memory))
+        """Remember. Raises OSError; not on a full disk once nothing is on trial.
+
+        A way back does not wait for room: what fills the disk may be the candidate.
+        """
+        try:
+            self._write(self.folder / f"{service}.json", _MEMORY.dump_json(memory))
+        except OSError as error:
+            if not is_full(error) or memory.trial is not None:
+                raise
+            self.unsaved[service] = memory
+            return
+        self.unsaved.pop(service, None)
+
+    def recover(self) -> None:
+        """After a full disk: write what could not be written, and lay the ballast again."""
+        for service, memory in list(self.unsaved.items()):
+            self.save(service, memory)
+        if not self.unsaved:
+            self.room.lay()
 
     def document(self) -> bytes | None:
         """The desired state that was understood last; None if none ever was."""
@@ -54,7 +74,7 @@ class Disk:
 
     def save_document(self, document: bytes) -> None:
         """Remember it."""
-        write(self.folder / "desired", document)
+        self._write(self.folder / "desired", document)
 
     def kept(self, what: str) -> dict[str, list[str]]:
         """The images, or models, that each service has used here, newest first."""
@@ -64,8 +84,9 @@ class Disk:
             return {}
 
     def save_kept(self, what: str, kept: dict[str, list[str]]) -> None:
-        """Remember them."""
-        write(self.folder / what, _KEPT.dump_json(kept))
+        """Remember them. Only the ballast makes way: who removes what is retired may be waiting for this."""
+        data = _KEPT.dump_json(kept)
+        write_with_room(lambda: write(self.folder / what, data), self.room.give_up)
 
     def services(self) -> set[str]:
         """Every service that is remembered."""
@@ -77,8 +98,11 @@ class Disk:
         seats: list[str] = json.loads(path.read_bytes()) if path.exists() else []
         if service not in seats:
             seats.append(service)
-            write(path, json.dumps(seats).encode())
+            self._write(path, json.dumps(seats).encode())
         return FIRST_ADDRESS + 2 * seats.index(service)
+
+    def _write(self, path: Path, data: bytes) -> None:
+        write_with_room(lambda: write(path, data), self.room.make)
 
 
 def write(path: Path, data: bytes) -> None:

@@ -1,14 +1,17 @@
-"""`/_model-deploy/status`, behind the edge."""
+"""`/_model-deploy/status`, behind the edge, on every port that users reach.
+
+A failed container's last words are for whoever released it, and shows the secret that reaches a candidate.
+"""
 
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from releases.status import STATUS_PATH, NodeStatus
+from releases.status import CANDIDATE_HEADER, STATUS_PATH, NodeStatus
 
 PORT = 9180
 
 
-def serve(status: Callable[[], NodeStatus]) -> None:
+def serve(status: Callable[[str], NodeStatus]) -> None:
     """Answer for ever; only the edge reaches this port."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -16,7 +19,8 @@ def serve(status: Callable[[], NodeStatus]) -> None:
 
         def do_GET(self) -> None:
             known = self.path == STATUS_PATH
-            body = status().model_dump_json().encode() if known else b"{}"
+            token = self.headers.get(CANDIDATE_HEADER, "")
+            body = status(token).model_dump_json().encode() if known else b"{}"
             self.send_response(200 if known else 404)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))

@@ -40,9 +40,10 @@ class Surroundings:
     models: ModelFiles
     source: Callable[[Engine], Source]
     tell: Callable[[NodeStatus], None]
+    image: str  # the agent's own
 
 
-def laptop() -> Surroundings:
+def laptop(image: str) -> Surroundings:
     """Everything in folders that are mounted."""
 
     def tell(status: NodeStatus) -> None:
@@ -55,6 +56,7 @@ def laptop() -> Surroundings:
         models=FolderFiles(STORE),
         source=lambda _: DesiredFile(NODE / "desired.json"),
         tell=tell,
+        image=image,
     )
 
 
@@ -70,6 +72,7 @@ def vm(given: argparse.Namespace) -> Surroundings:
         models=BucketFiles(Bucket(storage, given.models_bucket)),
         source=lambda engine: MetadataKey(metadata, DESIRED_KEY, Successor(given.image, engine.ensure_image)),
         tell=hint,
+        image=given.image,
     )
 
 
@@ -80,6 +83,5 @@ def add_vm_arguments(parser: argparse.ArgumentParser) -> None:
     on_vm.add_argument("--registry", default="", help="the host that gets the VM's token at a pull")
     on_vm.add_argument("--bucket", default="", help="for finished log segments")
     on_vm.add_argument("--models-bucket", default="", help="where models are fetched from")
-    on_vm.add_argument("--image", default="", help="the agent's own")
     on_vm.add_argument("--storage", default="https://storage.googleapis.com")
     on_vm.add_argument("--secret-manager", default="https://secretmanager.googleapis.com")

@@ -166,7 +166,8 @@ class Swapper:
                 self._fetch(release)
             case swap.Start(release, slot):
                 self.node.models.take(self.service)
-                engine.start(release, slot, self.addresses.of(slot), wanted.generation)
+                at = self.addresses.of(slot)
+                self.node.images.with_room(lambda: engine.start(release, slot, at, wanted.generation))
             case swap.Restart(container):
                 engine.restart(container)
             case swap.Probe(container, release):
@@ -194,8 +195,6 @@ class Swapper:
                 self._tidy(wanted)
             case swap.Rest(Phase.idle) if self.service in self.node.edge.services:
                 self._converge(wanted)  # a first release that failed was there: its name is free again
-            case swap.Rest():
-                pass
 
     def _certify(self, candidate: Release) -> None:
         if self.certified != self.generation:

@@ -35,6 +35,7 @@ from sandbox.compute.instance import Instance
 WATCH = "/computeMetadata/v1/instance/attributes/?recursive=true&alt=json&wait_for_change=true&timeout_sec=60"
 KEY = "model-deploy"
 PAUSE = 0.2
+LAST_WORDS = "connecting with password=hunter2"  # of a container that fails
 
 
 def clock() -> Clock:
@@ -117,7 +118,7 @@ class Service:
         if not reason:
             self.memory = swap.ready(self.memory, container)
         elif candidate and candidate.release == release:
-            failure = Failure(phase=Phase.probe, reason=reason)
+            failure = Failure(phase=Phase.probe, reason=reason, log_tail=(LAST_WORDS,))
             self.memory = swap.give_up(self.memory, self.wanted.generation, failure)
             self._replace(container, None)
         else:
@@ -168,6 +169,7 @@ class Agent:
     services: dict[str, Service] = field(default_factory=dict)
     etag: str = "0"
     problem: str = ""
+    keys: dict[str, str] = field(default_factory=dict)
     account: str = ""  # the ACME account whose challenges are answered
     tasks: list["asyncio.Task[None]"] = field(default_factory=list)
     edge: asyncio.Server | None = None
@@ -230,6 +232,7 @@ class Agent:
             fresh = Service(lambda one: self.breaks(self.vm.name, one), lambda: self.pulls(self.vm.name))
             service = self.services.setdefault(name, fresh)
             service.wanted = wanted
+            self.keys |= {name: wanted.candidate.key_sha256} if wanted.candidate else {}
             service.reconcile()
         self.changed.set()
 
@@ -263,7 +266,8 @@ class Agent:
             node = NodeStatus(
                 node=self.vm.name, at=datetime.now(UTC), problem=self.problem, services=services
             )
-            return _response("200 OK", node.model_dump_json())
+            token = headers.get(CANDIDATE_HEADER.lower(), "")
+            return _response("200 OK", node.shown_to(token, self.keys).model_dump_json())
         if path.startswith(CHALLENGES) and self.account:
             return _response("200 OK", f"{path.removeprefix(CHALLENGES)}.{self.account}")
         token = headers.get(CANDIDATE_HEADER.lower(), "")

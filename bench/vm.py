@@ -23,7 +23,7 @@ from releases.desired import Desired, ServiceDesired
 from releases.node_boot import DESIRED_KEY, NodeBoot, node_user_data
 from releases.release import Release
 from releases.spec import Run
-from releases.status import RELEASE_HEADER, STATUS_PATH, NodeStatus, Phase, ServiceStatus
+from releases.status import CANDIDATE_HEADER, RELEASE_HEADER, STATUS_PATH, NodeStatus, Phase, ServiceStatus
 from sandbox.boot import ContainerMachine, gateway
 from sandbox.boot.machine import hostname
 from sandbox.server import Addresses, running
@@ -128,10 +128,12 @@ class Vm:
     def url(self, port: int | None = None) -> str:
         return f"http://{self.address}:{port or self.boot.ports[0]}"
 
-    def node_status(self) -> NodeStatus | None:
+    def node_status(self, token: str = "t") -> NodeStatus | None:
         """What the node says at its edge; None if it does not answer."""
         try:
-            answer = self.cloud.http.get(self.url() + STATUS_PATH, timeout=2)
+            answer = self.cloud.http.get(
+                self.url() + STATUS_PATH, headers={CANDIDATE_HEADER: token}, timeout=2
+            )
         except httpx.HTTPError:
             return None
         return NodeStatus.model_validate_json(answer.content) if answer.is_success else None

@@ -90,8 +90,11 @@ def _from_file(path: Path) -> "Credentials":
 
 
 @contextmanager
-def said_plainly(doing: str, where: str, next_step: str = "") -> Iterator[None]:
-    """Turn what Google's clients raise into problems. Raises Unreachable, Failed."""
+def said_plainly(doing: str, where: str, grant: str = "") -> Iterator[None]:
+    """Turn what Google's clients raise into problems. Raises Unreachable, Failed.
+
+    `grant`: the command that gives the right, where that is what is missing.
+    """
     import requests  # noqa: PLC0415
     from google.api_core.exceptions import GoogleAPICallError, RetryError  # noqa: PLC0415
     from google.auth.exceptions import GoogleAuthError  # noqa: PLC0415
@@ -99,15 +102,15 @@ def said_plainly(doing: str, where: str, next_step: str = "") -> Iterator[None]:
     try:
         yield
     except GoogleAPICallError as error:
-        raise refusal(int(error.code or 0), _reason(error), error.message, doing, where, next_step) from error
+        raise refusal(int(error.code or 0), _reason(error), error.message, doing, where, grant) from error
     except RetryError as error:
-        raise refusal(503, "", str(error.cause or error), doing, where, next_step) from error
+        raise refusal(503, "", str(error.cause or error), doing, where, grant) from error
     except (requests.RequestException, OSError, GoogleAuthError) as error:
-        raise refusal(503, "", f"{type(error).__name__}: {error}", doing, where, next_step) from error
+        raise refusal(503, "", f"{type(error).__name__}: {error}", doing, where, grant) from error
 
 
-def refusal(code: int, reason: str, message: str, doing: str, where: str, next_step: str = "") -> Problem:
-    """The problem that names what is missing: a permission, a quota, the thing itself."""
+def refusal(code: int, reason: str, message: str, doing: str, where: str, grant: str = "") -> Problem:
+    """The problem that names what is missing: a permission (`grant` gives it), a quota, the thing itself."""
     got = f"{code or reason}: {message}"[:400]
     if reason in QUOTA and code != 429:  # noqa: PLR2004 - Too Many Requests passes by itself
         quota = next(iter(re.findall(r"'([A-Za-z0-9_\-]+)'", message)), "")
@@ -125,13 +128,23 @@ def refusal(code: int, reason: str, message: str, doing: str, where: str, next_s
             where,
             expected,
             got,
-            next_step or "gcloud projects add-iam-policy-binding PROJECT --member=MEMBER --role=ROLE",
+            grant or "gcloud projects add-iam-policy-binding PROJECT --member=MEMBER --role=ROLE",
         )
     if code in TRANSIENT:
-        return Unreachable(f"cannot {doing}: Google's API does not answer", where, got=got)
+        return Unreachable(
+            f"cannot {doing}: Google's API does not answer",
+            where,
+            got=got,
+            next_step="start it again in some minutes; Google tells of outages at https://status.cloud.google.com",
+        )
     if code == 404:  # noqa: PLR2004 - HTTP's Not Found
-        return Failed(f"cannot {doing}: it does not exist", where, got=got, next_step=next_step)
-    return Failed(f"cannot {doing}", where, got=got, next_step=next_step)
+        return Failed(
+            f"cannot {doing}: it does not exist",
+            where,
+            got=got,
+            next_step="look whether it was deleted, or is named otherwise in the environments' file",
+        )
+    return Failed(f"cannot {doing}", where, got=got)
 
 
 def _reason(error: Any) -> str:

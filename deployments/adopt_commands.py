@@ -57,7 +57,7 @@ def adopt(
         image = pinned(where, declared.spec.container.image)
         public = adopting.free_port(target, found, service, public_port or None)
         choices = adoption.choices(declared, image, port, public)
-        for one in choices:
+        for one in [*choices, *adoption.machine(found.scopes, found.metadata)]:
             mark = "LOST" if one.loses else ""
             typer.echo(f"{mark:<5}{one.name:<22}{one.was}  ->  {one.becomes}")
         adoption.check(choices, accept or [])

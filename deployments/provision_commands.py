@@ -23,10 +23,18 @@ def provision(
     print_gcloud: Annotated[
         bool, typer.Option("--print-gcloud", help="Print the plan as gcloud commands; nothing is changed.")
     ] = False,
+    print_user_data: Annotated[
+        bool, typer.Option("--print-user-data", help="Print what the VMs boot into, for a group's template.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
 ) -> None:
     """Compare an environment in Google Cloud with its description, and bring it there on yes."""
     google = _described(environment, file)
+    if print_user_data:
+        from releases.provisioning.resources import user_data  # noqa: PLC0415
+
+        typer.echo(user_data(google.described), nl=False)
+        return
     found = google.provisioner().plan()
     if print_gcloud:
         from releases.provisioning.gcloud import script  # noqa: PLC0415

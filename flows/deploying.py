@@ -52,6 +52,7 @@ def deploy(
         )
     target, token = environment.target, secrets.token_urlsafe(24)
     key_sha256 = hashlib.sha256(token.encode()).hexdigest()
+    target.ask_with(token)
     former = target.desired(release.service).confirmed
     first, *others = target.waves()
     with _recorded(environment, release, watch), watch.step("deploy"):
@@ -60,7 +61,7 @@ def deploy(
     trial = Trial(first, release, generation)
     with _recorded(environment, release, watch), _reverting(environment, release, generation, former):
         results = try_out(trial, checks, token, bake, watch, canary_for=environment if former else None)
-        keep = Renewal(target, release.service, generation, release.confirm_window)
+        keep = Renewal(target, release.service, generation, target.window(release))
         for wave in others:
             with watch.step("deploy"):
                 wave.propose(release, key_sha256)
@@ -127,7 +128,7 @@ def settle_open_claims(environment: Environment, service: str) -> None:
             title = (
                 f"Taken back: release {release.number} ({release.version}) of {service} in {environment.name}"
             )
-            tell(environment.rules.notify, title, f"{reason}; {_said_of_live(environment, service)}")
+            tell(environment.rules.notify, title, f"{reason}; {_said_of_live(status)}")
 
 
 @task(task_run_name="start", cache_policy=NO_CACHE)

@@ -49,7 +49,7 @@ def rollback(
         telling(where, f"rollback of {service} in {environment}"),
     ):
         with watch.step("reach the node"):
-            where.target.ensure_node()
+            where.target.ensure_node(going_back=True)
         with turn(service, environment, f"{service} back in {environment}"):
             settle_open_claims(where, service)
             ledger = where.ledger(service)

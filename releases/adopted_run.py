@@ -30,6 +30,12 @@ def is_secret(variable: str) -> bool:
     return bool(SECRET.search(variable))
 
 
+def tells_a_secret(words: list[str]) -> bool:
+    """Whether arguments sound as if one had a secret in it; a model's tokens and its tokenizer are none."""
+    harmless = r"(?i)tokens|tokeni[sz]\w*"
+    return any(is_secret(re.sub(harmless, "", word).replace("-", "_")) for word in words)
+
+
 def adopted_run(declaration: Declaration, port: int, public_port: int) -> Run:
     """The same container, as far as it can be."""
     spec, container = declaration.spec, declaration.spec.container
@@ -49,6 +55,9 @@ def as_yaml(service: str, run: Run) -> str:
     said = run.model_dump(mode="json", exclude_defaults=True)
     hidden = [name for name in said.get("env", {}) if is_secret(name)]
     env = {name: value for name, value in said.pop("env", {}).items() if name not in hidden}
+    unsaid = [name for name in ("entrypoint", "command") if tells_a_secret(said.get(name, []))]
+    said = {name: value for name, value in said.items() if name not in unsaid}
+    hidden += [f"run.{name}" for name in unsaid]
     text = yaml.safe_dump(
         {"name": service, "run": {**said, **({"env": env} if env else {})}}, sort_keys=False
     )

@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from releases.adopted_run import Carried, carried_volumes, is_secret
+from releases.adopted_run import Carried, carried_volumes, is_secret, tells_a_secret
 from releases.container_declaration import KEY, Declaration
 from releases.node_boot import ADOPTED_KEY, DESIRED_KEY
 from releases.problem import Failed, Refused
@@ -27,10 +27,8 @@ def choices(declaration: Declaration, image: str, port: int, public_port: int) -
     """Everything the declaration says, in its order; nothing of it is passed over."""
     spec, container = declaration.spec, declaration.spec.container
     found = [Choice("image", container.image, image), _network(port, public_port)]
-    if container.command:
-        found.append(Choice("command", " ".join(container.command), "the same (run.entrypoint)"))
-    if container.args:
-        found.append(Choice("args", " ".join(container.args), "the same (run.command)"))
+    found += _words("command", container.command, "run.entrypoint")
+    found += _words("args", container.args, "run.command")
     found += [_variable(one.name) for one in container.env]
     found += [_volume(one) for one in carried_volumes(spec)]
     found.append(_restart(spec.restartPolicy))
@@ -44,6 +42,26 @@ def choices(declaration: Declaration, image: str, port: int, public_port: int) -
     parts += [*container.env, *container.volumeMounts]
     unknown = sorted({name for part in parts for name in part.unknown})
     return found + [_lost(name, "set", "nothing: no such thing is known here") for name in unknown]
+
+
+def machine(scopes: Collection[str], metadata: Mapping[str, str]) -> list[Choice]:
+    """What stays of the VM itself and limits the agent. `scopes`: its service account's, as URLs.
+
+    https://cloud.google.com/compute/docs/access/service-accounts#scopes_best_practice
+    """
+    said, found = ", ".join(sorted(one.rpartition("/")[2] for one in scopes)), []
+    if not any(one.endswith("/cloud-platform") for one in scopes):
+        becomes = (
+            "the same: the agent reads no secrets, and may not pull, fetch models or keep logs; with the VM "
+            "off, gcloud compute instances set-service-account VM --scopes=cloud-platform"
+        )
+        found.append(Choice("access scopes", said or "no service account", becomes))
+    if metadata.get("enable-guest-attributes", "").upper() != "TRUE":
+        becomes = (
+            "the same: no hint of the status there; add-metadata VM --metadata=enable-guest-attributes=TRUE"
+        )
+        found.append(Choice("guest attributes", "off", becomes))
+    return found
 
 
 def check(found: Collection[Choice], accepted: Collection[str]) -> None:
@@ -111,6 +129,13 @@ def _variable(name: str) -> Choice:
             f"env.{name}", "in plain metadata", "still in plain metadata: better a secret (run.secrets)"
         )
     return Choice(f"env.{name}", "set", "the same (run.env)")
+
+
+def _words(name: str, words: list[str], field: str) -> list[Choice]:
+    if tells_a_secret(words):
+        still = f"still in plain metadata ({field}): better a secret (run.secrets)"
+        return [_lost(name, "in plain metadata, with a secret as it seems", still)]
+    return [Choice(name, " ".join(words), f"the same ({field})")] if words else []
 
 
 def _volume(one: Carried) -> Choice:

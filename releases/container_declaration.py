@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from releases.node_boot import DECLARATION_KEY
 from releases.problem import Failed
+from releases.release import Release
+from releases.spec import Resources
 
 KEY = DECLARATION_KEY
 WARNING = (
@@ -139,6 +141,21 @@ def with_image(text: str, image: str, name: str, env: dict[str, str]) -> str:
     if variables:
         container["env"] = variables
     return yaml.safe_dump(whole, sort_keys=False)
+
+
+def cannot_carry(release: Release) -> list[str]:
+    """What the release asks for and would run without, by the names of model-deploy.yaml."""
+    run = release.run
+    asked = {
+        "the model": bool(release.model_sha256),
+        "run.secrets": bool(run.secrets),
+        "run.entrypoint": bool(run.entrypoint),
+        "run.command": bool(run.command),
+        "run.volumes": bool(run.volumes),
+        "run.privileged": run.privileged,
+        "run.resources": run.resources != Resources(),
+    }
+    return [name for name, said in asked.items() if said]
 
 
 def _without_nulls(found: Any) -> Any:

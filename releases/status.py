@@ -1,5 +1,7 @@
 """Reported state: one JSON document per node, written by the agent, read by controllers and people."""
 
+import hashlib
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 
@@ -39,6 +41,10 @@ class Failure(BaseModel):
     last_answer: str = ""
     log_tail: tuple[str, ...] = ()
     next_step: str = ""
+
+    def without_words(self) -> "Failure":
+        """Without what the container answered and wrote, which may hold anything."""
+        return self.model_copy(update={"last_answer": "", "log_tail": ()})
 
 
 class Counters(BaseModel):
@@ -106,6 +112,12 @@ class ServiceStatus(BaseModel):
         default_factory=dict, description="Phase → seconds, of this generation."
     )
 
+    def without_words(self) -> "ServiceStatus":
+        """For whoever may not read the service's logs."""
+        reverted = {generation: one.without_words() for generation, one in self.reverted.items()}
+        failure = self.failure.without_words() if self.failure else None
+        return self.model_copy(update={"failure": failure, "reverted": reverted})
+
 
 class NodeStatus(BaseModel):
     """The whole document."""
@@ -114,8 +126,16 @@ class NodeStatus(BaseModel):
 
     format: int = FORMAT
     node: str
-    agent: str = Field("", description="The agent's version.")
+    agent: str = Field("", description="The agent's image.")
     at: datetime
     problem: str = Field("", description="What keeps the agent from reading its desired state.")
     logs_problem: str = Field("", description="What keeps containers' log lines from the store.")
     services: dict[str, ServiceStatus] = Field(default_factory=dict)
+
+    def shown_to(self, token: str, keys: Mapping[str, str]) -> "NodeStatus":
+        """What an asker with this token may see; `keys`: service → its last candidate's, as hex SHA-256."""
+        key = hashlib.sha256(token.encode()).hexdigest()
+        shown = {
+            name: one if keys.get(name) == key else one.without_words() for name, one in self.services.items()
+        }
+        return self.model_copy(update={"services": shown})

@@ -16,7 +16,7 @@ def pins(path: str) -> set[tuple[str, str]]:
     return {
         (match[1], match[2])
         for line in lines
-        if (match := re.match(r"([a-z0-9.-]+)==([^ ;]+)", line.strip()))
+        if "win32" not in line and (match := re.match(r"([a-z0-9.-]+)==([^ ;]+)", line.strip()))
     }
 
 
@@ -36,7 +36,7 @@ def locked(names: set[str]) -> set[tuple[str, str]]:
     return found
 
 
-@pytest.mark.parametrize("group", ["serving"])
+@pytest.mark.parametrize("group", ["serving", "agent"])
 def test_requirements_are_the_locked_ones(group: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     direct = {re.split(r"[<>=\[ ]", line)[0] for line in project["dependency-groups"][group]}
@@ -45,6 +45,12 @@ def test_requirements_are_the_locked_ones(group: str) -> None:
     assert {name for name, _ in exported} >= direct
     assert exported <= locked(direct)
     assert locked(direct) - exported == set()
+
+
+def test_the_nodes_agent_carries_neither_prefect_nor_googles_clients() -> None:
+    names = {name for name, _ in pins("agent/requirements.txt")}
+    assert "docker" in names
+    assert [name for name in names if name.startswith(("google-", "prefect"))] == []
 
 
 def test_test_stage_uses_locked_versions() -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from blocks.google_api import GoogleApi, refusal, said_plainly
+from blocks.google_api import TRANSIENT, GoogleApi, refusal, said_plainly
 from releases.problem import Problem
 
 CALL_SECONDS = 30.0
@@ -30,6 +30,8 @@ class Vm:
     external: str
     metadata: Mapping[str, str] = field(repr=False)
     fingerprint: str
+    network: str = ""  # of the VPC
+    scopes: tuple[str, ...] = ()  # of its service account
 
     @property
     def id(self) -> str:
@@ -134,12 +136,10 @@ class Compute:
                     return
 
     def patient(self) -> dict[str, Any]:
-        """For every call that can be sent again: a limit for each answer, and for all of them."""
-        from google.api_core.retry import Retry, if_transient_error  # noqa: PLC0415
+        """For reads, and changes with a request id: a limit for each answer, and for all of them."""
+        from google.api_core.retry import Retry  # noqa: PLC0415
 
-        retry = Retry(
-            predicate=if_transient_error, initial=0.2, maximum=5.0, multiplier=2.0, timeout=RETRY_SECONDS
-        )
+        retry = Retry(predicate=passes, initial=0.2, maximum=5.0, multiplier=2.0, timeout=RETRY_SECONDS)
         return {"retry": retry, "timeout": CALL_SECONDS}
 
     def _path(self, zone: str, name: str) -> str:
@@ -168,6 +168,17 @@ class Compute:
         return kind(credentials=self.api.google_credentials, client_options=self.api.client_options)
 
 
+def passes(error: Exception) -> bool:
+    """Whether asking again may help. Google's own predicate has neither timeouts nor 408, 502 and 504."""
+    import requests  # noqa: PLC0415
+    from google.api_core.exceptions import GoogleAPICallError  # noqa: PLC0415
+    from google.api_core.retry import if_transient_error  # noqa: PLC0415
+
+    if isinstance(error, GoogleAPICallError):
+        return error.code in TRANSIENT
+    return if_transient_error(error) or isinstance(error, requests.Timeout)
+
+
 def _vm(one: Any) -> Vm:
     interface = one.network_interfaces[0] if one.network_interfaces else None
     outside = [config.nat_i_p for config in interface.access_configs] if interface else []
@@ -179,4 +190,6 @@ def _vm(one: Any) -> Vm:
         external=next((address for address in outside if address), ""),
         metadata={item.key: item.value for item in one.metadata.items},
         fingerprint=one.metadata.fingerprint,
+        network=interface.network.rpartition("/")[2] if interface else "",
+        scopes=tuple(scope for account in one.service_accounts for scope in account.scopes),
     )

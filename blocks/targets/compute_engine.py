@@ -55,15 +55,38 @@ class ComputeEngineInstances(Fleet):
 
     def _find(self) -> list[Node]:
         found = self._settled(lambda: self._compute.vms(self.zones, self._filter))
-        missing = set(self.names) - {vm.name for vm in found}
-        off = [vm.id for vm in found if vm.status != "RUNNING"]
-        if missing or off:
-            what = f"VM {min(missing)} does not exist" if missing else f"VM {off[0]} is not running"
-            command = "list" if missing else f"start {off[0].rpartition('/')[2]}"
-            raise Refused(what, self._where, next_step=f"gcloud compute instances {command}")
         self._vms.clear()
         self._vms.update({vm.id: vm for vm in found})
-        return [Node(vm.id, self._address(vm), vm.metadata.get(DESIRED_KEY, "")) for vm in found]
+        return [
+            Node(
+                vm.id,
+                self._address(vm),
+                vm.metadata.get(DESIRED_KEY, ""),
+                vm.network,
+                "" if vm.status == "RUNNING" else vm.status,
+            )
+            for vm in found
+        ]
+
+    def _absent(self) -> list[Refused]:
+        there = {vm.name for vm in self._vms.values()}
+        missing = [self._missing(name) for name in sorted(set(self.names) - there)]
+        off = [
+            Refused(
+                f"VM {vm.id} is not running",
+                self._where,
+                got=vm.status,
+                next_step=f"gcloud compute instances start {vm.name} "
+                f"--zone={vm.zone} --project={self.project}",
+            )
+            for vm in self._vms.values()
+            if vm.status != "RUNNING"
+        ]
+        return missing + off
+
+    def _missing(self, name: str) -> Refused:
+        command = f"gcloud compute instances list --project={self.project}"
+        return Refused(f"VM {name} does not exist", self._where, next_step=command)
 
     def _address(self, vm: Vm) -> str:
         return vm.internal if self.address == "internal" else vm.external or vm.internal
@@ -130,7 +153,8 @@ class ComputeEngineInstances(Fleet):
                     f"a change of {min(old)} is not carried out",
                     self._where,
                     expected=f"done within {WRITE_SECONDS:.0f} s",
-                    next_step="gcloud compute operations list --filter=operationType=setMetadata",
+                    next_step="gcloud compute operations list --filter=operationType=setMetadata "
+                    f"--project={self.project}",
                 )
             time.sleep(pause)
             pause = min(LONGEST_PAUSE, 2 * pause)
@@ -139,7 +163,7 @@ class ComputeEngineInstances(Fleet):
         """One of the project's VMs in these zones, labels or not. Raises Refused."""
         found = self._compute.vms(self.zones, f'name = "{name}"')
         if not found:
-            raise Refused(f"VM {name} does not exist", self._where, next_step="gcloud compute instances list")
+            raise self._missing(name)
         return found[0]
 
     def set_metadata(self, vm: Vm, metadata: Mapping[str, str]) -> Vm:

@@ -12,6 +12,7 @@ from pydantic import Field
 from blocks.cloud_logging import CloudLogging
 from blocks.targets.compute_api import Conflict, Vm
 from blocks.targets.compute_engine import ComputeEngineInstances
+from blocks.targets.failure import console
 from blocks.targets.node import Node
 from blocks.targets.target import no_check
 from releases import container_declaration as declaration
@@ -80,13 +81,24 @@ class ContainerDeclaration(ComputeEngineInstances):
         """Nobody does: there is no edge. Raises Refused."""
         raise Refused("there is no edge that could answer ACME's challenges", next_step="model-deploy adopt")
 
-    def ensure_node(self) -> None:
+    def ensure_node(self, *, going_back: bool = False) -> None:
         """See that the VMs run and have a declaration; say what this way costs. Raises Refused."""
         log.warning(declaration.WARNING)
-        if not self._read():
-            raise self._nobody()
+        self._check_machines(going_back=going_back)
         for vm in self._vms.values():
             declaration.parse(self._declared(vm))
+
+    def propose(self, release: Release, key_sha256: str) -> int:
+        """As elsewhere; what a declaration has no place for is refused, not left out. Raises Refused."""
+        lost = declaration.cannot_carry(release)
+        if lost:
+            raise Refused(
+                f"a container declaration cannot carry {', '.join(lost)}",
+                where=f"{release.service}, model-deploy.yaml",
+                expected="what the VM's declaration says itself, an image and run.env",
+                next_step="model-deploy adopt VM",
+            )
+        return super().propose(release, key_sha256)
 
     def shift(self, service: str, generation: int, traffic: int) -> None:
         """All or nothing: the VMs restart with the release. Raises Refused, Superseded."""
@@ -161,7 +173,7 @@ class ContainerDeclaration(ComputeEngineInstances):
                     f"{service} does not answer on {name} after its restart",
                     expected=f"within {self.start_seconds:.0f} s",
                     got=silent.get(name, "another state"),
-                    next_step=f"gcloud compute instances get-serial-port-output {name.rpartition('/')[2]}",
+                    next_step=console(name, self.project),
                 )
             check()
             time.sleep(POLL_SECONDS)
@@ -204,8 +216,8 @@ class ContainerDeclaration(ComputeEngineInstances):
             except Conflict:
                 continue
             self._sent[sent.vm] = (sent, vm.fingerprint)
-            self._as_it_is(vm)
-            self.carried_out(self._compute.restart(vm))
+            if self._as_it_is(vm).status == "RUNNING":
+                self.carried_out(self._compute.restart(vm))
             self._known.read_at = float("-inf")
             return
         raise Failed(f"the metadata of {node.id} is being changed all the time")

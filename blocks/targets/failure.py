@@ -35,7 +35,13 @@ def unheard(service: str, generation: int, answers: Mapping[str, NodeStatus | st
     return any(status is None or status.generation < generation for status in told)
 
 
-def late(service: str, seconds: float, answers: Mapping[str, NodeStatus | str]) -> Unreachable:
+def console(node: str, project: str) -> str:
+    """The command that shows what a VM's console says. `node`: its zone and name."""
+    zone, _, name = node.rpartition("/")
+    return f"gcloud compute instances get-serial-port-output {name} --zone={zone} --project={project}"
+
+
+def late(service: str, seconds: float, answers: Mapping[str, NodeStatus | str], project: str) -> Unreachable:
     """Some nodes have not come as far as was waited for. `answers`: what each of them says."""
     name = min(answers)
     answer = answers[name]
@@ -48,5 +54,5 @@ def late(service: str, seconds: float, answers: Mapping[str, NodeStatus | str]) 
         where=", ".join(sorted(answers)[:5]),
         expected=f"within {seconds:.0f} s",
         got=f"{name}: {answer}",
-        next_step=f"gcloud compute instances get-serial-port-output {name.rpartition('/')[2]}",
+        next_step=console(name, project),
     )

@@ -1,55 +1,37 @@
 """Many nodes as one target: the rules of releases/fleet.py, carried out on whatever keeps the documents."""
 
+import logging
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal, Self
-from urllib.parse import urlsplit
+from dataclasses import replace
 
-from pydantic import Field, PrivateAttr
-
-from blocks.google_api import GoogleApi
 from blocks.secret_manager import SecretManager
 from blocks.secrets import Secrets
 from blocks.targets.edges import answered
 from blocks.targets.failure import failed, late, unheard
-from blocks.targets.node import Known, Node
+from blocks.targets.machines import Machines
+from blocks.targets.node import Node
+from blocks.targets.silence import Silence
 from blocks.targets.target import no_check
 from releases import desired as desire
 from releases import fleet, place
 from releases.desired import ServiceDesired
 from releases.place import Taken
-from releases.problem import Problem, Refused, Superseded, Unreachable
+from releases.problem import Problem, Superseded, Unreachable
 from releases.release import Release
 from releases.status import NodeStatus, ServiceStatus
 
 WRITTEN_AT_ONCE = 16
-REACH_SECONDS = 10.0
 POLL_SECONDS = 0.1
 OPERATION_SECONDS = 3.0  # a change that shows at no edge by then: has its operation failed?
-READ_AGAIN = 5.0  # seconds that one reading of the VMs is good for; a write is refused if it is stale
+
+log = logging.getLogger("model_deploy.steps")
 
 
-class Fleet(GoogleApi):
+class Fleet(Machines):
     """What every target of many nodes has; the subclasses say how nodes are found and written."""
-
-    project: str
-    secrets_endpoint: str | None = Field(None, description="As `endpoint`, for Secret Manager.")
-    ports: list[int] = Field([80], min_length=1, description="The edge's ports; services get them in turn.")
-    tls_ports: list[int] = Field(default_factory=list, description="The edge's ports where TLS ends.")
-    address: Literal["internal", "external"] = Field(
-        "internal", description="Which of a VM's addresses is asked; external only without a worker inside."
-    )
-    service_url: str | None = Field(None, description="Where users come in, if that is a load balancer.")
-    max_unavailable: int = Field(1, ge=1, description="Nodes in a wave, after the first of one.")
-
-    _known: Known = PrivateAttr(default_factory=Known)
-    _only: tuple[str, ...] | None = PrivateAttr(None)
-
-    @abstractmethod
-    def _find(self) -> list[Node]:
-        """Every node, in the order of the waves."""
 
     @abstractmethod
     def _write(self, node: Node, service: str, read: ServiceDesired, wanted: ServiceDesired) -> None:
@@ -62,42 +44,6 @@ class Fleet(GoogleApi):
     @abstractmethod
     def _check_written(self) -> object:
         """See whether a change that was taken has failed since. Raises Problem."""
-
-    @abstractmethod
-    def _nobody(self) -> Refused:
-        """There is no node."""
-
-    @abstractmethod
-    def _way_in(self) -> str:
-        """What to type to give the edges a route."""
-
-    def url(self, port: int, host: str = "") -> str:
-        """The load balancer's if there is one, else the first node's; with a name, by that."""
-        if host:
-            front = urlsplit(self.service_url or self._url(host, port))
-            return front._replace(netloc=front.netloc.replace(front.hostname or host, host)).geturl()
-        return self.service_url or self.urls(port)[0]
-
-    def urls(self, port: int) -> Sequence[str]:
-        """Every node's own edge."""
-        return [self._url(node.address, port) for node in self._mine()]
-
-    def ensure_node(self) -> None:
-        """Ask every node's edge for its status. Raises Refused, Unreachable."""
-        nodes = self._read()
-        if not nodes:
-            raise self._nobody()
-        urls = self._status_urls(nodes)
-        silent = self._known.edges.silent(urls, REACH_SECONDS)
-        if silent:
-            first = min(silent)
-            raise Unreachable(
-                f"the edges of {len(silent)} of {len(nodes)} nodes do not answer",
-                where=", ".join(f"{name} at {urls[name]}" for name in sorted(silent)[:5]),
-                expected=f"an agent's status within {REACH_SECONDS:.0f} s",
-                got=silent[first],
-                next_step=self._way_in(),
-            )
 
     def service_port(
         self, service: str, wanted: int | None, hosts: tuple[str, ...] = (), *, tls: bool = False
@@ -124,10 +70,6 @@ class Fleet(GoogleApi):
         """Secret Manager of the nodes' project."""
         return SecretManager(self, self.project, self.secrets_endpoint)
 
-    def waves(self) -> Sequence[Self]:
-        """One node first, then `max_unavailable` at a time."""
-        return [self._part(names) for names in fleet.split(list(self._read()), self.max_unavailable)]
-
     def desired(self, service: str) -> ServiceDesired:
         """What was desired last on any node."""
         return fleet.latest([node.desired.of(service) for node in self._read().values()])
@@ -135,15 +77,16 @@ class Fleet(GoogleApi):
     def propose(self, release: Release, key_sha256: str) -> int:
         """Put the release on trial on these nodes; what was written is taken back if one refuses."""
         nodes = self._read()
+        if release.restores is None:
+            self._check_machines()
         place.check(release, _taken(nodes.values()))
         parts = {name: node.desired.of(release.service) for name, node in nodes.items()}
         last = fleet.latest(list(parts.values()))
-        waves = len(fleet.split(list(nodes), self.max_unavailable))
         wanted = fleet.proposed(
             list(parts.values()),
             release,
             key_sha256,
-            fleet.window(release, waves),
+            self.window(release),
             reverted=last.generation in self._reverted(release.service, parts, last),
         )
         behind = [node.id for node in self._mine() if parts[node.id].generation != wanted.generation]
@@ -158,6 +101,10 @@ class Fleet(GoogleApi):
     def shift(self, service: str, generation: int, traffic: int) -> None:
         """Give the candidate more or less traffic, on all these nodes. Raises Superseded."""
         self._change(service, self._mine_of(service), lambda now: desire.shift(now, generation, traffic))
+
+    def window(self, release: Release) -> float:
+        """Seconds until the last wave has had its time."""
+        return fleet.window(release, len(fleet.split(list(self._read(again=False)), self.max_unavailable)))
 
     def renew(self, service: str, generation: int) -> None:
         """Have the windows of the nodes that serve the candidate counted anew. Raises Superseded."""
@@ -206,10 +153,12 @@ class Fleet(GoogleApi):
         seconds: float,
         check: Callable[[], None] = no_check,
     ) -> ServiceStatus:
-        """Wait until all its nodes report it. Raises Failed when one is reverted, Unreachable."""
+        """Wait until all its nodes that run report it. Raises Failed when one is reverted, Unreachable."""
         started = looked = time.monotonic()
-        on_it = self._on(service, generation, again=False)
+        parts = self._on(service, generation, again=False)
+        on_it = [name for name in parts if not self._known.nodes[name].off]
         there: dict[str, ServiceStatus] = {}
+        silence = Silence(on_it)
         while True:
             waiting = {name: self._known.nodes[name] for name in on_it if name not in there}
             answers = self._known.edges.ask(self._status_urls(waiting))
@@ -221,49 +170,17 @@ class Fleet(GoogleApi):
                     there[name] = status
             if len(there) == len(on_it):
                 return fleet.whole(there)
+            if silent := silence.hear(answers):
+                self._check_alone(service, silent, str(answers[silent]))
             now = time.monotonic()
             if now - started > seconds:
-                raise late(service, seconds, {name: answers[name] for name in waiting if name not in there})
+                behind = {name: answers[name] for name in waiting if name not in there}
+                raise late(service, seconds, behind, self.project)
             if now - looked > OPERATION_SECONDS and unheard(service, generation, answers):
                 looked = now
                 self._check_written()
             check()
             time.sleep(POLL_SECONDS)
-
-    def _url(self, address: str, port: int) -> str:
-        scheme, usual = ("https", 443) if port in self.tls_ports else ("http", 80)
-        return f"{scheme}://{address}" + ("" if port == usual else f":{port}")
-
-    def _part(self, names: Iterable[str]) -> Self:
-        part = self.model_copy()  # shares what is known
-        part._only = tuple(names)  # noqa: SLF001 - it is one of us
-        return part
-
-    def _read(self, *, again: bool = True) -> dict[str, Node]:
-        """Every node of the whole fleet; read again when the last reading is old or was written to."""
-        known = self._known
-        old = again and time.monotonic() - known.read_at > READ_AGAIN
-        if old or not known.nodes:
-            known.nodes = {node.id: node for node in self._find()}
-            known.read_at = time.monotonic()
-        return known.nodes
-
-    def _mine(self) -> list[Node]:
-        nodes = self._read(again=False)
-        return [node for node in nodes.values() if self._only is None or node.id in self._only]
-
-    def _mine_of(self, service: str) -> dict[str, ServiceDesired]:
-        self._read()
-        return {node.id: node.desired.of(service) for node in self._mine()}
-
-    def _on(self, service: str, generation: int, *, again: bool = True) -> dict[str, ServiceDesired]:
-        """The parts of those nodes that this generation was written to. Raises Superseded if none."""
-        self._read(again=again)
-        parts = {node.id: node.desired.of(service) for node in self._mine()}
-        found = {name: part for name, part in parts.items() if part.generation == generation}
-        if not found:
-            fleet.taken_back(list(parts.values()), generation)
-        return found
 
     def _change(
         self,
@@ -303,28 +220,15 @@ class Fleet(GoogleApi):
         nodes = self._known.nodes
         for name, part in parts.items():
             text = fleet.document(nodes[name].document, service, part)
-            nodes[name] = Node(name, nodes[name].address, text)
+            nodes[name] = replace(nodes[name], document=text)
         self._known.read_at = float("-inf")
-
-    def _routes(self, project: str) -> str:
-        return (
-            "run the worker inside the VPC (a Prefect worker on a small VM in the same network), "
-            "or open the port to this machine: gcloud compute firewall-rules create model-deploy-status "
-            f"--project={project} --allow=tcp:{self.ports[0]} --source-ranges=MY_ADDRESS/32"
-        )
-
-    def _ask(self) -> dict[str, NodeStatus | str]:
-        self._read(again=False)
-        return self._known.edges.ask(self._status_urls({node.id: node for node in self._mine()}))
-
-    def _status_urls(self, nodes: Mapping[str, Node]) -> dict[str, str]:
-        return {name: self._url(node.address, self.ports[0]) for name, node in nodes.items()}
 
     def _reverted(self, service: str, parts: Mapping[str, ServiceDesired], last: ServiceDesired) -> set[int]:
         """The generation if every node on trial with it has said that it was taken back."""
         if last.candidate is None:
             return set()
         on_trial = [name for name, part in parts.items() if part.generation == last.generation]
+        on_trial = [name for name in on_trial if not self._known.nodes[name].off]  # a boot takes it back
         urls = self._status_urls({name: self._known.nodes[name] for name in on_trial})
         answers = answered(self._known.edges.ask(urls), on_trial)
         said = [one.services.get(service, ServiceStatus()).reverted for one in answers.values()]

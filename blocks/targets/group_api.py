@@ -37,6 +37,8 @@ class GroupApi:
         self.place = {"project": compute.project, **({"zone": zone} if zone else {"region": region})}
         self.it = {**self.place, "instance_group_manager": name}
         kind = f"zones/{zone}" if zone else f"regions/{region}"
+        self.flags = f"--zone={zone}" if zone else f"--region={region}"
+        self.flags += f" --project={compute.project}"
         self.path = f"projects/{compute.project}/{kind}/instanceGroupManagers/{name}"
 
     def read(self) -> Group:
@@ -104,16 +106,16 @@ class GroupApi:
                     what,
                     self.path,
                     expected=f"within {OPERATION_SECONDS:.0f} s",
-                    next_step="gcloud compute instance-groups managed describe " + self.name,
+                    next_step=f"gcloud compute instance-groups managed describe {self.name} {self.flags}",
                 )
             time.sleep(POLL_SECONDS)
 
     def _done(self, name: str) -> None:
-        """An operation's own `wait` may answer while it is still going."""
+        """Asked again and again: its `wait` may be held for two minutes, longer than our limit."""
         request = {**self.place, "operation": name}
 
         def done() -> bool:
-            found = self._operations.wait(request=request, **self.compute.patient())
+            found = self._operations.get(request=request, **self.compute.patient())
             if found.error.errors:
                 first = found.error.errors[0]
                 raise refusal(0, first.code, first.message, "change the group", self.path)

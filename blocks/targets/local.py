@@ -78,7 +78,7 @@ class LocalTarget(LightBlock, Block):
         """One wave of one node."""
         return [self]
 
-    def ensure_node(self) -> None:
+    def ensure_node(self, *, going_back: bool = False) -> None:  # noqa: ARG002 - the protocol's
         """Have the agent and its edge running, and answering. Raises Unreachable, Failed."""
         client = self._client()
         try:
@@ -156,9 +156,16 @@ class LocalTarget(LightBlock, Block):
             self.folder, release.service, make, lambda now: place.check(release, place.taken(now))
         ).generation
 
+    def ask_with(self, token: str) -> None:
+        """Not needed: the status is a file of ours, which has everything."""
+
     def shift(self, service: str, generation: int, traffic: int) -> None:
         """Give the candidate more or less traffic. Raises Superseded."""
         desired_file.change(self.folder, service, lambda now: desire.shift(now, generation, traffic))
+
+    def window(self, release: Release) -> float:
+        """The release's own."""
+        return release.confirm_window
 
     def renew(self, service: str, generation: int) -> None:
         """Have the candidate's confirm window counted anew. Raises Superseded."""
@@ -244,6 +251,7 @@ class LocalTarget(LightBlock, Block):
         if self.tls_ports:
             arguments += ["--tls-ports", ",".join(str(port) for port in self.tls_ports)]
         arguments += ["--edge-image", self.edge_image, "--models", str(self.home / "models")]
+        arguments += ["--image", self.agent_image]
         try:
             key = f"{client.images.get(self.agent_image).id} {' '.join(arguments)}"
         except ImageNotFound as error:

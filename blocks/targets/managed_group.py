@@ -55,7 +55,7 @@ class ManagedInstanceGroup(Fleet):
                 self._api.path,
                 expected="update type opportunistic: then the waves are ours, and what fails goes back",
                 next_step=f"gcloud compute instance-groups managed update {self.group} "
-                "--update-policy-type=opportunistic",
+                f"--update-policy-type=opportunistic {self._api.flags}",
             )
         zones = sorted({one.partition("/")[0] for one in members})
         found = self._compute.vms(zones, f'name eq "{group.base}-.*"')
@@ -64,6 +64,7 @@ class ManagedInstanceGroup(Fleet):
                 vm.id,
                 vm.internal if self.address == "internal" else vm.external,
                 vm.metadata.get(DESIRED_KEY, ""),
+                vm.network,
             )
             for vm in found
             if vm.id in members
@@ -134,7 +135,8 @@ class ManagedInstanceGroup(Fleet):
         return Refused(
             f"the group {self.group} has no VM",
             self._api.path,
-            next_step=f"gcloud compute instance-groups managed resize {self.group} --size=2",
+            next_step=f"gcloud compute instance-groups managed resize {self.group} "
+            f"--size=2 {self._api.flags}",
         )
 
     def _way_in(self) -> str:

@@ -15,6 +15,8 @@ class Node:
     id: str
     address: str
     document: str = field(repr=False)
+    network: str = ""  # of the VPC
+    off: str = ""  # what the machine is doing, if it is not running: it can be written to, not asked
 
     @property
     def desired(self) -> Desired:

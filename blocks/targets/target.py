@@ -22,8 +22,11 @@ class Target(Protocol):
     def urls(self, port: int) -> Sequence[str]:
         """Where each node's edge answers for the service with this port."""
 
-    def ensure_node(self) -> None:
-        """See that every node's edge answers, before anything is built. Raises Unreachable, Refused."""
+    def ensure_node(self, *, going_back: bool = False) -> None:
+        """See that every node's edge answers, before anything is built. Raises Unreachable, Refused.
+
+        `going_back`: one that is switched off is left out, and said.
+        """
 
     def service_port(
         self, service: str, wanted: int | None, hosts: tuple[str, ...] = (), *, tls: bool = False
@@ -49,8 +52,14 @@ class Target(Protocol):
     def propose(self, release: Release, key_sha256: str) -> int:
         """Put the release on trial; its generation, the same for every wave. Raises Refused, Superseded."""
 
+    def ask_with(self, token: str) -> None:
+        """Show the candidate's secret when asking: who has it is told a failed one's last words."""
+
     def shift(self, service: str, generation: int, traffic: int) -> None:
         """Give the candidate more or less traffic. Raises Superseded."""
+
+    def window(self, release: Release) -> float:
+        """Seconds after which a node takes the candidate back by itself, if nobody confirms or renews."""
 
     def renew(self, service: str, generation: int) -> None:
         """Have the confirm windows of nodes that serve the candidate counted anew. Raises Superseded."""

@@ -16,9 +16,21 @@ ensure_image() {
   docker image inspect "$1" >/dev/null 2>&1 || docker pull --quiet "$1"
 }
 
+# 2: not known. The metadata server may not quite be there at a boot, and a 503 says nothing of the attribute.
 has_attribute() {
-  [ "$(curl --silent --output /dev/null --write-out '%{http_code}' --max-time 5 --header 'Metadata-Flavor: Google' \
-    "http://$metadata/computeMetadata/v1/instance/attributes/$1")" = 200 ]
+  local code
+  for _ in {1..30}; do
+    code=$(curl --silent --output /dev/null --write-out '%{http_code}' --max-time 5 \
+      --header 'Metadata-Flavor: Google' \
+      "http://$metadata/computeMetadata/v1/instance/attributes/$1") || true
+    case $code in
+      200) return 0 ;;
+      404) return 1 ;;
+    esac
+    sleep 1
+  done
+  echo "the metadata server does not say whether there is $1: $code" >&2
+  return 2
 }
 
 # An adoption is being taken back, or has only begun. The engine would bring the edge back at the next boot,
@@ -52,13 +64,16 @@ ensure_network() {
   return 1
 }
 
-if has_attribute gce-container-declaration; then
-  if has_attribute model-deploy-adopted; then leave_to_the_startup_agent; fi
-else
-  remove_old_containers
-fi
+declared=0
+has_attribute gce-container-declaration || declared=$?
+if [ "$declared" = 0 ] && has_attribute model-deploy-adopted; then leave_to_the_startup_agent; fi
+if [ "$declared" = 1 ]; then remove_old_containers; fi
 docker-credential-gcr configure-docker --registries "$REGISTRY"
 image=$(agent_image)
+if [ "$image" != "$AGENT_IMAGE" ] && ! ensure_image "$image"; then
+  echo "the agent $image, which the metadata names, cannot be pulled; $AGENT_IMAGE goes on" >&2
+  image=$AGENT_IMAGE
+fi
 ensure_image "$image"
 ensure_image "$EDGE_IMAGE"
 ensure_network

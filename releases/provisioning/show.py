@@ -30,6 +30,10 @@ def _details(change: Change) -> Iterator[str]:
         yield from (f"      + {line}" for line in _created(change))
     for field in change.fields:
         yield from (f"      {line}" for line in _difference(change, field))
+    if change.key.kind is Kind.vm and any(one.path == "metadata.user-data" for one in change.fields):
+        name = change.key.name
+        yield f"      {name} boots into it the next time, and runs as before until then; it serves nothing"
+        yield f"      during gcloud compute instances reset {name}: one VM after the other"
     for field in change.by_hand:
         yield from (f"      {line}  (by hand)" for line in _difference(change, field))
 

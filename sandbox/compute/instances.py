@@ -89,8 +89,15 @@ def list_(world: Here, caller: Caller, project: str, zone: str, page: Asked) -> 
 
 
 @router.get("/projects/{project}/aggregated/instances")
-def aggregated(world: Here, caller: Caller, project: str, page: Asked) -> Json:
-    """Those of all zones, by zone."""
+def aggregated(
+    world: Here,
+    caller: Caller,
+    project: str,
+    page: Asked,
+    include_all_scopes: Annotated[bool, Query(alias="includeAllScopes")] = True,
+    return_partial_success: Annotated[bool, Query(alias="returnPartialSuccess")] = False,
+) -> Json:
+    """Those of all zones, by zone; zones without any are always named, and no zone is ever away."""
     mine = [vm.resource for key, vm in world.instances.items() if key[0] == project]
     answer = page.of("compute#instanceAggregatedList", link(project, "aggregated", "instances"), mine)
     shown = answer.get("items", [])

@@ -2,10 +2,11 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 import pytest
+import requests
 
 from agent.failure import StepFailed
 from agent.google.hint import Hint, brief
@@ -62,13 +63,13 @@ def test_a_key_that_does_not_exist_yet_is_heard_of_when_it_does(cloud: Cloud, se
 def test_brief_trouble_is_no_news_and_lasting_trouble_is(cloud: Cloud, server: MetadataServer) -> None:
     put(cloud, wish="first")
     source = MetadataKey(server, "wish", wait=0)
-    eventually(lambda: source.next() == b"first")
+    assert source.next() == b"first"
     cloud.fault("unavailable", path="/computeMetadata/*", count=2)
     assert [source.next() for _ in range(3)] == [b"first"] * 3
     cloud.fault("unavailable", path="/computeMetadata/*", count=5)
     with pytest.raises(Unreadable, match="does not answer: HTTP 503"):
         [source.next() for _ in range(5)]
-    assert source.next() == b"first"
+    eventually(lambda: source.next() == b"first")
 
 
 @pytest.mark.fault(23)
@@ -120,12 +121,35 @@ def test_an_agent_makes_way_only_for_an_image_that_is_here() -> None:
     def missing(image: str) -> None:
         raise StepFailed(Phase.pull, f"no {image}")
 
-    Successor("own", lambda _: None, ended.append)({"model-deploy-agent": "own"})
-    Successor("own", lambda _: None, ended.append)({"ssh-keys": "x"})
-    Successor("own", lambda _: None, ended.append)({"gce-container-declaration": "set by hand"})
-    Successor("own", missing, ended.append)({"model-deploy-agent": "other"})
+    def engine_restarts(_: str) -> None:
+        raise requests.ConnectionError("the engine hung up")
+
+    def told(ensure: Callable[[str], None], attributes: dict[str, str]) -> None:
+        successor = Successor("own", ensure, ended.append)
+        successor(attributes)
+        if successor.fetching:
+            successor.fetching.join(10)
+
+    told(lambda _: None, {"model-deploy-agent": "own"})
+    told(lambda _: None, {"ssh-keys": "x"})
+    told(lambda _: None, {"gce-container-declaration": "set by hand"})
+    told(missing, {"model-deploy-agent": "other"})
+    told(engine_restarts, {"model-deploy-agent": "other"})
     assert ended == []
-    Successor("own", lambda _: None, ended.append)({"model-deploy-agent": "other\n"})
+    told(lambda _: None, {"model-deploy-agent": "other\n"})
     assert ended == [0]
-    Successor("own", missing, ended.append)({"gce-container-declaration": "", "model-deploy-adopted": "{}"})
+    told(missing, {"gce-container-declaration": "", "model-deploy-adopted": "{}"})
     assert ended == [0, 0]
+
+
+def test_documents_are_heard_of_while_the_next_agent_is_pulled(cloud: Cloud, server: MetadataServer) -> None:
+    arrived, ended = threading.Event(), threading.Event()
+    successor = Successor("own", lambda _: ended.wait(20) or None, lambda _: arrived.set())
+    source = MetadataKey(server, "wish", successor, wait=20)
+    put(cloud, **{"model-deploy-agent": "other", "wish": "first"})
+    eventually(lambda: source.next() == b"first")
+    put(cloud, wish="second")
+    eventually(lambda: source.next() == b"second")
+    assert not arrived.is_set()
+    ended.set()
+    assert arrived.wait(10)

@@ -23,6 +23,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict]]:
     bodies: list[dict] = []
 
     def engine(request: Request) -> Answer:
+        if "/containers/" in request.path and request.path.partition("?")[0].endswith("/json"):
+            return json_answer(standing(bodies, request.path))
         if request.method == "GET":
             return json_answer({"ApiVersion": "1.41"})
         if request.method == "DELETE":
@@ -37,16 +39,25 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict]]:
         yield bodies
 
 
+def standing(bodies: list[dict], path: str) -> object:
+    """What was made before, as the engine lists and describes it."""
+    found = [
+        {"Id": f"c{at}", "Config": {"Labels": body["Labels"]}, "HostConfig": body["HostConfig"]}
+        for at, body in enumerate(bodies)
+    ]
+    return next((one for one in found if f"/{one['Id']}/" in path), found)
+
+
 def started(asked: list[dict], driver: str = "", **resources: object) -> dict:
     """HostConfig of the container that was asked for."""
     return started_with(asked, driver, swap="replace", resources=resources)["HostConfig"]
 
 
-def started_with(asked: list[dict], driver: str = "", **given: object) -> dict:
+def started_with(asked: list[dict], driver: str = "", service: str = "iris", **given: object) -> dict:
     """What was asked for."""
     run = Run.model_validate(given)
     release = Release(
-        service="iris", environment="local", number=1, image="i@sha256:" + "0" * 64, version="1", port=80,
+        service=service, environment="local", number=1, image="i@sha256:" + "0" * 64, version="1", port=80,
         public_port=80, run=run, confirm_window=60, created=datetime.now(UTC),
     )  # fmt: skip
     Engine("n", SecretFiles(Path("/none")), Path("/models"), None, driver).start(
@@ -57,7 +68,7 @@ def started_with(asked: list[dict], driver: str = "", **given: object) -> dict:
 
 def test_gpus_are_asked_for_as_docker_run_does(asked: list[dict]) -> None:
     assert started(asked, gpus=2)["DeviceRequests"] == [
-        {"Driver": "", "Count": 2, "DeviceIDs": [], "Capabilities": [["gpu"]], "Options": {}}
+        {"Driver": "", "Count": 0, "DeviceIDs": ["0", "1"], "Capabilities": [["gpu"]], "Options": {}}
     ]
     assert not started(asked).get("DeviceRequests")
 
@@ -74,6 +85,17 @@ def test_on_container_optimized_os_the_devices_and_the_driver_are_given(asked: l
     plain = started(asked, "/var/lib/nvidia")
     assert not plain.get("Devices")
     assert not plain.get("Mounts")
+
+
+@pytest.mark.parametrize("driver", ["", "/var/lib/nvidia"])
+def test_two_services_get_a_gpu_each_and_the_next_release_the_same(asked: list[dict], driver: str) -> None:
+    def gpu(service: str) -> list[str]:
+        made = started_with(asked, driver, service, swap="replace", resources={"gpus": 1})["HostConfig"]
+        if driver:
+            return [one["PathOnHost"].removeprefix("/dev/nvidia") for one in made["Devices"][:1]]
+        return list(made["DeviceRequests"][0]["DeviceIDs"])
+
+    assert [gpu("iris"), gpu("shop"), gpu("iris"), gpu("shop")] == [["0"], ["1"], ["0"], ["1"]]
 
 
 @pytest.mark.parametrize("swap", ["", "  swap: overlap\n"])

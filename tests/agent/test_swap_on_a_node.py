@@ -13,7 +13,7 @@ from bench.node import LocalNode
 from blocks.docker_client import find_docker
 from deployments.load import Request, running
 from releases.problem import Failed
-from releases.status import CANDIDATE_HEADER, RELEASE_HEADER, Phase
+from releases.status import CANDIDATE_HEADER, RELEASE_HEADER, STATUS_PATH, NodeStatus, Phase
 
 pytestmark = pytest.mark.containers
 
@@ -93,6 +93,12 @@ def test_a_crash_in_the_bake_goes_back_at_once(node: LocalNode) -> None:
     with pytest.raises(Failed, match="exit code 4"):
         node.target.wait_for("sample", generation, lambda s: s.phase is Phase.live, 15)
     wait(lambda: live(node) == "1", 2)
+    last_words = node.target.status("sample").reverted[generation].log_tail
+    assert last_words
+    page = f"{node.target.url(node.port)}{STATUS_PATH}"
+    for shown, token in [(False, ""), (False, "guessed"), (True, "t")]:
+        told = NodeStatus.model_validate_json(httpx.get(page, headers={CANDIDATE_HEADER: token}).content)
+        assert told.services["sample"].reverted[generation].log_tail == (last_words if shown else ())
 
 
 @pytest.mark.fault(33)

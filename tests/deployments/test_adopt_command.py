@@ -80,6 +80,8 @@ def test_it_shows_then_refuses_then_does(vms: Vms, tmp_path: Path, monkeypatch: 
     shown = CliRunner().invoke(cli.app, words)
     assert shown.exit_code == 0, shown
     assert f"gcr.io/acme/iris:1  ->  {digest}" in shown.stdout
+    assert "set-service-account VM --scopes=cloud-platform" in shown.stdout
+    assert "enable-guest-attributes=TRUE" in shown.stdout
     assert "nothing was changed" in shown.stdout
     spec = parse_spec(dedent(shown.stdout.split("is the same:\n")[1].split("\nthen:")[0]))
     assert vms.cloud.world.instances["sandbox", "europe-west1-b", "a"].metadata() == before

@@ -20,6 +20,7 @@ from deployments import stack
 from deployments.cli import app
 from releases.problem import BadInput
 from releases.provisioning.described import CloudEnvironment
+from releases.provisioning.resources import user_data
 from sandbox.world import Settings
 from tests.deployments.conftest import PrefectServer
 from tests.http_server import json_answer, serving
@@ -77,6 +78,7 @@ def described(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Descr
 def test_a_plan_changes_nothing_and_says_so(described: Described) -> None:
     said = described.run("provision")
     assert f"+ create bucket {MODELS}" in said
+    assert described.run("provision", "--print-user-data") == user_data(DESCRIBED)
     assert "nothing was changed; --yes applies the plan" in said
     assert not described.there.cloud.world.buckets
     found = json.loads(described.run("provision", "--json"))

@@ -1,5 +1,6 @@
 """The story of a deploy on a fleet: a real Prefect server, the sandbox, simulated agents."""
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ from releases import fleet
 from releases.problem import BadInput, Failed, Problem
 from releases.release import Release, Verdict
 from releases.spec import SmokeCheck
+from releases.status import STATUS_PATH, Phase
 from tests.blocks.buckets import cloud_store
 from tests.blocks.targets.conftest import KEY, Vms, vms  # noqa: F401 - a fixture
+from tests.sandbox.conftest import eventually
 
 ENVIRONMENTS = """
 environments:
@@ -121,6 +124,13 @@ def test_a_later_wave_that_pulls_longer_than_the_window_loses_nobody(
     one_release(production, slow)
     assert set(vms.live().values()) == {"2"}
     assert verdicts(production) == [Verdict.confirmed, Verdict.confirmed]
+    changes = [one.resource for one in vms.cloud.world.operations.values()]
+    of_a = [
+        one for one in changes if one["operationType"] == "setMetadata" and one["targetLink"].endswith("/a")
+    ]
+    assert (
+        6 < len(of_a) <= 14
+    )  # six for two releases; the fleet's window is renewed a few times, not the VM's
 
 
 @pytest.mark.fault(35)
@@ -132,6 +142,10 @@ def test_half_the_fleet_swapped_when_one_node_fails(production: Environment, vms
     with pytest.raises(Failed, match="release 2 was taken back: iris failed in `probe`") as failure:
         one_release(production, claimed(production, vms))
     assert failure.value.where.endswith("/d")
+    assert "password=hunter2" in failure.value.got  # for who has released it, and for nobody else
+    said = httpx.get(f"{production.target.urls(vms.agents.port)[-1]}{STATUS_PATH}").text
+    assert "exit code 3" in said
+    assert "hunter2" not in said
     assert failure.value.what.endswith("release 1 is live")
     assert set(vms.live().values()) == {"1"}
     assert verdicts(production) == [Verdict.reverted, Verdict.confirmed]
@@ -164,7 +178,39 @@ def settle(environment: Environment) -> None:
     settle_open_claims(environment, "iris")
 
 
-def test_an_unreachable_node_ends_in_a_record_all_the_same(production: Environment, vms: Vms) -> None:  # noqa: F811
+@pytest.mark.fault(35)
+def test_a_vm_that_falls_silent_ends_the_release_and_in_the_end_all_have_one(
+    production: Environment,
+    vms: Vms,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """FAULTS row 35, by an edge that cannot be reached: the release ends long before a pull's limit."""
+    monkeypatch.setattr("blocks.targets.silence.SILENT_SECONDS", 1.0)
+    monkeypatch.setattr("flows.deploying.NODE_SLACK", 2.0)
+    vms.add("a", "b")
+    one_release(production, claimed(production, vms))
+    bad = claimed(production, vms)
+    vms.agents.pulls["b"] = 3.0  # it is silent while it pulls
+
+    def hide_once_it_pulls() -> None:
+        eventually(lambda: vms.agents.of["b"].services["iris"].phase is Phase.pull)
+        vms.agents.do(vms.agents.of["b"].hide)
+
+    silent = threading.Thread(target=hide_once_it_pulls)
+    silent.start()
+    with pytest.raises(Problem, match="b does not answer while iris is released to it"):
+        one_release(production, bad)
+    silent.join()
+    vms.agents.do(vms.agents.of["b"].listen)
+    eventually(lambda: set(vms.live().values()) == {"1"})
+    assert {node.desired.of("iris").candidate for node in vms.target()._find()} == {None}
+    assert verdicts(production) == [Verdict.reverted, Verdict.confirmed]
+
+
+def test_a_vm_that_may_not_be_written_to_ends_in_a_record_all_the_same(
+    production: Environment,
+    vms: Vms,  # noqa: F811
+) -> None:
     vms.add("a", "b")
     one_release(production, claimed(production, vms))
     vms.cloud.fault("forbidden", path="*/b/setMetadata", count=1)

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from releases.adopted_run import adopted_run, as_yaml
-from releases.adoption import before, check, check_metadata, choices, kept
+from releases.adoption import before, check, check_metadata, choices, kept, machine
 from releases.container_declaration import parse, with_image
 from releases.node_boot import ADOPTED_KEY
 from releases.problem import Failed, Refused
@@ -148,3 +148,27 @@ def test_a_vm_that_starts_things_of_its_own_is_left_alone() -> None:
         check_metadata({})
     with pytest.raises(Refused, match="startup-script of its own"):
         check_metadata({"gce-container-declaration": PLAIN, "startup-script": ""})
+
+
+def test_a_secret_among_the_arguments_is_treated_as_one_in_the_environment() -> None:
+    text = PLAIN.replace("command: ,", "args: [--max-tokens=512, --api-key=hunter2],")
+    found = choices(parse(text), "a@sha256:1", 8000, 80)
+    args = next(one for one in found if one.name == "args")
+    assert args.loses
+    assert "hunter2" not in f"{args.was} {args.becomes}"
+    shown = as_yaml("iris", adopted_run(parse(text), 8000, 80))
+    assert "hunter2" not in shown
+    assert "run.command is not shown" in shown
+    harmless = PLAIN.replace("command: ,", "args: [--max-tokens=512, --tokenizer=bert],")
+    args = next(one for one in choices(parse(harmless), "a@sha256:1", 8000, 80) if one.name == "args")
+    assert not args.loses
+
+
+def test_what_the_vm_itself_keeps_the_agent_from_is_shown() -> None:
+    here = "https://www.googleapis.com/auth"
+    found = machine([f"{here}/logging.write"], {})
+    assert [(one.name, one.was) for one in found] == [
+        ("access scopes", "logging.write"),
+        ("guest attributes", "off"),
+    ]
+    assert machine([f"{here}/cloud-platform"], {"enable-guest-attributes": "true"}) == []

@@ -84,11 +84,20 @@ def test_a_gpu_has_its_driver_installed_at_every_boot_and_others_have_not() -> N
     )
 
 
-STUB = """#!/bin/bash
+STUB = r"""#!/bin/bash
 echo "$(basename "$0") $*" >>"$CALLS"
+answer() { # the first code to the first who asks, and so on; the last one to all others
+  local asked
+  asked=$(grep -c "attributes/.*$1\$" "$CALLS")
+  shift
+  [ "$asked" -gt $# ] && asked=$#
+  printf %s "${!asked}"
+}
 case "$(basename "$0") $*" in
-  curl*gce-container-declaration) printf %s "$DECLARATION" ;;
-  curl*model-deploy-adopted) printf %s "$ADOPTED" ;;
+  curl*gce-container-declaration) answer declaration $DECLARATION ;;
+  curl*model-deploy-adopted) answer adopted $ADOPTED ;;
+  curl*model-deploy-agent) [ -n "${UPGRADE:-}" ] && printf %s "$UPGRADE" || exit 22 ;;
+  "docker "*"${MISSING:-none}") exit 1 ;;
   "docker ps"*label*) echo 123abc ;;
   "docker ps"*) echo klt-iris-abcd ;;
   "docker network inspect --format"*) echo 172.31.0.0/24 ;;
@@ -108,14 +117,16 @@ def calls_of_node_sh(folder: Path, **given: str) -> tuple[list[str], str]:
     own = {"NODE": "a", "BOOT": "1", "STATE_DIRECTORY": str(folder), "CALLS": str(calls), "ADOPTED": "404"}
     environment = {**settings, **own, **given, "PATH": f"{folder}:{os.environ['PATH']}"}
     done = subprocess.run(["bash", script], env=environment, check=True, capture_output=True, text=True)
-    return calls.read_text().splitlines(), done.stdout
+    return calls.read_text().splitlines(), done.stdout + done.stderr
 
 
-@pytest.mark.parametrize(("declaration", "removed"), [("404", True), ("000", True), ("200", False)])
+@pytest.mark.parametrize(
+    ("declaration", "removed"), [("404", True), ("503 000 404", True), ("200", False), ("503", False)]
+)
 def test_what_the_startup_agent_left_is_removed_before_the_agent_starts(
     tmp_path: Path, declaration: str, removed: bool
 ) -> None:
-    """Not while the VM has a declaration: then it is that agent's."""
+    """Not while the VM has a declaration, or may have one: then it is that agent's."""
     calls, said = calls_of_node_sh(tmp_path, DECLARATION=declaration)
     assert calls[-1].startswith("docker run --rm --init --name a-agent")
     assert ("docker rm --force klt-iris-abcd" in calls) is removed
@@ -125,13 +136,21 @@ def test_what_the_startup_agent_left_is_removed_before_the_agent_starts(
 
 
 def test_a_vm_that_is_given_back_is_left_to_the_startup_agent_without_our_containers(tmp_path: Path) -> None:
-    calls, said = calls_of_node_sh(tmp_path, DECLARATION="200", ADOPTED="200")
+    calls, said = calls_of_node_sh(tmp_path, DECLARATION="503 200", ADOPTED="000 503 200")
     assert calls[-3:] == [
         "docker ps --all --quiet --filter label=model-deploy.node=a",
         "docker rm --force 123abc",
         "sleep infinity",
     ]
     assert "leaving the VM to the container startup agent" in said
+
+
+def test_an_agent_that_cannot_be_pulled_at_a_boot_leaves_the_one_that_is_there(tmp_path: Path) -> None:
+    calls, _ = calls_of_node_sh(tmp_path, DECLARATION="404", UPGRADE="other/agent")
+    assert " --image other/agent" in calls[-1]
+    calls, said = calls_of_node_sh(tmp_path, DECLARATION="404", UPGRADE="other/agent", MISSING="other/agent")
+    assert f" --image {BOOT.agent_image}" in calls[-1]
+    assert "the agent other/agent, which the metadata names, cannot be pulled" in said
 
 
 @pytest.mark.parametrize(

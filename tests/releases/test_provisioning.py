@@ -111,6 +111,8 @@ def test_each_thing_that_drifts_is_one_difference(data: st.DataObject) -> None:
     assert (changed.key, difference.path, difference.now) == (key, ".".join(path), "drifted")
     assert bool(changed.by_hand) == any(difference.path.startswith(one) for one in shall[key].fixed)
     assert any(difference.path in line for line in lines(made))
+    at_the_next_boot = any("boots into it the next time" in line for line in lines(made))
+    assert at_the_next_boot == (path[-1] == "user-data")
 
 
 def test_what_others_say_of_a_resource_is_theirs() -> None:

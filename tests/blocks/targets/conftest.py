@@ -20,6 +20,7 @@ from sandbox.server import running
 from sandbox.world import Settings, World
 from tests.releases import test_swap
 from tests.sandbox.conftest import ZONE, Cloud, eventually, metadata
+from tests.sandbox.discovery import Inspector
 
 KEY = hashlib.sha256(b"t").hexdigest()
 SECONDS = 20.0
@@ -115,11 +116,18 @@ def running_vms(folder: Path, boots: Callable[[Agents], Any] = lambda agents: ag
         machine = boots(agents)
         world = World(Settings(pending_seconds=0.01, running_seconds=0.02), machine)
         agents.metadata_port = lambda: world.network.port
-        with running(world) as at:
+        inspectors: list[Inspector] = []
+
+        def inspect(app: Any) -> Any:
+            inspectors.append(Inspector(app))
+            return inspectors[0]
+
+        with running(world, wrap=inspect) as at:
             (folder / "token").write_text(at.token)
             headers = {"Authorization": f"Bearer {at.token}"}
             with httpx.Client(base_url=at.api, headers=headers) as editor:
                 yield Vms(Cloud(world, at), agents, folder / "token", editor, machine)
+        assert not inspectors[0].wrong, "\n".join(inspectors[0].wrong)
 
 
 @pytest.fixture

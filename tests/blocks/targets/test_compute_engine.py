@@ -3,8 +3,11 @@
 import json
 import threading
 
+import httpx
 import pytest
+from google.api_core.exceptions import from_http_status
 
+from blocks.targets.compute_api import passes
 from releases.problem import Failed, Problem, Refused, Superseded, Unreachable
 from releases.status import Phase
 from tests.blocks.targets.conftest import KEY, SECONDS, Vms, is_in
@@ -144,7 +147,7 @@ def test_a_controller_that_dies_between_two_waves_leaves_all_on_the_old_release(
 def test_an_unreachable_edge_is_said_before_anything_is_built(
     vms: Vms, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("blocks.targets.fleet.REACH_SECONDS", 0.3)
+    monkeypatch.setattr("blocks.targets.machines.REACH_SECONDS", 0.3)
     vms.add("a", "b")
     vms.agents.do(vms.agents.of["b"].hide)
     with pytest.raises(Unreachable, match="1 of 2 nodes") as refusal:
@@ -152,6 +155,15 @@ def test_an_unreachable_edge_is_said_before_anything_is_built(
     assert "/b at http://127.0.1." in refusal.value.where
     assert "worker inside the VPC" in refusal.value.next_step
     assert "firewall-rules create" in refusal.value.next_step
+    assert "--network=default" in refusal.value.next_step
+    assert "`address: external`" in refusal.value.next_step
+    vms.agents.do(vms.agents.of["b"].listen)
+    port = vms.agents.port
+    with pytest.raises(Unreachable, match="2 of 2 nodes") as refusal:
+        vms.target(ports=[port, port + 1]).ensure_node()
+    assert f":{port + 1}," in refusal.value.where
+    assert f":{port}," not in refusal.value.where
+    assert f"--allow=tcp:{port},tcp:{port + 1}" in refusal.value.next_step
 
 
 def test_a_node_that_cannot_be_reached_in_a_release_is_named_at_the_deadline(vms: Vms) -> None:
@@ -165,6 +177,7 @@ def test_a_node_that_cannot_be_reached_in_a_release_is_named_at_the_deadline(vms
     vms.agents.do(vms.agents.of["b"].hide)
     with pytest.raises(Unreachable, match="1 nodes have not come far enough") as late:
         second.wait_for("iris", generation, is_in(Phase.verify), 0.5)
+    assert late.value.next_step.endswith(f"get-serial-port-output b --zone={ZONE} --project=sandbox")
     assert "ConnectError" in late.value.got
     assert target.status("iris").live == 1  # of those that answer
     assert [one.problem[:18] for one in target.nodes()] == ["", "it does not answer"]
@@ -183,17 +196,64 @@ def test_an_api_that_is_away_for_a_while_costs_time_only(vms: Vms, kind: str) ->
     assert target.desired("iris").generation == 2  # nothing was written twice
 
 
+def test_an_answer_that_does_not_come_in_time_is_asked_for_again(
+    vms: Vms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vms.add("a")
+    target = vms.target()
+    target.ensure_node()
+    monkeypatch.setattr("blocks.targets.compute_api.CALL_SECONDS", 0.5)
+    vms.cloud.fault("latency", path="*/setMetadata", seconds=1.5, count=1)
+    assert target.propose(vms.release(1), KEY) == 1
+    assert target.desired("iris").generation == 1  # the same change, not another
+
+
+@pytest.mark.fault(22, 23)
+def test_an_api_and_metadata_servers_that_stay_away_end_a_release_in_time_and_cost_no_user(
+    vms: Vms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vms.add("a", "b")
+    target = vms.target()
+    vms.confirmed(target, 1)
+    first, _ = target.waves()
+    vms.cloud.fault("unavailable", path="/computeMetadata/*", count=None)
+    for name in vms.names:
+        vms.edit(name, theirs="an end to the question that was open before")
+    faults = f"{vms.cloud.at.api}/sandbox/faults"
+    eventually(lambda: httpx.get(faults).json()["faults"][0]["hits"] > 2)
+    generation = first.propose(vms.release(2), KEY)
+    with pytest.raises(Unreachable, match="not come far enough"):
+        first.wait_for("iris", generation, is_in(Phase.verify), 1)
+    monkeypatch.setattr("blocks.targets.compute_api.RETRY_SECONDS", 1.0)
+    vms.cloud.fault("unavailable", path="/compute/*", count=None)
+    with pytest.raises(Unreachable, match="Google's API does not answer") as told:
+        target.revert("iris", generation)
+    assert told.value.next_step.startswith("start it again in some minutes")
+    assert set(vms.live().values()) == {"1"}
+
+
+def test_what_a_proxy_on_the_way_says_passes_and_a_refusal_does_not() -> None:
+    for code in (408, 429, 500, 502, 503, 504):
+        assert passes(from_http_status(code, "")), code
+    for code in (400, 401, 403, 404, 409, 412):
+        assert not passes(from_http_status(code, "")), code
+
+
 @pytest.mark.parametrize(
-    ("kind", "said", "next_step"),
+    ("kind", "said", "begins"),
     [
-        ("forbidden", "may not", "add-iam-policy-binding sandbox --member=MEMBER --role=roles/compute."),
-        ("quota", "the quota CPUS is used up", "project-info describe"),
+        (
+            "forbidden",
+            "may not",
+            "gcloud projects add-iam-policy-binding sandbox --member=MEMBER --role=roles/compute.instanceAdmin.v1",
+        ),
+        ("quota", "the quota CPUS is used up", "gcloud compute project-info describe"),
         ("conflict", "resource is in use", ""),
     ],
 )
 @pytest.mark.fault(22)
 def test_a_refusal_names_the_vm_and_what_is_missing(  # FAULTS row 22
-    vms: Vms, kind: str, said: str, next_step: str
+    vms: Vms, kind: str, said: str, begins: str
 ) -> None:
     vms.add("a")
     target = vms.target()
@@ -203,7 +263,8 @@ def test_a_refusal_names_the_vm_and_what_is_missing(  # FAULTS row 22
         target.propose(vms.release(1), KEY)
     assert said in str(refused.value)
     assert refused.value.where == "projects/sandbox/zones/europe-west1-b/instances/a"
-    assert next_step in refused.value.next_step
+    assert refused.value.next_step.startswith(begins)
+    assert bool(refused.value.next_step) is bool(begins)  # a right does not help against all of them
     assert "model-deploy" not in vms.metadata_of("a")
 
 
@@ -246,8 +307,81 @@ def test_vms_that_are_not_there_or_off_are_named(vms: Vms) -> None:
     assert len(vms.target(labels={}, names=["a"]).waves()) == 1
     vms.cloud.call("POST", "/compute/v1/projects/sandbox/zones/europe-west1-b/instances/b/stop")
     eventually(lambda: vms.cloud.world.instances["sandbox", ZONE, "b"].status == "TERMINATED")
+    with pytest.raises(Refused, match="b is not running") as refused:
+        vms.target().ensure_node()
+    assert f"start b --zone={ZONE} --project=sandbox" in refused.value.next_step
+
+
+def stop(vms: Vms, name: str) -> None:
+    """As a preemption does."""
+    vms.cloud.call("POST", f"/compute/v1/projects/sandbox/zones/{ZONE}/instances/{name}/stop")
+    eventually(lambda: vms.cloud.world.instances["sandbox", ZONE, name].status == "TERMINATED")
+    vms.names.remove(name)
+
+
+@pytest.mark.fault(22)
+def test_a_vm_that_goes_off_in_mid_release_does_not_block_the_way_back(vms: Vms) -> None:
+    vms.add("a", "b", "c")
+    target = vms.target(max_unavailable=2)
+    vms.confirmed(target, 1)
+    first, second = target.waves()
+    generation = first.propose(vms.release(2), KEY)
+    first.wait_for("iris", generation, is_in(Phase.verify), SECONDS)
+    first.shift("iris", generation, 100)
+    first.wait_for("iris", generation, is_in(Phase.bake), SECONDS)
+    stop(vms, "b")
+    target._known.read_at = float("-inf")
     with pytest.raises(Refused, match="b is not running"):
-        vms.target().waves()
+        second.propose(vms.release(2), KEY)
+    assert vms.live() == {"a": "2", "c": "1"}
+    back = target.revert("iris", generation)
+    target.wait_for("iris", back, is_in(Phase.live), SECONDS)
+    assert set(vms.live().values()) == {"1"}
+    assert [one.problem for one in target.nodes()] == [
+        "",
+        "it does not answer: the machine is TERMINATED",
+        "",
+    ]
+
+
+@pytest.mark.fault(22)
+def test_a_rollback_goes_on_without_a_vm_that_is_off_which_finds_it_when_it_starts(
+    vms: Vms, caplog: pytest.LogCaptureFixture
+) -> None:
+    vms.add("a", "b", "c")
+    vms.confirmed(vms.target(), 2)
+    stop(vms, "a")
+    target = vms.target()
+    target.ensure_node(going_back=True)
+    assert "a is not running: it is left out" in caplog.text
+    former = vms.release(3).model_copy(update={"restores": 1})
+    generation = 0
+    for wave in target.waves():
+        generation = wave.propose(former, KEY)
+        wave.wait_for("iris", generation, is_in(Phase.verify), SECONDS)
+        wave.shift("iris", generation, 100)
+    target.confirm("iris", generation)
+    target.wait_for("iris", generation, lambda one: one.confirmed_generation == generation, SECONDS)
+    assert vms.live() == {"b": "3", "c": "3"}
+    vms.cloud.call("POST", f"/compute/v1/projects/sandbox/zones/{ZONE}/instances/a/start")
+    vms.names.append("a")
+    eventually(lambda: "a" in vms.agents.of and vms.agents.of["a"].edge)
+    eventually(lambda: vms.live()["a"] == "3")
+
+
+@pytest.mark.fault(22)
+def test_a_node_that_falls_silent_while_others_answer_is_noticed_long_before_a_pulls_limit(
+    vms: Vms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("blocks.targets.silence.SILENT_SECONDS", 0.5)
+    vms.add("a", "b")
+    target = vms.target()
+    vms.confirmed(target, 1)
+    _, second = target.waves()
+    generation = second.propose(vms.release(2), KEY)
+    vms.agents.do(vms.agents.of["b"].hide)
+    with pytest.raises(Unreachable, match="b does not answer while iris is released to it"):
+        second.wait_for("iris", generation, is_in(Phase.bake), 900)
 
 
 def test_a_document_that_cannot_be_read_is_never_written_over(vms: Vms) -> None:

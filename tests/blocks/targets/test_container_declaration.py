@@ -14,6 +14,7 @@ from blocks.targets.compute_api import Vm
 from blocks.targets.container_declaration import ContainerDeclaration
 from releases import adoption
 from releases.problem import Refused, Unreachable
+from releases.release import Release, ReleasedModel
 from releases.status import Phase
 from tests.blocks.targets.conftest import KEY, SECONDS, Vms, is_in, running_vms
 from tests.blocks.targets.konlet import Boots
@@ -64,8 +65,13 @@ def address(vms: Vms, name: str) -> str:
     return vms.cloud.world.instances["sandbox", ZONE, name].address
 
 
+def plain(release: Release) -> Release:
+    """With the model in the image: a declaration has no place for one."""
+    return release.model_copy(update={"model": None})
+
+
 def on_trial(vms: Vms, where: ContainerDeclaration, number: int) -> int:
-    release = vms.release(number, env={"MODE": "new"}).model_copy(update={"port": vms.agents.port})
+    release = plain(vms.release(number, env={"MODE": "new"})).model_copy(update={"port": vms.agents.port})
     generation = where.propose(release, KEY)
     where.wait_for("iris", generation, is_in(Phase.verify), SECONDS)
     where.shift("iris", generation, 100)
@@ -94,6 +100,20 @@ def test_a_release_restarts_the_vm_with_the_new_image_and_back(
     where.wait_for("iris", back, is_in(Phase.idle), SECONDS)
     assert answering(vms, "a") == "gcr.io/acme/iris:1"
     assert vms.boots.boots == ["a", "a", "a"]
+
+
+def test_what_a_declaration_cannot_carry_is_refused_by_name(vms: Vms) -> None:
+    old_vm(vms, "a")
+    asked = {"secrets": {"KEY": "k"}, "command": ["serve"], "resources": {"memory": "1g"}}
+    asked |= {"volumes": [{"path": "/data", "tmpfs": "10m"}]}
+    release = plain(vms.release(1, **asked))
+    with pytest.raises(Refused, match=r"cannot carry run.secrets, run.command, run.volumes, run.resources"):
+        target(vms).propose(release, KEY)
+    model = ReleasedModel(name="iris", version="v1", sha256="0" * 64)
+    with pytest.raises(Refused, match="cannot carry the model") as refused:
+        target(vms).propose(vms.release(1).model_copy(update={"model": model}), KEY)
+    assert refused.value.next_step == "model-deploy adopt VM"
+    assert vms.boots.boots == ["a"]
 
 
 def test_an_image_that_does_not_start_is_said_at_the_deadline(vms: Vms) -> None:

@@ -5,6 +5,7 @@ import pytest
 from blocks.targets.managed_group import ManagedInstanceGroup
 from releases.problem import Failed, Refused, Superseded
 from releases.status import Phase
+from sandbox.world import Settings
 from tests.blocks.targets.conftest import KEY, SECONDS, Vms, is_in
 from tests.sandbox.conftest import REGION, ZONE, eventually
 from tests.sandbox.test_groups import Managed
@@ -92,3 +93,16 @@ def test_an_operation_of_the_group_that_fails_is_named(vms: Vms) -> None:
     vms.cloud.fault("operation_error", method="PATCH", code="QUOTA_EXCEEDED", message="Quota 'X' exceeded")
     with pytest.raises(Failed, match="the quota X is used up"):
         where.propose(vms.release(1), KEY)
+
+
+def test_an_operation_of_the_group_that_takes_longer_than_a_call_may_is_waited_for(
+    vms: Vms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group(vms, 1)
+    where = target(vms)
+    where.ensure_node()
+    monkeypatch.setattr("blocks.targets.compute_api.CALL_SECONDS", 0.6)
+    monkeypatch.setattr("blocks.targets.compute_api.RETRY_SECONDS", 0.6)
+    slow = Settings(pending_seconds=0.01, running_seconds=1.5)
+    object.__setattr__(vms.cloud.world, "settings", slow)
+    assert where.propose(vms.release(1), KEY) == 1
