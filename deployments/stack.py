@@ -26,6 +26,7 @@ ANSWER_SECONDS = 3
 SERVER_SECONDS = 120
 DEPLOY_SECONDS = 180
 STOP_SECONDS = 15
+EXEC_SECONDS = 1.0
 CLOUD = re.compile(r"https://api\.prefect\.cloud/api/accounts/([^/]+)/workspaces/([^/]+)/?")
 
 
@@ -152,12 +153,24 @@ def _alive(home: Home, process: Process) -> int:
 
 def _command_line(pid: int) -> str:
     """Of a process that runs; empty if there is none."""
+    folder = Path(f"/proc/{pid}")
     if not Path("/proc/self").exists():  # macOS; a small Linux may have no ps
         return run(["ps", "-ww", "-o", "args=", "-p", str(pid)], timeout=10).output
+    deadline = time.monotonic() + EXEC_SECONDS
     try:
-        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").replace("\0", " ")
+        while True:
+            line = (folder / "cmdline").read_text(errors="replace").replace("\0", " ")
+            # One that has just been started has none for a moment, though its program runs already.
+            if line or _is_over(folder) or time.monotonic() > deadline:
+                return line
+            time.sleep(0.001)
     except OSError:
         return ""
+
+
+def _is_over(folder: Path) -> bool:
+    """Whether a process has ended, and only its parent has not looked yet."""
+    return (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()[0] == "Z"
 
 
 def _pid_file(home: Home, process: Process) -> Path:

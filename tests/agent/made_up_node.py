@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from agent import swapper
+from agent.answer_times import AnswerTimes
 from agent.haproxy import Service
 from agent.memory import Disk
 from agent.swapper import Swapper
@@ -70,6 +71,7 @@ class World:
             "images": Images(self),
             "models": Models(self),
             "certificates": Certificates(),
+            "times": AnswerTimes(),
         }
         node: Any = swapper.Node(clock=lambda: Clock(1.0, "boot"), **parts)
         return Swapper("iris", node, lambda: self.wanted, self.report)
@@ -186,6 +188,9 @@ class Images:
     def pull(self, _service: str, image: str) -> None:
         with self.world.touch("pull"):
             self.world.here.add(image)
+
+    def with_room(self, work: Callable[[], None]) -> None:
+        work()
 
 
 @dataclass

@@ -63,7 +63,7 @@ def test_a_key_that_does_not_exist_yet_is_heard_of_when_it_does(cloud: Cloud, se
 def test_brief_trouble_is_no_news_and_lasting_trouble_is(cloud: Cloud, server: MetadataServer) -> None:
     put(cloud, wish="first")
     source = MetadataKey(server, "wish", wait=0)
-    assert source.next() == b"first"
+    eventually(lambda: source.next() == b"first")
     cloud.fault("unavailable", path="/computeMetadata/*", count=2)
     assert [source.next() for _ in range(3)] == [b"first"] * 3
     cloud.fault("unavailable", path="/computeMetadata/*", count=5)
