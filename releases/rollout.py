@@ -12,7 +12,8 @@ from releases.status import Counters, SideBySide
 
 WHOLE = 100
 CHANCE = 3.0  # standard deviations that bad luck may explain
-UNEQUAL_MS = 50.0  # p95 of a few dozen answers on a busy machine differs by this much for no reason
+UNEQUAL_MS = 50.0  # p95 of UNEQUAL_AT answers on a busy machine differs by this much for no reason
+UNEQUAL_AT = 50
 
 
 def _number(value: Any) -> Any:
@@ -73,7 +74,8 @@ def judge(rollout: Rollout, seen: SideBySide, *, over: bool) -> Judgement:
         return Judgement(Verdict.inconclusive, f"fewer than {rollout.requests} requests: {said}")
     if candidate.errors > tolerated:
         return Judgement(Verdict.failed, f"more 5xx than the live release: {said}")
-    if live.milliseconds and candidate.milliseconds > rollout.slower * live.milliseconds + UNEQUAL_MS:
+    chance = UNEQUAL_MS * min(1.0, math.sqrt(UNEQUAL_AT / candidate.requests))  # less of it, the more answers
+    if live.milliseconds and candidate.milliseconds > rollout.slower * live.milliseconds + chance:
         return Judgement(Verdict.failed, f"slower than {rollout.slower:g} times the live release: {said}")
     return Judgement(Verdict.passed, said)
 

@@ -62,6 +62,9 @@ def test_a_slow_candidate_fails_and_a_little_noise_does_not() -> None:
     live = Counters(requests=1000, milliseconds=100)
     assert verdict(Counters(requests=100, milliseconds=210), live) is Verdict.failed
     assert verdict(Counters(requests=100, milliseconds=140), live) is Verdict.passed
+    fast = Counters(requests=9000, milliseconds=5)
+    assert verdict(Counters(requests=60, milliseconds=40), fast) is Verdict.passed, "few answers prove little"
+    assert verdict(Counters(requests=2000, milliseconds=40), fast) is Verdict.failed
     assert (
         verdict(Counters(requests=100, milliseconds=20), Counters(requests=10, milliseconds=2))
         is Verdict.passed
