@@ -103,7 +103,9 @@ def test_a_candidate_that_fills_the_disk_is_taken_back(disk: Disk) -> None:
     engine.log_tail.return_value, edge.sessions.return_value = (), {}
     candidate = Candidate(release=new, traffic=100, key_sha256="0" * 64, window=60.0)
     wanted = ServiceDesired(generation=5, confirmed=old, candidate=candidate)
-    node = Node(engine, edge, disk, MagicMock(), MagicMock(), lambda: Clock(100.0, "boot"), MagicMock(), MagicMock())
+    node = Node(
+        engine, edge, disk, MagicMock(), MagicMock(), lambda: Clock(100.0, "boot"), MagicMock(), MagicMock()
+    )
     node.certificates.status.return_value = None
     swapper = Swapper("iris", node, lambda: wanted, MagicMock())
     links = fill(disk, "iris.json")

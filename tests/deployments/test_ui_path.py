@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -44,8 +45,9 @@ class Ui:
     def run(self, flow: str, fill: Callable[[], None], picture: str = "") -> str:
         """Start it with the form; the run's id."""
         before = {run["id"] for run in self.place.runs(flow)}
-        self.open("/deployments")
-        self.page.get_by_role("link", name=flow, exact=True).first.click()
+        self.open(
+            f"/deployments/deployment/{self.place.api('GET', f'/deployments/name/{flow}/{flow}')['id']}"
+        )
         self.page.get_by_role("button", name="Run", exact=True).click()
         self.page.get_by_text("Custom run").click()
         fill()
@@ -90,14 +92,15 @@ def ui(place: Place, tmp_path: Path) -> Iterator[Ui]:
             env=place.environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         try:
             applied = place.model_deploy("apply", str(file))  # and the lists to pick from
             assert applied.returncode == 0, applied.stderr
             yield Ui(page, place)
         finally:
-            worker.terminate()
-            worker.wait(60)
+            os.killpg(worker.pid, signal.SIGKILL)  # asked politely, it waits for what schedules have started
+            worker.wait()
             place.model_deploy("apply", str(SHIPPED))
 
 
