@@ -14,6 +14,7 @@ from pydantic import Field
 
 from blocks.checksums import crc32c_of
 from blocks.light_block import LightBlock
+from releases.on_disk import sync
 from releases.store import AlreadyExists, Changed, Moved, NotFound, Stored, key_parts, no_room_said, nobody
 
 LOCK = ".lock"
@@ -44,7 +45,7 @@ class DirectoryStore(LightBlock, Block):
                 raise Changed(f"{key} has changed meanwhile", expected=str(if_generation), got=str(now))
             _write(fresh, data)
             fresh.replace(path)
-            _sync(path.parent)
+            sync(path.parent)
             return _generation(data)
 
     def read(self, key: str) -> tuple[bytes, int]:
@@ -133,7 +134,7 @@ class DirectoryStore(LightBlock, Block):
         """Unlike a rename, a link never replaces what is there."""
         try:
             os.link(fresh, path)
-            _sync(path.parent)
+            sync(path.parent)
         except FileExistsError as error:
             if _sha256(path) != _sha256(fresh):
                 raise AlreadyExists(
@@ -149,21 +150,12 @@ def _write(file: Path, data: bytes) -> None:
         os.fsync(opened.fileno())
 
 
-def _sync(folder: Path) -> None:
-    """Have the names in it on disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _make(folder: Path) -> None:
     """With those above it, their names on disk too."""
     if not folder.exists():
         _make(folder.parent)
         folder.mkdir(exist_ok=True)
-        _sync(folder.parent)
+        sync(folder.parent)
 
 
 def _generation(data: bytes) -> int:

@@ -1,12 +1,12 @@
 """How far a container's log files are in segments; on disk before anything builds on it."""
 
-import os
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agent.memory import write
 from releases.log_segment import Name, Origin
+from releases.on_disk import sync
 
 KEPT_FILES = 200
 
@@ -84,17 +84,8 @@ class Cursors:
     def save(self, cursor: Cursor) -> None:
         """On disk when it returns, the name as well."""
         write(self.folder / f"{cursor.origin.container}.json", cursor.model_dump_json().encode())
-        sync_folder(self.folder)
+        sync(self.folder)
 
     def forget(self, container: str) -> None:
         """The container is gone and everything of it is in segments."""
         (self.folder / f"{container}.json").unlink(missing_ok=True)
-
-
-def sync_folder(folder: Path) -> None:
-    """Have the names in a folder on disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from releases.on_disk import sync
 from releases.store import AlreadyExists
 
 
@@ -23,9 +24,9 @@ class Folder:
         try:
             shutil.copyfile(file, fresh)
             _give(Path(fresh), path.parent)
-            _sync(Path(fresh))
+            sync(Path(fresh))
             os.link(fresh, path)
-            _sync(path.parent)  # before the original is deleted
+            sync(path.parent)  # before the original is deleted
         except FileExistsError as error:
             raise AlreadyExists(f"{key} is there already", where=str(self.path)) from error
         finally:
@@ -38,16 +39,7 @@ class Folder:
             self._make(folder.parent)
             folder.mkdir(exist_ok=True)
             _give(folder, folder.parent)
-            _sync(folder.parent)
-
-
-def _sync(path: Path) -> None:
-    """A file's content, or a folder's names, on disk when it returns."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+            sync(folder.parent)
 
 
 def _give(path: Path, like: Path) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import zstandard
 
-from agent.logs.cursor import sync_folder
 from agent.logs.hours import start_of
 from agent.memory import write
 from releases.log_segment import Gap, Header, Name, Origin, Place, header_frame, read_header
+from releases.on_disk import sync
 
 LEVEL = 1  # on log lines twice as fast as 3, and not larger (bench/log_export.py)
 BLOCK = 4096  # what even a tiny file takes on disk
@@ -78,7 +78,7 @@ class Segments:
         path.parent.mkdir(parents=True, exist_ok=True)
         with self.lock:
             segment.path.rename(path)
-            sync_folder(path.parent)
+            sync(path.parent)
             try:
                 remember(segment.end)
             except OSError:
@@ -138,7 +138,7 @@ class Segments:
         path = self.done / Place(origin.service, origin.environment, hour, origin.node, name).path
         path.parent.mkdir(parents=True, exist_ok=True)
         write(path, gap.model_dump_json().encode())
-        sync_folder(path.parent)
+        sync(path.parent)
         self.sizes[path] = _space(path)
 
 
