@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Locator, Page
+from playwright.sync_api import TimeoutError as Unanswered
 
 from deployments import stack
 from deployments.machine.home import SHIPPED
@@ -23,6 +24,7 @@ pytestmark = pytest.mark.containers
 
 PICTURES = os.environ.get("MODEL_DEPLOY_PICTURES", "")  # a folder, to have them for docs/images
 SECONDS = 90
+ANSWERED = 15_000.0  # milliseconds
 ASKS = """
 environments:
   local:
@@ -52,11 +54,20 @@ class Ui:
         self.page.get_by_text("Custom run").click()
         fill()
         self.shot(picture)
-        self.page.get_by_role("button", name="Submit").click()
+        wait_until(self.is_submitted, SECONDS)
         wait_until(lambda: bool({run["id"] for run in self.place.runs(flow)} - before), SECONDS)
         (run,) = {run["id"] for run in self.place.runs(flow)} - before
         self.open(f"/runs/flow-run/{run}")
         return str(run)
+
+    def is_submitted(self) -> bool:
+        """Pressed again where the form stays: Prefect's SQLite may be busy with another writer."""
+        self.page.get_by_role("button", name="Submit").click()
+        try:
+            self.page.wait_for_url(lambda url: "/run?" not in url, timeout=ANSWERED)
+        except Unanswered:
+            return False
+        return True
 
     def field(self, name: str, within: str = "body") -> Locator:
         named = self.page.locator(within).locator(".schema-form-property")
