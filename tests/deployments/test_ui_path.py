@@ -69,6 +69,15 @@ class Ui:
             return False
         return True
 
+    def is_answered(self, dialog: Locator) -> bool:
+        """As `is_submitted`; it closes once the answer is taken."""
+        dialog.get_by_role("button", name="Submit").click()
+        try:
+            dialog.wait_for(state="hidden", timeout=ANSWERED)
+        except Unanswered:
+            return False
+        return True
+
     def field(self, name: str, within: str = "body") -> Locator:
         named = self.page.locator(within).locator(".schema-form-property")
         return named.filter(has=self.page.get_by_text(re.compile(rf"^{name}( \(Optional\))?$")))
@@ -127,7 +136,7 @@ def test_a_person_releases_approves_sees_it_live_and_takes_it_back(ui: Ui) -> No
     ui.write("By", "ann", "[role=dialog]")
     ui.write("Reason", "seen it", "[role=dialog]")
     ui.shot("approve")
-    dialog.get_by_role("button", name="Submit").click()
+    wait_until(lambda: ui.is_answered(dialog), SECONDS)
     ui.is_shown("Completed")
     ui.shot("release-by-hand")
     assert place.live() == before + 1
