@@ -119,24 +119,27 @@ def _members(file: Path) -> Iterator[tuple[str, IO[bytes]]]:
     if zipped:
         with zipfile.ZipFile(file) as folder:
             for name in folder.namelist():
-                with folder.open(name) as member:
-                    yield from _copied(name, member)
+                with folder.open(name) as member, _plain(member) as plain:
+                    yield name, plain
     else:
         with tarfile.open(file) as archive:
             for one in archive:
                 inside = archive.extractfile(one)
                 if inside is not None:
-                    yield from _copied(one.name, inside)
+                    with _plain(inside) as plain:
+                        yield one.name, plain
 
 
-def _copied(name: str, member: IO[bytes]) -> Iterator[tuple[str, IO[bytes]]]:
+@contextmanager
+def _plain(packed: "_Readable") -> Iterator[IO[bytes]]:
+    """What it unpacks to, in memory or a scratch file. Raises ValueError."""
     with tempfile.SpooledTemporaryFile(IN_MEMORY) as plain:
-        while block := member.read(BLOCK):
+        while block := packed.read(BLOCK):
             plain.write(block)
             if plain.tell() > MOST_UNPACKED:
                 raise ValueError(f"it unpacks to more than {MOST_UNPACKED >> 30} GiB")
         plain.seek(0)
-        yield name, plain
+        yield plain
 
 
 def _is_text_pickle(opened: IO[bytes]) -> bool:
@@ -203,12 +206,7 @@ def _unpacked(file: Path) -> Iterator[IO[bytes]]:
         if packed is None:
             yield opened
             return
-        with tempfile.SpooledTemporaryFile(IN_MEMORY) as plain:
-            while block := packed.read(BLOCK):
-                plain.write(block)
-                if plain.tell() > MOST_UNPACKED:
-                    raise ValueError(f"it unpacks to more than {MOST_UNPACKED >> 30} GiB")
-            plain.seek(0)
+        with _plain(packed) as plain:
             yield plain
 
 
