@@ -66,7 +66,7 @@ def _follow(environment: "Environment", service: str, since: datetime, shown: li
 
 def _is_known(environment: "Environment", service: str) -> bool:
     places = [f"{folder}service={service}/environment={environment.name}/" for folder in (PARTS, SEGMENTS)]
-    return bool(environment.ledger(service).entries()) or any(
+    return any(environment.ledger(service).newest_first()) or any(
         key for place in places for key in environment.store.list(place)
     )
 

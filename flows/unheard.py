@@ -14,7 +14,6 @@ from flows.approval import WAITS
 from flows.github_feedback import commit_of, connected_github, context_of, watched_by
 from flows.turn import NEVER_RESUMED
 from releases.approval import Expired
-from releases.ledger import Entry
 from releases.trigger import Watched
 
 GIVE_UP = timedelta(days=1)  # telling a GitHub that takes nothing
@@ -66,12 +65,9 @@ def _about(where: Environment, run: FlowRun) -> tuple[Watched | None, str]:
     if "source" in given:
         return watched_by(where, str(given["source"]), str(given.get("path", ""))), str(given.get("ref", ""))
     service = str(given.get("service", ""))  # a promotion, a rollback
-    made = [one for one in where.ledger(service).entries() if one.release.created_by == str(run.id)]
-    return where.watched(service), _commit(made)
-
-
-def _commit(made: list[Entry]) -> str:
-    return commit_of(made[-1].release) if made else ""
+    releases = (one.release for one in where.ledger(service).newest_first())
+    made = (commit_of(one) for one in releases if one.created_by == str(run.id))
+    return where.watched(service), next(made, "")
 
 
 def _end_deployment(
@@ -89,8 +85,8 @@ def _end_deployment(
 def _spoken_for(where: Environment, run: FlowRun, commit: str) -> bool:
     """Whether a later run of the same commit shows how that stands."""
     if "ref" not in run.parameters:
-        releases = [one.release for one in where.ledger(str(run.parameters.get("service"))).entries()]
-        last = next((one for one in reversed(releases) if one.revision == commit), None)
+        ledger = where.ledger(str(run.parameters.get("service")))
+        last = next((one.release for one in ledger.newest_first() if one.release.revision == commit), None)
         return last is not None and last.created_by != str(run.id)
     same = [tag for tag in run.tags if tag.startswith(("service:", "check:", "environment:"))]
     others = read_runs(same)
