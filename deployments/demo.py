@@ -41,6 +41,7 @@ def main() -> int:
             ):
                 refusal = refused(lambda: release(source=str(wrong), environment="local"))
     print(f"  taken back: {refusal.what}\n    expected: {refusal.expected}\n    got: {refusal.got}")
+    print(f"    next: {refusal.next_step}")
     failures = kept.failures + fresh.failures
     print(f"  {len(failures)} of {kept.total + fresh.total} requests failed meanwhile {failures[:3] or ''}")
     print("\n==> steps of the release")
