@@ -76,7 +76,7 @@ class PrefectServer:
         return str(self.github.hooks[-1]["config"]["secret"])
 
     def runs(self, *tags: str) -> list[dict[str, Any]]:
-        """Every stored flow run with these tags."""
+        """Every stored flow run with these tags; not those that Prefect's scheduler writes when it gets to it."""
         found: list[dict[str, Any]] = []
         filters = {"flow_runs": {"tags": {"all_": list(tags)}}} if tags else {}
         with httpx.Client(base_url=stack.api_url(self.home), timeout=30) as client:
@@ -84,7 +84,7 @@ class PrefectServer:
                 page = client.post("/flow_runs/filter", json={**filters, "offset": len(found)}).json()
                 found += page
                 if not page:
-                    return found
+                    return [run for run in found if not run["auto_scheduled"]]
 
 
 @dataclass
