@@ -27,7 +27,7 @@ from agent.swapper import Node, Swapper
 from releases.desired import FORMAT, Desired, ServiceDesired
 from releases.release import Release
 from releases.status import NodeStatus, ServiceStatus
-from releases.swap import Clock
+from releases.swap_memory import Clock
 
 RETRY_SECONDS = 2.0
 MODELS = Path("/models")  # mounted from the host's --models

@@ -14,7 +14,7 @@ from agent.engine import PREFIX, Engine
 from agent.haproxy import Ports, Service
 from agent.room import is_full, write_with_room
 from releases.status import Counters
-from releases.swap import Slot
+from releases.swap_memory import Slot
 
 FOLDER = Path(haproxy.FOLDER)
 ANSWER_SECONDS = 5.0

@@ -17,7 +17,7 @@ from agent.secrets import Secrets
 from releases.release import Release
 from releases.secret_reference import SecretReference
 from releases.status import Phase
-from releases.swap import Container, Running, Slot
+from releases.swap_memory import Container, Running, Slot
 from releases.volumes import MODEL_DIR
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from releases.place import Place
 from releases.release import Release
 from releases.size import in_bytes
 from releases.status import CANDIDATE_HEADER, RELEASE_HEADER, STATUS_PATH, Counters
-from releases.swap import WHOLE, Slot
+from releases.swap_memory import WHOLE, Slot
 
 FOLDER = "/edge"
 SOCKET = f"{FOLDER}/admin.sock"

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from agent.room import Room, is_full, write_with_room
-from releases.swap import Clock, Memory
+from releases.swap_memory import Clock, Memory
 
 _MEMORY = TypeAdapter(Memory)
 _KEPT = TypeAdapter(dict[str, list[str]])

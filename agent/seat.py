@@ -10,7 +10,7 @@ from releases import place
 from releases.desired import ServiceDesired
 from releases.place import Place
 from releases.release import Release
-from releases.swap import WHOLE, Container, Memory, Slot, Trial
+from releases.swap_memory import WHOLE, Container, Memory, Slot, Trial
 
 
 @dataclass(frozen=True)

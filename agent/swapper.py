@@ -19,31 +19,38 @@ from agent.images import Images
 from agent.memory import FIRST_ADDRESS, Disk
 from agent.models import Models
 from agent.seat import Seat, candidate_of, places_of
-from releases import swap
+from releases import swap, swap_memory, swap_steps
 from releases.desired import ServiceDesired
 from releases.release import Release
 from releases.status import Counters, Failure, Phase, ServiceStatus, SideBySide
-from releases.swap import Clock, Container, Memory, Running
+from releases.swap_memory import Clock, Container, Memory, Running
 
 LOOK_EVERY = 60.0
 # Steps towards a candidate, of which none has touched what serves.
-BEFORE_A_TRIAL = (swap.Pull, swap.Fetch, swap.Stop, swap.Start, swap.Restart, swap.Probe)
+BEFORE_A_TRIAL = (
+    swap_steps.Pull,
+    swap_steps.Fetch,
+    swap_steps.Stop,
+    swap_steps.Start,
+    swap_steps.Restart,
+    swap_steps.Probe,
+)
 COUNT_EVERY = 1.0
 LONGEST_BACKOFF = 60.0
 FIRST_BACKOFF = 1.0
 
 PHASES: dict[type, Phase] = {
-    swap.Pull: Phase.pull,
-    swap.Fetch: Phase.fetch,
-    swap.Start: Phase.start,
-    swap.Restart: Phase.start,
-    swap.Probe: Phase.probe,
-    swap.Expose: Phase.probe,  # "verify" is said once marked requests reach it, not before
-    swap.Switch: Phase.switch,
-    swap.Unroute: Phase.switch,
-    swap.Drain: Phase.drain,
-    swap.Stop: Phase.drain,
-    swap.Remove: Phase.drain,
+    swap_steps.Pull: Phase.pull,
+    swap_steps.Fetch: Phase.fetch,
+    swap_steps.Start: Phase.start,
+    swap_steps.Restart: Phase.start,
+    swap_steps.Probe: Phase.probe,
+    swap_steps.Expose: Phase.probe,  # "verify" is said once marked requests reach it, not before
+    swap_steps.Switch: Phase.switch,
+    swap_steps.Unroute: Phase.switch,
+    swap_steps.Drain: Phase.drain,
+    swap_steps.Stop: Phase.drain,
+    swap_steps.Remove: Phase.drain,
 }
 
 
@@ -115,7 +122,7 @@ class Swapper:
         self._add_log_tail(before, wanted, seen)
         release = swap.goal(wanted, self.memory)
         step = swap.next_step(wanted, self.memory, seen, self._here(release), self.node.clock())
-        phase = step.phase if isinstance(step, swap.Rest) else PHASES[type(step)]
+        phase = step.phase if isinstance(step, swap_steps.Rest) else PHASES[type(step)]
         self._report(phase)
         started = time.monotonic()
         try:
@@ -129,7 +136,7 @@ class Swapper:
             self.seconds[phase] = round(self.seconds.get(phase, 0.0) + spent, 3)
             if self.memory != before:
                 self.node.disk.save(self.service, self.memory)
-        if not isinstance(step, swap.Rest):
+        if not isinstance(step, swap_steps.Rest):
             return 0.0
         self.backoff = 0.0
         longest = COUNT_EVERY if self._is_canary() else LOOK_EVERY
@@ -137,7 +144,7 @@ class Swapper:
 
     def _is_canary(self) -> bool:
         trial = self.memory.trial
-        return trial is not None and 0 < trial.traffic < swap.WHOLE
+        return trial is not None and 0 < trial.traffic < swap_memory.WHOLE
 
     def _look(self) -> tuple[Container, ...]:
         seen = self.node.engine.containers(self.service)
@@ -154,46 +161,48 @@ class Swapper:
         model = release.model_sha256
         return frozenset(image | ({model} if self.node.models.is_verified(self.service, model) else set()))
 
-    def _carry_out(self, step: swap.Step, wanted: ServiceDesired) -> None:  # noqa: C901, PLR0912 - one case per kind
+    def _carry_out(self, step: swap_steps.Step, wanted: ServiceDesired) -> None:  # noqa: C901, PLR0912 - one case per kind
         engine, clock = self.node.engine, self.node.clock
         candidate = candidate_of(wanted)
         if isinstance(step, BEFORE_A_TRIAL) and candidate and swap.goal(wanted, self.memory) == candidate:
             self._certify(candidate)
         match step:
-            case swap.Pull(release):
+            case swap_steps.Pull(release):
                 self.node.images.pull(self.service, release.image)
-            case swap.Fetch(release):
+            case swap_steps.Fetch(release):
                 self._fetch(release)
-            case swap.Start(release, slot):
+            case swap_steps.Start(release, slot):
                 self.node.models.take(self.service)
                 at = self.addresses.of(slot)
                 self.node.images.with_room(lambda: engine.start(release, slot, at, wanted.generation))
-            case swap.Restart(container):
+            case swap_steps.Restart(container):
                 engine.restart(container)
-            case swap.Probe(container, release):
+            case swap_steps.Probe(container, release):
                 self._probe(container, release)
-            case swap.Expose(container, release):
-                self._remember(swap.exposed(self.memory, wanted.generation, container, release, clock()))
+            case swap_steps.Expose(container, release):
+                self._remember(
+                    swap_memory.exposed(self.memory, wanted.generation, container, release, clock())
+                )
                 self._converge(wanted)
                 self.node.edge.count_anew()
                 self.node.times.anew(self.service)
-            case swap.Switch(slot, traffic):
-                self._remember(swap.switched(self.memory, slot, traffic, clock()))
+            case swap_steps.Switch(slot, traffic):
+                self._remember(swap_memory.switched(self.memory, slot, traffic, clock()))
                 self._converge(wanted)
-            case swap.Unroute():
-                self._remember(swap.unrouted(self.memory))
+            case swap_steps.Unroute():
+                self._remember(swap_memory.unrouted(self.memory))
                 self._converge(wanted)
-            case swap.Drain(container):
-                self._remember(swap.drained(self.memory, container, clock()))
+            case swap_steps.Drain(container):
+                self._remember(swap_memory.drained(self.memory, container, clock()))
                 self._converge(wanted)
-            case swap.Stop(container):
+            case swap_steps.Stop(container):
                 engine.stop(container)
-            case swap.Remove(container):
+            case swap_steps.Remove(container):
                 engine.remove(container)
-                self.memory = swap.removed(self.memory, container)
-            case swap.Rest(Phase.live):
+                self.memory = swap_memory.removed(self.memory, container)
+            case swap_steps.Rest(Phase.live):
                 self._tidy(wanted)
-            case swap.Rest(Phase.idle) if self.service in self.node.edge.services:
+            case swap_steps.Rest(Phase.idle) if self.service in self.node.edge.services:
                 self._converge(wanted)  # a first release that failed was there: its name is free again
 
     def _certify(self, candidate: Release) -> None:
@@ -217,7 +226,7 @@ class Swapper:
             log_tail=lambda: self.node.engine.log_tail(container.id),
             interrupted=lambda: self.wanted().generation != generation,
         )
-        self.memory = swap.ready(self.memory, container)
+        self.memory = swap_memory.ready(self.memory, container)
 
     def _remember(self, memory: Memory) -> None:
         """On disk before the edge is touched: an agent that dies in between says the same again."""
@@ -236,10 +245,10 @@ class Swapper:
     def _failed(self, wanted: ServiceDesired, release: Release | None, failure: Failure) -> float:
         self.message = failure.reason
         if wanted.candidate is not None and release == wanted.candidate.release:
-            self._remember(swap.give_up(self.memory, wanted.generation, failure))
+            self._remember(swap_memory.give_up(self.memory, wanted.generation, failure))
             return 0.0
         if release is not None:
-            self._remember(swap.unfit(self.memory, release))
+            self._remember(swap_memory.unfit(self.memory, release))
         return self._back_off()
 
     def _back_off(self) -> float:
@@ -257,7 +266,7 @@ class Swapper:
             failure = self.memory.reverted.get(generation)
             if failure is not None and generation not in before.reverted and not failure.log_tail:
                 told = failure.model_copy(update={"log_tail": self.node.engine.log_tail(container)})
-                self.memory = swap.give_up(self.memory, generation, told)
+                self.memory = swap_memory.give_up(self.memory, generation, told)
 
     def _tidy(self, wanted: ServiceDesired) -> None:
         """Confirmed and alone: the engine keeps it up, and the edge forgets the trial."""

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from releases import swap
+from releases import swap, swap_memory, swap_steps
 from releases.acme import CHALLENGES
 from releases.desired import Desired, ServiceDesired
 from releases.node_boot import given_back
@@ -29,7 +29,7 @@ from releases.status import (
     Phase,
     ServiceStatus,
 )
-from releases.swap import Clock, Container, Memory, Running
+from releases.swap_memory import Clock, Container, Memory, Running
 from sandbox.compute.instance import Instance
 
 WATCH = "/computeMetadata/v1/instance/attributes/?recursive=true&alt=json&wait_for_change=true&timeout_sec=60"
@@ -61,43 +61,43 @@ class Service:
         while True:
             self.memory = swap.settle(self.wanted, self.memory, self.seen, clock())
             step = swap.next_step(self.wanted, self.memory, self.seen, self.images, clock())
-            if isinstance(step, swap.Rest):
+            if isinstance(step, swap_steps.Rest):
                 self.phase, self.rest = step.phase, step.seconds
                 return
-            if isinstance(step, swap.Pull) and (left := self._still_pulling()) > 0:
+            if isinstance(step, swap_steps.Pull) and (left := self._still_pulling()) > 0:
                 self.phase, self.rest = Phase.pull, left
                 return
             self._carry_out(step)
-            if isinstance(step, swap.Probe) and step.release.fingerprint in self.memory.unfit:
+            if isinstance(step, swap_steps.Probe) and step.release.fingerprint in self.memory.unfit:
                 self.phase, self.rest = Phase.probe, PAUSE  # a confirmed one is tried again, a bit later
                 return
 
-    def _carry_out(self, step: swap.Step) -> None:  # noqa: C901 - one line for each step
+    def _carry_out(self, step: swap_steps.Step) -> None:  # noqa: C901 - one line for each step
         memory, generation = self.memory, self.wanted.generation
         match step:
-            case swap.Pull(release):
+            case swap_steps.Pull(release):
                 self.images |= {release.image}
-            case swap.Fetch(release):
+            case swap_steps.Fetch(release):
                 self.images |= {release.model_sha256}
-            case swap.Start(release, slot):
+            case swap_steps.Start(release, slot):
                 self._start(release, slot)
-            case swap.Restart(container, _):
+            case swap_steps.Restart(container, _):
                 self._replace(container, replace(container, state=Running.running))
-            case swap.Probe(container, release):
+            case swap_steps.Probe(container, release):
                 self._probe(container, release)
-            case swap.Expose(container, release):
-                self.memory = swap.exposed(memory, generation, container, release, clock())
-            case swap.Switch(slot, traffic):
-                self.memory = swap.switched(memory, slot, traffic, clock())
-            case swap.Unroute():
-                self.memory = swap.unrouted(memory)
-            case swap.Drain(container):
-                self.memory = swap.drained(memory, container, clock())
-            case swap.Stop(container):
+            case swap_steps.Expose(container, release):
+                self.memory = swap_memory.exposed(memory, generation, container, release, clock())
+            case swap_steps.Switch(slot, traffic):
+                self.memory = swap_memory.switched(memory, slot, traffic, clock())
+            case swap_steps.Unroute():
+                self.memory = swap_memory.unrouted(memory)
+            case swap_steps.Drain(container):
+                self.memory = swap_memory.drained(memory, container, clock())
+            case swap_steps.Stop(container):
                 self._replace(container, replace(container, state=Running.exited))
-            case swap.Remove(container):
+            case swap_steps.Remove(container):
                 self._replace(container, None)
-                self.memory = swap.removed(memory, container)
+                self.memory = swap_memory.removed(memory, container)
 
     def _still_pulling(self) -> float:
         now = clock().now
@@ -108,7 +108,7 @@ class Service:
             self.pulled = None
         return left
 
-    def _start(self, release: Release, slot: swap.Slot) -> None:
+    def _start(self, release: Release, slot: swap_memory.Slot) -> None:
         self.started += 1
         name = f"c{self.started}"
         self.seen += (Container(name, release.fingerprint, release.number, slot, Running.running),)
@@ -116,13 +116,13 @@ class Service:
     def _probe(self, container: Container, release: Release) -> None:
         reason, candidate = self.breaks(release), self.wanted.candidate
         if not reason:
-            self.memory = swap.ready(self.memory, container)
+            self.memory = swap_memory.ready(self.memory, container)
         elif candidate and candidate.release == release:
             failure = Failure(phase=Phase.probe, reason=reason, log_tail=(LAST_WORDS,))
-            self.memory = swap.give_up(self.memory, self.wanted.generation, failure)
+            self.memory = swap_memory.give_up(self.memory, self.wanted.generation, failure)
             self._replace(container, None)
         else:
-            self.memory = swap.unfit(self.memory, release)
+            self.memory = swap_memory.unfit(self.memory, release)
 
     def _replace(self, old: Container, new: Container | None) -> None:
         kept = [new if one.id == old.id else one for one in self.seen]

@@ -21,10 +21,9 @@ _ENDED = tuple(  # the text's own quotes are escaped, so this is always the fiel
 )
 _AMBIGUOUS = b'\\\\n","stream":"std'  # a backslash and an n at the end of a piece
 _REPLACED = b"\\ufffd"  # how the engine writes bytes that are no UTF-8; a real U+FFFD is not escaped
-_LAST = b'"}\n'
-_END = b"Z" + _LAST
+_END = b'Z"}\n'  # of a record whose time is in UTC
 _DOT = ord(".")
-_POINT = -len(b".123456789" + _END)  # where a line's time has its point if nothing must be added
+_POINT = -len(b".123456789")  # where a line's time has its point if nothing must be added
 
 
 def full_time(time: str) -> str:
@@ -65,24 +64,26 @@ class Lines:
         lines = raw.count(b"\n")
         if not self.unfinished and (text := self._as_a_block(raw, lines)):
             self.count += lines
-            self.time = text[text.rindex(b'"', 0, -len(_LAST)) + 1 : -len(_LAST)].decode()
+            self.time = text[text.rindex(b'"', 0, -len(_END)) + 1 : -len(b'"}\n')].decode()
             return text
         return b"".join(self._one(line) for line in raw.split(b"\n") if line)
 
     def _as_a_block(self, raw: bytes, lines: int) -> bytes:
         """Without looking into the texts, which is much faster; empty unless each is whole, ended and UTF-8.
 
-        Almost all are. A torn record shows in the counts of starts, ends and lines: they differ.
+        Almost all are. A torn record shows in the counts of lines, starts and ends of texts: they differ.
         """
         if _AMBIGUOUS in raw or _REPLACED in raw or b"\0" in raw or not _is_utf8(raw):
             return b""
+        if not (raw.startswith(_START) and raw.endswith(_END)):
+            return b""
         cut = _without_line_ends(raw, lines)
-        before, *records = cut.split(_START)
-        if before or len(records) != lines:
+        records = cut[len(_START) : -len(_END)].split(_END + _START)
+        if not cut or not len(records) == lines == cut.count(_START):
             return b""
         try:
-            return self.prefix.join([b"", *_with_full_times(records)])
-        except (IndexError, ValueError):
+            return b"".join([self.prefix, (_END + self.prefix).join(_with_full_times(records)), _END])
+        except IndexError:
             return b""
 
     def end(self) -> bytes:
@@ -155,16 +156,13 @@ def _without_line_ends(raw: bytes, lines: int) -> bytes:
 
 
 def _with_full_times(records: list[bytes]) -> list[bytes]:
-    """Most have them already. Raises ValueError, IndexError where a record is torn."""
+    """Most have them already. Raises IndexError where a record is torn."""
     return [one if one[_POINT] == _DOT else _lengthened(one) for one in records]
 
 
 def _lengthened(record: bytes) -> bytes:
-    """With what `full_time` adds. Raises ValueError where it does not end with a time in UTC and the line."""
-    if not record.endswith(_END):
-        raise ValueError
-    upto = record[: -len(_END)]
-    point = upto.find(b".", upto.rfind(b'"'))
+    """With what `full_time` adds."""
+    point = record.find(b".", record.rfind(b'"'))
     if point < 0:
-        point, upto = len(upto), upto + b"."
-    return upto.ljust(point + len(".123456789"), b"0") + _END
+        point, record = len(record), record + b"."
+    return record.ljust(point + len(".123456789"), b"0")

@@ -14,7 +14,7 @@ from agent.swapper import Swapper
 from releases.desired import ServiceDesired
 from releases.release import Release
 from releases.status import Counters, Phase, ServiceStatus
-from releases.swap import Clock, Container, Memory, Running, Slot
+from releases.swap_memory import Clock, Container, Memory, Running, Slot
 
 
 class Killed(BaseException):

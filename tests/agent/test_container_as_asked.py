@@ -7,7 +7,7 @@ import pytest
 from agent.engine import Engine
 from agent.secrets import SecretFiles
 from bench.node import LocalNode
-from releases.swap import Container, Running, Slot
+from releases.swap_memory import Container, Running, Slot
 from tests.agent.showing import ENTRYPOINT, command
 from tests.agent.test_gpus import asked, started_with
 from tests.http_server import Answer, Request, json_answer, serving

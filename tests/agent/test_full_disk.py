@@ -16,7 +16,7 @@ from agent.memory import Disk
 from agent.swapper import Node, Swapper
 from releases.desired import Candidate, Desired, ServiceDesired
 from releases.status import NodeStatus, Phase
-from releases.swap import Clock, Container, Memory, Running, Slot, Trial
+from releases.swap_memory import Clock, Container, Memory, Running, Slot, Trial
 from tests.releases.test_swap import release
 
 FULL = Path("/dev/full")

@@ -13,7 +13,7 @@ from releases.problem import BadInput
 from releases.release import Release
 from releases.spec import Run
 from releases.spec_file import read_spec
-from releases.swap import Slot
+from releases.swap_memory import Slot
 from tests.http_server import Answer, Request, json_answer, serving
 
 

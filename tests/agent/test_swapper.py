@@ -9,7 +9,7 @@ from agent.haproxy import Limits
 from agent.swapper import Swapper
 from releases import desired as desire
 from releases.status import Phase, ServiceStatus
-from releases.swap import Slot
+from releases.swap_memory import Slot
 from tests.agent.made_up_node import Killed, World
 from tests.releases.test_swap import release
 

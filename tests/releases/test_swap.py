@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from releases import desired as desire
-from releases import swap
+from releases import swap, swap_memory, swap_steps
 from releases.desired import ServiceDesired
 from releases.problem import Problem
 from releases.release import Release, ReleasedModel
 from releases.spec import Run
 from releases.status import Failure, Phase
-from releases.swap import Clock, Container, Memory, Running, Slot
+from releases.swap_memory import Clock, Container, Memory, Running, Slot
 
 WINDOW = 10.0
 REMEMBERED = TypeAdapter(Memory)  # as the agent keeps it on disk
@@ -52,44 +52,44 @@ class Node:
     served: bool = False
     former: Release | None = None  # what was confirmed before the one that is
 
-    def turn(self) -> swap.Step:
+    def turn(self) -> swap_steps.Step:
         self.memory = swap.settle(self.wanted, self.memory, self.seen, self.clock)
         step = swap.next_step(self.wanted, self.memory, self.seen, self.images, self.clock)
         self.carry_out(step)
         return step
 
-    def carry_out(self, step: swap.Step) -> None:  # noqa: C901 - one case per kind of step
+    def carry_out(self, step: swap_steps.Step) -> None:  # noqa: C901 - one case per kind of step
         match step:
-            case swap.Pull(wanted):
+            case swap_steps.Pull(wanted):
                 self.images |= {wanted.image}
-            case swap.Fetch(wanted):
+            case swap_steps.Fetch(wanted):
                 self.fetch(wanted)
-            case swap.Start(wanted, slot):
+            case swap_steps.Start(wanted, slot):
                 assert wanted.model_sha256 in {"", *self.images}, "nobody has looked at the model"
                 self.images -= {wanted.model_sha256}
                 assert all(container.slot is not slot for container in self.seen), "the slot is taken"
                 self.started += 1
                 new = Container(f"c{self.started}", wanted.fingerprint, wanted.number, slot, Running.running)
                 self.seen += (new,)
-            case swap.Restart(container, _):
+            case swap_steps.Restart(container, _):
                 self.change(container, state=Running.running)
-            case swap.Probe(container, wanted):
+            case swap_steps.Probe(container, wanted):
                 self.probe(container, wanted)
-            case swap.Expose(container, wanted):
+            case swap_steps.Expose(container, wanted):
                 args = (self.wanted.generation, container, wanted, self.clock)
-                self.memory = swap.exposed(self.memory, *args)
-            case swap.Switch(slot, traffic):
-                self.memory = swap.switched(self.memory, slot, traffic, self.clock)
-            case swap.Unroute():
-                self.memory = swap.unrouted(self.memory)
-            case swap.Drain(container):
-                self.memory = swap.drained(self.memory, container, self.clock)
-            case swap.Stop(container):
+                self.memory = swap_memory.exposed(self.memory, *args)
+            case swap_steps.Switch(slot, traffic):
+                self.memory = swap_memory.switched(self.memory, slot, traffic, self.clock)
+            case swap_steps.Unroute():
+                self.memory = swap_memory.unrouted(self.memory)
+            case swap_steps.Drain(container):
+                self.memory = swap_memory.drained(self.memory, container, self.clock)
+            case swap_steps.Stop(container):
                 self.change(container, state=Running.exited)
-            case swap.Remove(container):
+            case swap_steps.Remove(container):
                 self.seen = tuple(one for one in self.seen if one.id != container.id)
-                self.memory = swap.removed(self.memory, container)
-            case swap.Rest():
+                self.memory = swap_memory.removed(self.memory, container)
+            case swap_steps.Rest():
                 pass
 
     def fetch(self, wanted: Release) -> None:
@@ -100,16 +100,16 @@ class Node:
 
     def probe(self, container: Container, wanted: Release) -> None:
         if wanted.number not in self.broken:
-            self.memory = swap.ready(self.memory, container)
+            self.memory = swap_memory.ready(self.memory, container)
         else:
             self.fail(wanted, Phase.probe)
 
     def fail(self, wanted: Release, phase: Phase) -> None:
         if self.wanted.candidate is not None and self.wanted.candidate.release == wanted:
             failure = Failure(phase=phase, reason="never healthy")
-            self.memory = swap.give_up(self.memory, self.wanted.generation, failure)
+            self.memory = swap_memory.give_up(self.memory, self.wanted.generation, failure)
         else:
-            self.memory = swap.unfit(self.memory, wanted)
+            self.memory = swap_memory.unfit(self.memory, wanted)
 
     def change(self, container: Container, **changes: object) -> None:
         self.seen = tuple(replace(one, **changes) if one.id == container.id else one for one in self.seen)
@@ -117,7 +117,7 @@ class Node:
     def settle_down(self, turns: int = 60) -> Phase:
         for _ in range(turns):
             step = self.turn()
-            if isinstance(step, swap.Rest) and step.phase is not Phase.drain:
+            if isinstance(step, swap_steps.Rest) and step.phase is not Phase.drain:
                 return step.phase
         raise AssertionError(f"never comes to rest: {step}")
 
@@ -168,7 +168,7 @@ def test_a_candidate_is_verified_before_it_gets_traffic_and_the_old_one_stays_wa
 def test_a_revert_in_the_bake_is_one_switch() -> None:
     node = node_on_trial()
     node.wanted = desire.revert(node.wanted, 2)
-    assert node.turn() == swap.Switch(Slot.a, 100)
+    assert node.turn() == swap_steps.Switch(Slot.a, 100)
     assert node.settle_down() is Phase.live
     assert live_number(node) == 1
 
@@ -262,7 +262,7 @@ def test_replace_stops_the_old_one_first_and_starts_it_again_when_the_new_one_fa
 def test_a_replaced_candidate_first_gives_the_traffic_back() -> None:
     node = node_on_trial()
     node.wanted = desire.propose(node.wanted, release(3), "k", reverted=True)
-    assert node.turn() == swap.Switch(Slot.a, 100)
+    assert node.turn() == swap_steps.Switch(Slot.a, 100)
     assert node.settle_down() is Phase.verify
     assert live_number(node) == 1
     assert {one.release for one in node.seen} == {1, 3}
