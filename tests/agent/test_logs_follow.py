@@ -177,14 +177,15 @@ def test_long_lines_invalid_utf8_and_torn_lines_are_kept_byte_for_byte(tmp_path:
         b'{"log":"\xff\xfe\n","stream":"stdout"}\n',
         line("z" * (3 << 20) + "\n"),
     ]
+    after = line("after\n")  # once: it has the time of day
     file.write_all(raw)
     file.write(b'{"log":"torn')
     file.rotate()
-    file.write(line("after\n"))
+    file.write(after)
     settle(follower(tmp_path, "a"), "a")
     found = stored(tmp_path / "store")
     assert contiguous(found)
-    assert b"".join(one.raw for one in found) == b"".join([*raw, b'{"log":"torn', line("after\n")])
+    assert b"".join(one.raw for one in found) == b"".join([*raw, b'{"log":"torn', after])
 
 
 def test_a_segment_holds_one_hour(tmp_path: Path) -> None:
