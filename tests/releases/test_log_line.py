@@ -92,7 +92,9 @@ def test_a_line_of_a_megabyte_is_one_line() -> None:
 
 
 def test_a_line_without_its_end_is_kept_and_said_to_be_partial() -> None:
-    assert turned(line("no end"))[0] == {**turned(line("no end\n"))[0], "partial": True}
+    whole = line("no end\n")
+    (found,) = turned(whole.replace(b"\\n", b""))
+    assert found == {**turned(whole)[0], "partial": True}
 
 
 def test_invalid_utf8_is_replaced_and_said() -> None:
