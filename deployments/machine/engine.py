@@ -15,6 +15,7 @@ ASK_SECONDS = 60
 INSTALL_SECONDS = 600
 START_SECONDS = 60
 DAEMON_LOG = Path("/var/log/dockerd.log")
+SYSTEMD = Path("/run/systemd/system")
 DAEMON_PID = Path("/var/run/docker.pid")
 
 
@@ -76,20 +77,20 @@ def _daemon_answers() -> bool:
 
 def _start_daemon() -> None:
     """Without systemd the daemon is started in the background, and outlives us."""
-    if Path("/run/systemd/system").exists():
+    log = "journalctl --unit docker" if SYSTEMD.exists() else f"tail {DAEMON_LOG}"
+    if SYSTEMD.exists():
         run(["systemctl", "start", "docker"], timeout=START_SECONDS)
     else:
-        with DAEMON_LOG.open("ab") as log:
+        with DAEMON_LOG.open("ab") as file:
             subprocess.Popen(
-                ["dockerd"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                ["dockerd"], stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True
             )
     deadline = time.monotonic() + START_SECONDS
     while not _daemon_answers():
         if time.monotonic() > deadline:
             raise Unreachable(
                 "the container engine was installed but does not start",
-                where=str(DAEMON_LOG),
                 expected=f"an answer within {START_SECONDS} s",
-                next_step=f"tail {DAEMON_LOG}",
+                next_step=log,
             )
         time.sleep(0.3)
