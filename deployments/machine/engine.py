@@ -63,12 +63,22 @@ def what_stays() -> list[str]:
     """Of the engine, when all else is gone: others may use it by now, so we neither end nor remove it."""
     if not shutil.which("dockerd"):
         return []
-    said = [
-        "stays: the container engine; next, where nobody else needs it: apt-get purge docker.io docker-cli"
-    ]
+    packages = _installed("docker.io", "docker-cli", "docker-buildx")
+    step = f"; next, where nobody else needs it: apt-get purge {' '.join(packages)}" if packages else ""
+    said = [f"stays: the container engine{step}"]
     if DAEMON_LOG.exists():  # started by us
         said.append(f"stays: its daemon in the background; next: kill $(cat {DAEMON_PID}); rm {DAEMON_LOG}")
     return said
+
+
+def _installed(*names: str) -> list[str]:
+    """Those of these Debian packages that are here: `apt-get purge` stops at one it does not know."""
+    if not shutil.which("dpkg-query"):
+        return []
+    asked = run(
+        ["dpkg-query", "--show", "--showformat", "${db:Status-Status} ${Package}\\n", *names], timeout=30
+    )
+    return [line.split()[1] for line in asked.output.splitlines() if line.startswith("installed ")]
 
 
 def _daemon_answers() -> bool:
