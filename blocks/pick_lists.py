@@ -35,12 +35,19 @@ def offer() -> str:
 
 
 def with_choices(schema: dict[str, Any], environments: list[str], services: list[str]) -> dict[str, Any]:
-    """The schema of a deployment's parameters, with lists where there is something to pick from."""
+    """The schema of a deployment's parameters, with lists where there is something to pick from.
+
+    A service that must be named is filled in where there is but one, and no longer once there are more.
+    """
     properties = {}
     for name, one in schema.get("properties", {}).items():
         choices = environments if name in ENVIRONMENTS else services if name in SERVICES else []
         empty = [""] if one.get("default") == "" else []
-        properties[name] = {**one, "enum": [*empty, *choices]} if choices else one
+        properties[name] = {**one, **({"enum": [*empty, *choices]} if choices else {})}
+    for name in SERVICES & set(schema.get("required", [])):
+        properties[name].pop("default", None)
+        if len(services) == 1:
+            properties[name]["default"] = services[0]
     return {**schema, "properties": properties}
 
 

@@ -99,6 +99,7 @@ def reconcile(environment: str = "") -> ReconcileResult:
             mine = [run for run in stuck if set(tags_of(service, name)) <= set(run.tags)]
             look_at(where, service, repositories, mine, result)
         report(name, result)
+        end_overdue_tests(where)
         for said in tell_the_end(where):
             get_run_logger().info("GitHub was told of %s", said)
     return result
@@ -132,6 +133,17 @@ def look_at(
     except Problem as problem:
         row.found = problem.what
         get_run_logger().warning("%s in %s: %s", service, where.name, problem)
+
+
+def end_overdue_tests(where: Environment) -> None:
+    """A controller that was killed leaves its tests running, and there may be no next release to end them."""
+    try:
+        ended = where.builder.end_overdue_tests()
+    except Problem as problem:  # no engine where this flow runs
+        get_run_logger().debug("%s", problem)
+        return
+    if ended:
+        get_run_logger().info("ended %s containers of tests whose run had died", ended)
 
 
 def settle(where: Environment, service: str, stuck: list[FlowRun], row: Row) -> None:

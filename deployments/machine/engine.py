@@ -15,6 +15,7 @@ ASK_SECONDS = 60
 INSTALL_SECONDS = 600
 START_SECONDS = 60
 DAEMON_LOG = Path("/var/log/dockerd.log")
+SYSTEMD = Path("/run/systemd/system")
 DAEMON_PID = Path("/var/run/docker.pid")
 
 
@@ -62,12 +63,22 @@ def what_stays() -> list[str]:
     """Of the engine, when all else is gone: others may use it by now, so we neither end nor remove it."""
     if not shutil.which("dockerd"):
         return []
-    said = [
-        "stays: the container engine; next, where nobody else needs it: apt-get purge docker.io docker-cli"
-    ]
+    packages = _installed("docker.io", "docker-cli", "docker-buildx")
+    step = f"; next, where nobody else needs it: apt-get purge {' '.join(packages)}" if packages else ""
+    said = [f"stays: the container engine{step}"]
     if DAEMON_LOG.exists():  # started by us
         said.append(f"stays: its daemon in the background; next: kill $(cat {DAEMON_PID}); rm {DAEMON_LOG}")
     return said
+
+
+def _installed(*names: str) -> list[str]:
+    """Those of these Debian packages that are here: `apt-get purge` stops at one it does not know."""
+    if not shutil.which("dpkg-query"):
+        return []
+    asked = run(
+        ["dpkg-query", "--show", "--showformat", "${db:Status-Status} ${Package}\\n", *names], timeout=30
+    )
+    return [line.split()[1] for line in asked.output.splitlines() if line.startswith("installed ")]
 
 
 def _daemon_answers() -> bool:
@@ -76,20 +87,20 @@ def _daemon_answers() -> bool:
 
 def _start_daemon() -> None:
     """Without systemd the daemon is started in the background, and outlives us."""
-    if Path("/run/systemd/system").exists():
+    log = "journalctl --unit docker" if SYSTEMD.exists() else f"tail {DAEMON_LOG}"
+    if SYSTEMD.exists():
         run(["systemctl", "start", "docker"], timeout=START_SECONDS)
     else:
-        with DAEMON_LOG.open("ab") as log:
+        with DAEMON_LOG.open("ab") as file:
             subprocess.Popen(
-                ["dockerd"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                ["dockerd"], stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True
             )
     deadline = time.monotonic() + START_SECONDS
     while not _daemon_answers():
         if time.monotonic() > deadline:
             raise Unreachable(
                 "the container engine was installed but does not start",
-                where=str(DAEMON_LOG),
                 expected=f"an answer within {START_SECONDS} s",
-                next_step=f"tail {DAEMON_LOG}",
+                next_step=log,
             )
         time.sleep(0.3)

@@ -78,7 +78,7 @@ def make_python(docker: DockerClient) -> None:
             next_step=f"docker pull {PYTHON}",
         )
     if run(["sh", "-c", "command -v debootstrap"], timeout=10).code != 0:
-        install("debootstrap")
+        install("debootstrap", where_known=["debian-archive-keyring"])  # Ubuntu has none of itself
     with tempfile.TemporaryDirectory(prefix="model-deploy-base-") as folder:
         root = Path(folder) / "root"
         _must(debootstrap(root))

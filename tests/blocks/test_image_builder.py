@@ -64,6 +64,21 @@ def test_what_a_killed_controller_left_behind_goes_with_the_next_tests(
     assert running(image) == []
 
 
+def test_tests_whose_controller_and_time_are_gone_are_ended_without_a_next_release(
+    image: str,
+) -> None:
+    owner = image.rpartition(":")[0]
+    for ends in (0, 10**10):  # long ago, and not soon
+        labels = [f"model-deploy.tests={owner}", f"model-deploy.tests-end={ends}"]
+        docker("run", "-d", *(part for one in labels for part in ("--label", one)), image, "sleep", "60")
+    in_time = running(image)[0]  # newest first
+    try:
+        ImageBuilder().end_overdue_tests()
+        assert running(image) == [in_time]
+    finally:
+        docker("rm", "--force", *running(image))
+
+
 def test_tests_that_are_stopped_end_at_once(image: str) -> None:
     stop = threading.Event()
     ended: list[BaseException] = []

@@ -6,19 +6,23 @@ import socket
 import socketserver
 import subprocess
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import docker
 import pytest
+from prefect_docker import DockerRegistryCredentials
+from pydantic import SecretStr
 
 from blocks.docker_client import DockerClient
 from blocks.google_api import GoogleApi
 from blocks.image_registry import ImageRegistry
 from deployments.machine.home import free_ports
-from deployments.machine.registry import ensure_registry, remove_registry
+from deployments.machine.registry import ensure_registry, remove_registry, start_command, unreachable
 from releases.problem import Failed, Refused, Unreachable
+from tests.controllers import wait_until
 from tests.http_server import Answer, Request, serving
 
 pytestmark = pytest.mark.containers
@@ -60,23 +64,30 @@ def line_to(port: int, broken: int) -> Iterator[int]:
         server.shutdown()
 
 
-@pytest.fixture
-def local_image() -> Iterator[str]:
-    """An image with a layer that no registry has."""
+@contextmanager
+def made_image(folder: Path) -> Iterator[str]:
+    """An image of one small layer that no registry has."""
     tag = f"md-test-{secrets.token_hex(4)}:1"
-    dockerfile = f"FROM python:3.11-slim\nRUN head -c 300000 /dev/urandom > /{secrets.token_hex(4)}\n"
-    argv = ["docker", "build", "-q", "-t", tag, "-"]
-    built = subprocess.run(argv, input=dockerfile.encode(), check=True, capture_output=True)
+    (folder / "layer").write_bytes(secrets.token_bytes(300_000))
+    argv = ["tar", "-C", str(folder), "-c", "layer"]
+    layer = subprocess.run(argv, check=True, capture_output=True).stdout
+    made = subprocess.run(["docker", "import", "-", tag], input=layer, check=True, capture_output=True)
     yield tag
-    image = built.stdout.decode().strip()  # by its id: under whatever names it was pushed
+    image = made.stdout.decode().strip()  # by its id: under whatever names it was pushed
     subprocess.run(["docker", "image", "rm", "-f", image], capture_output=True, check=False)
+
+
+@pytest.fixture
+def local_image(tmp_path: Path) -> Iterator[str]:
+    with made_image(tmp_path) as image:
+        yield image
 
 
 @pytest.mark.fault(11)
 def test_a_push_that_is_cut_is_tried_again_and_has_the_same_digest(registry: str, local_image: str) -> None:
     port = int(registry.rsplit(":", 1)[1])
     name = secrets.token_hex(4)
-    with line_to(port, broken=3) as broken:
+    with line_to(port, broken=1) as broken:
         through = ImageRegistry(prefix=f"localhost:{broken}")
         pushed = through.push(local_image, through.repository(name), ["one", "two"])
     straight = ImageRegistry(prefix=registry)
@@ -112,11 +123,12 @@ def test_a_registry_that_hangs_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.fault(12)
-def test_a_moved_tag_does_not_move_what_was_pushed(registry: str, local_image: str) -> None:
+def test_a_moved_tag_does_not_move_what_was_pushed(registry: str, local_image: str, tmp_path: Path) -> None:
     here = ImageRegistry(prefix=registry)
     repository = here.repository(secrets.token_hex(4))
     first = here.push(local_image, repository, ["latest"])
-    other = here.push("python:3.11-slim", repository, ["latest"])
+    with made_image(tmp_path) as newer:
+        other = here.push(newer, repository, ["latest"])
     assert here.find(repository, "latest") == other != first
     here.require(first)
     here.pull(first)
@@ -150,6 +162,69 @@ def test_a_login_that_may_not_read_is_said() -> None:
             here.find(here.repository("x"), "one")
         with pytest.raises(Failed, match="the registry refuses us"):
             here.pull(f"{here.repository('x')}@sha256:{'0' * 64}")
+
+
+USER, PASSWORD = "ci", "open sesame 7"
+HTPASSWD = f"{USER}:$2b$04$EGsidQMmgqf3Ifv8C6qZReV9HPoV90/zb.4drghJbYgaS9GEQomH2\n"  # that password's
+
+
+@pytest.fixture(scope="module")
+def guarded(docker_client: DockerClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real registry that asks for a login."""
+    node, port = f"md-test-{secrets.token_hex(3)}", free_ports(1)[0]
+    users = tmp_path_factory.mktemp("registry") / "htpasswd"
+    users.write_text(HTPASSWD)
+    asks = {"": "htpasswd", "_HTPASSWD_REALM": "tests", "_HTPASSWD_PATH": "/users"}
+    variables = [part for name, value in asks.items() for part in ("--env", f"REGISTRY_AUTH{name}={value}")]
+    *command, image = start_command(docker_client, node, port)
+    argv = [*command, *variables, "--volume", f"{users}:/users:ro", image]
+    try:
+        subprocess.run(argv, check=True, capture_output=True)
+        wait_until(lambda: "HTTP Error 401" in unreachable(port), 30)
+        yield f"localhost:{port}"
+    finally:
+        remove_registry(docker_client, node, port)
+
+
+def logged_in(prefix: str, password: str) -> ImageRegistry:
+    credentials = DockerRegistryCredentials(username=USER, password=SecretStr(password), registry_url=prefix)
+    return ImageRegistry(prefix=prefix, credentials=credentials)
+
+
+def test_with_its_login_an_image_is_pushed_found_and_pulled(guarded: str, local_image: str) -> None:
+    here = logged_in(guarded, PASSWORD)
+    repository = here.repository(secrets.token_hex(4))
+    image = here.push(local_image, repository, ["one"])
+    assert here.find(repository, "one") == image
+    here.pull(image)
+    subprocess.run(["docker", "image", "inspect", image], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("password", ["open sesame 8", ""], ids=["wrong", "none"])
+def test_without_the_right_login_it_is_said_at_once_and_never_the_password(
+    guarded: str,
+    local_image: str,
+    password: str,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    caplog.set_level("DEBUG")
+    here = logged_in(guarded, password) if password else ImageRegistry(prefix=guarded)
+    repository, said = here.repository("x"), [repr(here)]
+    never = f"{repository}@sha256:{'0' * 64}"
+    for ask in (
+        lambda: here.push(local_image, repository, ["one"]),
+        lambda: here.find(repository, "one"),
+        lambda: here.require(never),
+        lambda: here.pull(never),
+    ):
+        with pytest.raises(Failed, match="the registry refuses") as told:
+            ask()
+        assert told.value.where == guarded
+        assert told.value.next_step == "check the credentials of the environment's Image Registry block"
+        said += ["".join(traceback.format_exception(told.value))]
+    said += [caplog.text, *capfd.readouterr()]
+    assert not password or password not in "".join(said)
 
 
 def test_an_image_goes_from_one_registry_to_another_under_the_same_digest(

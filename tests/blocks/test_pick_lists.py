@@ -12,7 +12,8 @@ SCHEMA = {
         "service": {"type": "string"},
         "environment": {"type": "string", "default": "local"},
         "to": {"type": "string", "default": ""},
-    }
+    },
+    "required": ["service"],
 }
 
 
@@ -30,6 +31,14 @@ def test_without_any_service_a_name_is_typed() -> None:
 def test_a_parameter_that_may_stay_empty_still_may() -> None:
     schema = {"properties": {"service": {"type": "string", "default": ""}}}
     assert with_choices(schema, [], ["iris"])["properties"]["service"]["enum"] == ["", "iris"]
+
+
+def test_the_only_service_is_filled_in_until_there_is_another() -> None:
+    one = with_choices(SCHEMA, ["local"], ["iris"])
+    assert one["properties"]["service"]["default"] == "iris"
+    two = with_choices(one, ["local"], ["houses", "iris"])
+    assert "default" not in two["properties"]["service"], "a rollback of the wrong one is one click away"
+    assert two["properties"]["environment"]["default"] == "local"
 
 
 def test_the_services_are_those_of_the_ledger(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What `down` takes away, what it keeps, and that it says which."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,11 @@ from deployments.machine.home import Home
 from deployments.machine.registry import ensure_registry
 
 THERE = "model-deploy/agent:1 model-deploy/agent:2 model-deploy/haproxy:local model-deploy-build/iris-1:ab python:3.11-slim"
+DPKG = """#!/bin/sh
+echo "dpkg-query: no packages found matching docker-cli" >&2
+printf 'installed docker.io\\ninstalled docker-buildx\\n'
+exit 1
+"""
 
 
 @pytest.fixture
@@ -39,6 +45,10 @@ esac
     docker.chmod(0o755)
     monkeypatch.setattr(local, "find_docker", lambda: DockerClient(str(docker), BuildKit.buildx))
     monkeypatch.setattr(engine, "DAEMON_LOG", tmp_path / "dockerd.log")
+    query = tmp_path / "dpkg-query"
+    query.write_text(DPKG)
+    query.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setattr(engine.shutil, "which", lambda _: "/usr/sbin/dockerd")
     return kept
 
@@ -53,7 +63,7 @@ def test_with_data_every_image_that_was_made_goes_and_what_stays_is_told(home: H
     for words in (
         "removed model-deploy/agent:1",
         "docker builder prune",
-        "apt-get purge docker.io",
+        "apt-get purge docker.io docker-buildx\n",
         "kill $(",
     ):
         assert words in told

@@ -1,4 +1,4 @@
-"""The container engine is installed with its client, wherever the distribution has it."""
+"""The container engine is installed with its client, wherever the distribution has it, and started."""
 
 from pathlib import Path
 
@@ -25,6 +25,39 @@ def test_a_client_that_comes_apart_is_installed_too(
     assert (update, asked) == ("apt-get update -qq", "apt-cache show docker-cli")
     assert "docker.io" in install
     assert ("docker-cli" in install) is installed
+
+
+@pytest.fixture(params=["dockerd", "systemctl"])
+def starter(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What starts an engine that is installed; its client answers once it has run."""
+    works = f'[ -e {tmp_path}/running ] && echo 28.2.2 27.1.0 || {{ echo "it does not run"; exit 1; }}'
+    starts = f"> {tmp_path}/running"
+    for name, script in {"docker": works, "dockerd": "exit 1", request.param: starts}.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    monkeypatch.setattr(engine, "may_install", lambda: True)
+    monkeypatch.setattr(engine, "DAEMON_LOG", tmp_path / "dockerd.log")
+    monkeypatch.setattr(
+        engine, "SYSTEMD", tmp_path / ("systemctl" if request.param == "systemctl" else "none")
+    )
+    return tmp_path / request.param
+
+
+def test_one_that_is_installed_and_stopped_is_started(starter: Path) -> None:
+    assert engine.ensure_engine().path == str(starter.parent / "docker")
+
+
+def test_one_that_does_not_start_is_told_with_where_to_look(
+    starter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starter.write_text("#!/bin/sh\nexit 1\n")
+    monkeypatch.setattr(engine, "START_SECONDS", 0.5)
+    with pytest.raises(engine.Unreachable, match="does not start") as told:
+        engine.ensure_engine()
+    log = f"tail {starter.parent}/dockerd.log" if starter.name == "dockerd" else "journalctl --unit docker"
+    assert told.value.next_step == log
 
 
 def finds_one_after(installed: Path):

@@ -20,4 +20,5 @@ def test_a_service_that_was_released_can_be_picked(prefect_server: PrefectServer
         pick_lists.offer()
     form = httpx.get(f"{api}/deployments/name/rollback/rollback").json()["parameter_openapi_schema"]
     assert form["properties"]["service"]["enum"] == ["tulip"]
+    assert form["properties"]["service"]["default"] == "tulip"
     assert {"local", "examples"} <= set(form["properties"]["environment"]["enum"])

@@ -7,6 +7,8 @@ import pytest
 
 from deployments.load import Request, running
 from tests.controllers import Command, wait_until
+from tests.faults.tested import commit as commit_with_tests
+from tests.faults.tested import containers_of_tests
 from tests.place import Place
 
 pytestmark = pytest.mark.containers
@@ -82,6 +84,23 @@ def test_one_killed_between_its_confirm_and_its_record_is_settled_as_confirmed(p
     outcome = history(place)[1]["outcome"]
     assert outcome["verdict"] == "confirmed"
     assert "settled by a later run" in outcome["reason"]
+
+
+@pytest.mark.fault(9)
+def test_the_next_run_ends_the_tests_of_one_that_was_killed(place: Place, before: int) -> None:
+    commit_with_tests(place, '["sleep", "600"]')
+    killed = place.start("release", ".")
+    wait_until(lambda: containers_of_tests(place, "running"), 60)
+    killed.kill()
+    place.forget_leases()
+    assert containers_of_tests(place, "running"), "they ended with it"
+    commit_with_tests(place, '["true"]')
+    with running(Request(place.port), rate=50) as load:
+        done = place.model_deploy("release", ".")
+    assert done.returncode == 0, done.stderr
+    assert load.failures == []
+    assert load.releases == {str(before), str(place.live())}
+    assert containers_of_tests(place) == []
 
 
 def history(place: Place) -> list[dict]:

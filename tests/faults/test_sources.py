@@ -1,43 +1,16 @@
 """What is wrong with the sources touches nothing (FAULTS.md row 10): nothing is pushed, the old one serves."""
 
-import subprocess
-
 import pytest
 
 from deployments.load import Request, running
-from tests.place import SPEC, Place
+from tests.faults.tested import FINE, commit, containers_of_tests
+from tests.place import Place
 
 pytestmark = pytest.mark.containers
 
-TESTED = """FROM python:3.11-slim AS base
-COPY app.py /app.py
-EXPOSE 8000
-CMD ["python", "-S", "/app.py"]
-FROM base AS test
-COPY junit.xml /reports/junit.xml
-CMD %s
-FROM base
-"""
 JUNIT = """<testsuite tests="2"><testcase classname="test_model" name="test_shape" time="0.1"/>
 <testcase classname="test_model" name="test_accuracy" time="0.2">
 <failure message="accuracy 0.41, wanted 0.9"/></testcase></testsuite>"""
-FINE = '<testsuite tests="1"><testcase classname="test_model" name="test_shape" time="0.1"/></testsuite>'
-WITH_TESTS = SPEC % ("", 0, 30) + "test: {target: test, timeout: 3}\n"
-
-
-def commit(place: Place, command: str, junit: str = FINE, dockerfile: str = TESTED) -> None:
-    (place.repository / "Dockerfile").write_text(dockerfile % command if "%s" in dockerfile else dockerfile)
-    (place.repository / "junit.xml").write_text(junit)
-    place.commit(spec=WITH_TESTS)
-
-
-@pytest.fixture
-def before(place: Place):
-    kept = (place.repository / "Dockerfile").read_text()
-    place.released()
-    yield place.live()
-    (place.repository / "Dockerfile").write_text(kept)
-    place.commit()
 
 
 def pushed(place: Place) -> set[str]:
@@ -79,18 +52,7 @@ def test_tests_that_do_not_pass_stop_the_release(
     assert pushed(place) == known
     assert load.failures == []
     assert load.releases == {str(before)}
-    known = place.api("POST", "/block_documents/filter", include_secrets=False)
-    (document,) = [
-        one["id"] for one in known if one["name"] == "local" and one["block_type"]["slug"] == "environment"
-    ]
-    ours = f"label=model-deploy.tests=model-deploy-build/sample-{document}"
-    left = subprocess.run(
-        ["docker", "ps", "-aq", "--filter", ours],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert left.stdout == ""
+    assert containers_of_tests(place) == []
 
 
 def test_tests_that_pass_are_shown_as_a_table(place: Place, before: int) -> None:

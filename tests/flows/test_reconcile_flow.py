@@ -27,6 +27,7 @@ from flows import unheard, waiting
 from flows.approval import WAITS
 from flows.turn import NEVER_RESUMED, name_the_end
 from releases.freeze import FreezeWindow, Frozen
+from releases.problem import Unreachable
 from releases.reconcile import Ended
 from releases.release import Outcome, Verdict
 from releases.rules import Rules
@@ -156,6 +157,21 @@ def more(repository: Path, message: str, *tags: str) -> str:
     for tag in tags:
         subprocess.run([*git, "tag", tag], check=True)
     return head_of(repository)
+
+
+def test_tests_that_have_outlived_their_run_are_ended_and_without_an_engine_the_rest_goes_on(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, started: list[tuple[str, str]]
+) -> None:
+    where, asked = environment(repository), []
+
+    def no_engine(_: ImageBuilder) -> int:
+        asked.append("end them")
+        raise Unreachable("no container engine answers")
+
+    monkeypatch.setattr(ImageBuilder, "end_overdue_tests", no_engine)
+    assert story.reconcile(environment=where.name).started
+    assert asked == ["end them"]
+    assert [commit for commit, _ in started] == [head_of(repository)]
 
 
 def goes_live(where: Environment, commit: str) -> None:
