@@ -15,7 +15,7 @@ PROGRAMS = ("chromium", "google-chrome")
 MISSING = (
     "Chromium is missing, to see the UI with: apt-get install chromium (Debian; Ubuntu has it as a snap)"
 )
-PATIENCE = 60_000.0  # milliseconds, for anything to appear
+PATIENCE = 120_000.0  # milliseconds, for anything to appear
 
 
 def program() -> str | None:

@@ -240,7 +240,7 @@ def test_another_agent_takes_over_without_touching_what_serves(vm: Vm, agent_ima
             vm.put(model_deploy_agent=other)
             agent = f"{vm.host}-agent"
             vm.until(lambda: other in vm.docker("ps", "--filter", f"name={agent}", "--format", "{{.Image}}"))
-            vm.until(lambda: vm.node_status().agent == other)
+            vm.until(lambda: (said := vm.node_status()) is not None and said.agent == other)
             vm.put(**{AGENT_IMAGE_KEY.replace("-", "_"): None})
             vm.until(lambda: vm.status().phase is Phase.live)
         assert requests.failures == []
