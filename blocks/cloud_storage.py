@@ -11,13 +11,14 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from blocks import resumable_upload
 from blocks.checksums import Summed, checksums_of, crc32c_of_bytes
 from blocks.google_api import GoogleApi, said_plainly
+from blocks.resumable_upload import ANSWER_SECONDS, ResumableUpload, upload_large
+from blocks.upload_session import upload_session
 from releases.problem import Failed
 from releases.store import AlreadyExists, Changed, Moved, NotFound, Stored, key_parts, no_room_said, nobody
 
-PIECE = 32 << 20  # of a resumable upload; in memory at once
-ANSWER_SECONDS = 60
 RETRY_SECONDS = 180
 KEPT = ("models/", "releases/")  # what never changes; a retention policy may hold it
 WRITE = "model-deploy-write"  # which write an object comes from: recognised when its answer was lost
@@ -64,11 +65,30 @@ class CloudStorage(GoogleApi):
             source = Summed(opened, moved)
 
             def send(blob: Any, given: dict[str, Any]) -> None:
-                blob.chunk_size = PIECE
-                blob.upload_from_file(source, size=size, **given)
+                if size > resumable_upload.PIECE:
+                    self._upload_large(blob, source, size, given)
+                else:
+                    blob.upload_from_file(source, size=size, **given)
 
             self._create(key, size, lambda: source.sums().crc32c, send)
             return source.sums().sha256
+
+    def _upload_large(self, blob: Any, source: Summed, size: int, given: dict[str, Any]) -> None:
+        """The object's name tells a model's content, so whoever sends under it sends the same."""
+        with (
+            self._authorized() as http,
+            upload_session(self.endpoint or "", blob.bucket.name, blob.name, str(size)) as session,
+        ):
+            there = upload_large(
+                ResumableUpload(http, session.address, source, size),
+                session,
+                lambda: str(blob.create_resumable_upload_session(size=size, **given)),
+                given["retry"],
+            )
+        if there["crc32c"] != source.sums().crc32c:
+            raise AlreadyExists(
+                f"{blob.name} is there already, with other content", f"gs://{blob.bucket.name}"
+            )
 
     def replace(self, key: str, data: bytes, if_generation: int) -> int:
         """Write if the generation is still this one. Raises Changed."""
@@ -201,6 +221,12 @@ class CloudStorage(GoogleApi):
             credentials=self.google_credentials,
             client_options=self.client_options,
         )
+
+    def _authorized(self) -> Any:
+        from google.auth.transport.requests import AuthorizedSession  # noqa: PLC0415 - slow to import
+
+        session: Any = AuthorizedSession
+        return session(self.google_credentials)
 
     def _bucket_of(self, key: str) -> str:
         return self.bucket if key.startswith(KEPT) or not self.data_bucket else self.data_bucket
