@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from blocks import resumable_upload
-from blocks.checksums import Summed, checksums_of, crc32c_of_bytes
+from blocks.checksums import Checksums, Summed, crc32c_of_bytes
 from blocks.google_api import GoogleApi, said_plainly
 from blocks.resumable_upload import ANSWER_SECONDS, ResumableUpload, upload_large
 from blocks.upload_session import upload_session
@@ -22,7 +22,7 @@ from releases.store import AlreadyExists, Changed, Moved, NotFound, Stored, key_
 RETRY_SECONDS = 180
 KEPT = ("models/", "releases/")  # what never changes; a retention policy may hold it
 WRITE = "model-deploy-write"  # which write an object comes from: recognised when its answer was lost
-SLICE = 32 << 20  # of a download
+SLICE = 16 << 20  # of a download; each is in memory until it is written
 SLICES_AT_ONCE = 4
 
 
@@ -141,8 +141,7 @@ class CloudStorage(GoogleApi):
             ):
                 blob = self._blob(key)
                 blob.reload(retry=_retry(), timeout=ANSWER_SECONDS)
-                self._download_slices(blob, fresh, moved)
-            sums = checksums_of(fresh)
+                sums = self._download_slices(blob, fresh, moved)
             if sums.crc32c != blob.crc32c:
                 raise Failed(
                     f"{key} did not arrive as it is",
@@ -155,16 +154,22 @@ class CloudStorage(GoogleApi):
             fresh.unlink(missing_ok=True)
         return sums.sha256
 
-    def _download_slices(self, blob: Any, fresh: Path, moved: Moved) -> None:
-        """Slices of one generation, several at a time."""
-        with fresh.open("wb") as opened, ThreadPoolExecutor(SLICES_AT_ONCE) as pool:
+    def _download_slices(self, blob: Any, fresh: Path, moved: Moved) -> Checksums:
+        """Slices of one generation, several at a time, summed up while the next ones come."""
+        with (
+            fresh.open("wb") as opened,
+            fresh.open("rb", buffering=0) as written_so_far,  # a buffer would hold what was not there yet
+            ThreadPoolExecutor(SLICES_AT_ONCE) as pool,
+        ):
             opened.truncate(blob.size)
+            summed = Summed(written_so_far)
 
             def fetch(start: int) -> None:
                 data = blob.download_as_bytes(
                     start=start,
                     end=min(start + SLICE, blob.size) - 1,
                     if_generation_match=blob.generation,
+                    single_shot_download=True,  # not in pieces of 8 KB
                     checksum=None,  # Cloud Storage knows the whole object's; it is checked at the end
                     retry=_retry(),
                     timeout=ANSWER_SECONDS,
@@ -176,11 +181,13 @@ class CloudStorage(GoogleApi):
 
             slices = [pool.submit(fetch, start) for start in range(0, blob.size, SLICE)]
             try:
-                for each in slices:
+                for number, each in enumerate(slices, start=1):
                     each.result()
+                    summed.reach(min(number * SLICE, blob.size))
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
+            return summed.sums()
 
     def address(self, key: str) -> str:
         """Where a person who may read the bucket finds it."""
