@@ -53,6 +53,12 @@ class Summed:
         """As of a file."""
         return self._opened.tell()
 
+    def reach(self, offset: int) -> None:
+        """Sum up what comes before, where nobody has read it. Raises OSError."""
+        self._opened.seek(self._upto)
+        while self._upto < offset and self.read(min(BLOCK, offset - self._upto)):
+            pass
+
     def sums(self) -> Checksums:
         """Of the whole file; what nobody has read is read now. Raises OSError."""
         self._opened.seek(self._upto)

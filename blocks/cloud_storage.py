@@ -11,17 +11,18 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from blocks.checksums import Summed, checksums_of, crc32c_of_bytes
+from blocks import resumable_upload
+from blocks.checksums import Checksums, Summed, crc32c_of_bytes
 from blocks.google_api import GoogleApi, said_plainly
+from blocks.resumable_upload import ANSWER_SECONDS, ResumableUpload, upload_large
+from blocks.upload_session import upload_session
 from releases.problem import Failed
 from releases.store import AlreadyExists, Changed, Moved, NotFound, Stored, key_parts, no_room_said, nobody
 
-PIECE = 32 << 20  # of a resumable upload; in memory at once
-ANSWER_SECONDS = 60
 RETRY_SECONDS = 180
 KEPT = ("models/", "releases/")  # what never changes; a retention policy may hold it
 WRITE = "model-deploy-write"  # which write an object comes from: recognised when its answer was lost
-SLICE = 32 << 20  # of a download
+SLICE = 16 << 20  # of a download; each is in memory until it is written
 SLICES_AT_ONCE = 4
 
 
@@ -64,11 +65,30 @@ class CloudStorage(GoogleApi):
             source = Summed(opened, moved)
 
             def send(blob: Any, given: dict[str, Any]) -> None:
-                blob.chunk_size = PIECE
-                blob.upload_from_file(source, size=size, **given)
+                if size > resumable_upload.PIECE:
+                    self._upload_large(blob, source, size, given)
+                else:
+                    blob.upload_from_file(source, size=size, **given)
 
             self._create(key, size, lambda: source.sums().crc32c, send)
             return source.sums().sha256
+
+    def _upload_large(self, blob: Any, source: Summed, size: int, given: dict[str, Any]) -> None:
+        """The object's name tells a model's content, so whoever sends under it sends the same."""
+        with (
+            self._authorized() as http,
+            upload_session(self.endpoint or "", blob.bucket.name, blob.name, str(size)) as session,
+        ):
+            there = upload_large(
+                ResumableUpload(http, session.address, source, size),
+                session,
+                lambda: str(blob.create_resumable_upload_session(size=size, **given)),
+                given["retry"],
+            )
+        if there["crc32c"] != source.sums().crc32c:
+            raise AlreadyExists(
+                f"{blob.name} is there already, with other content", f"gs://{blob.bucket.name}"
+            )
 
     def replace(self, key: str, data: bytes, if_generation: int) -> int:
         """Write if the generation is still this one. Raises Changed."""
@@ -121,8 +141,7 @@ class CloudStorage(GoogleApi):
             ):
                 blob = self._blob(key)
                 blob.reload(retry=_retry(), timeout=ANSWER_SECONDS)
-                self._download_slices(blob, fresh, moved)
-            sums = checksums_of(fresh)
+                sums = self._download_slices(blob, fresh, moved)
             if sums.crc32c != blob.crc32c:
                 raise Failed(
                     f"{key} did not arrive as it is",
@@ -135,16 +154,22 @@ class CloudStorage(GoogleApi):
             fresh.unlink(missing_ok=True)
         return sums.sha256
 
-    def _download_slices(self, blob: Any, fresh: Path, moved: Moved) -> None:
-        """Slices of one generation, several at a time."""
-        with fresh.open("wb") as opened, ThreadPoolExecutor(SLICES_AT_ONCE) as pool:
+    def _download_slices(self, blob: Any, fresh: Path, moved: Moved) -> Checksums:
+        """Slices of one generation, several at a time, summed up while the next ones come."""
+        with (
+            fresh.open("wb") as opened,
+            fresh.open("rb", buffering=0) as written_so_far,  # a buffer would hold what was not there yet
+            ThreadPoolExecutor(SLICES_AT_ONCE) as pool,
+        ):
             opened.truncate(blob.size)
+            summed = Summed(written_so_far)
 
             def fetch(start: int) -> None:
                 data = blob.download_as_bytes(
                     start=start,
                     end=min(start + SLICE, blob.size) - 1,
                     if_generation_match=blob.generation,
+                    single_shot_download=True,  # not in pieces of 8 KB
                     checksum=None,  # Cloud Storage knows the whole object's; it is checked at the end
                     retry=_retry(),
                     timeout=ANSWER_SECONDS,
@@ -156,11 +181,13 @@ class CloudStorage(GoogleApi):
 
             slices = [pool.submit(fetch, start) for start in range(0, blob.size, SLICE)]
             try:
-                for each in slices:
+                for number, each in enumerate(slices, start=1):
                     each.result()
+                    summed.reach(min(number * SLICE, blob.size))
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
+            return summed.sums()
 
     def address(self, key: str) -> str:
         """Where a person who may read the bucket finds it."""
@@ -201,6 +228,12 @@ class CloudStorage(GoogleApi):
             credentials=self.google_credentials,
             client_options=self.client_options,
         )
+
+    def _authorized(self) -> Any:
+        from google.auth.transport.requests import AuthorizedSession  # noqa: PLC0415 - slow to import
+
+        session: Any = AuthorizedSession
+        return session(self.google_credentials)
 
     def _bucket_of(self, key: str) -> str:
         return self.bucket if key.startswith(KEPT) or not self.data_bucket else self.data_bucket

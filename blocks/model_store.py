@@ -1,20 +1,18 @@
 """Model versions in a store: published once and whole, listed, fetched, and named by aliases."""
 
 import shutil
-import threading
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from pydantic import ValidationError
 
-from blocks.checksums import checksums_of
+from blocks.at_once import all_at_once
+from blocks.model_files import described, download_file, last_seen, upload_file
 from blocks.model_folder import Source
 from releases.model_manifest import (
-    LONG,
     MANIFEST,
     MODELS,
     SHORT,
@@ -27,19 +25,14 @@ from releases.model_manifest import (
     digest_of,
     manifest_key,
     parse_manifest,
-    version_prefix,
 )
 from releases.model_version import ModelVersion, is_alias, is_version
 from releases.problem import BadInput, Failed, Refused
 from releases.release import ReleasedModel
 from releases.spec import Model
-from releases.store import AlreadyExists, Changed, Moved, NotFound, Store, Stored, no_room_said
+from releases.store import AlreadyExists, Changed, Moved, NotFound, Store, no_room_said
 
-AT_ONCE = 8  # files; the store, not the processor, is what a transfer waits for
 ATTEMPTS = 20
-Seen = tuple[int, int]  # a file's size and when it was written
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -92,14 +85,14 @@ class ModelStore:
         progress.begin("comparing" if standing else "publishing", total if standing else 2 * total)
 
         def put(source: Source, moved: Moved) -> ModelFile:
-            seen = _seen(source)
-            file = _described(source, moved)
-            return self._upload(wanted, file, source, seen, moved) if standing is None else file
+            seen = last_seen(source)
+            file = described(source, moved)
+            return upload_file(self.store, wanted, file, source, seen, moved) if standing is None else file
 
         manifest = Manifest(
             name=wanted.name,
             version=wanted.version,
-            files=tuple(_all_at_once(put, sources, progress.moved)),
+            files=tuple(all_at_once(put, sources, progress.moved)),
             metrics=metrics or {},
             note=note,
             created=datetime.now(UTC),
@@ -156,9 +149,9 @@ class ModelStore:
         progress.begin("downloading", published.manifest.size)
 
         def fetch(file: ModelFile, moved: Moved) -> None:
-            self._download(published.manifest, file, folder / file.path, moved)
+            download_file(self.store, published.manifest, file, folder / file.path, moved)
 
-        _all_at_once(fetch, published.manifest.files, progress.moved)
+        all_at_once(fetch, published.manifest.files, progress.moved)
 
     def download_whole(self, published: Published, folder: Path, progress: Progress) -> None:
         """A new folder with every file, there whole or not at all. Raises BadInput, Refused, Failed."""
@@ -248,64 +241,6 @@ class ModelStore:
             next_step=f"model-deploy model show {mine.name} {mine.version}, or publish under another version",
         )
 
-    def _upload(self, wanted: Model, file: ModelFile, source: Source, seen: Seen, moved: Moved) -> ModelFile:
-        """Have the file in the store; what an earlier attempt has brought there is not sent again.
-
-        Where that attempt has left other bytes, the file gets a longer key.
-        """
-        for described in (file, file.model_copy(update={"digits": LONG})):
-            key = f"{version_prefix(wanted.name, wanted.version)}{described.key_part}"
-            expected = Stored(file.size, file.crc32c)
-            try:
-                there = self.store.stat(key)
-            except NotFound:
-                if _seen(source) != seen or self._sent(key, source, moved) != file.sha256:
-                    raise Failed(
-                        f"{file.path} changed while it was published", where=str(source.file)
-                    ) from None
-                there = self.store.stat(key)
-            else:
-                moved(file.size if there == expected else 0)
-            if there == expected:
-                return described
-        raise Failed(
-            f"{file.path} is not in the store as it is here",
-            where=key,
-            expected=f"{expected.size} bytes, CRC32C {expected.crc32c}",
-            got=f"{there.size} bytes, CRC32C {there.crc32c}",
-            next_step="publish it under another version",
-        )
-
-    def _sent(self, key: str, source: Source, moved: Moved) -> str:
-        try:
-            return self.store.upload(key, source.file, moved)
-        except OSError as error:
-            raise Failed(
-                f"{source.path} could not be published", where=key, got=error.strerror or str(error)
-            ) from error
-
-    def _download(self, manifest: Manifest, file: ModelFile, to: Path, moved: Moved) -> None:
-        with no_room_said(f"fetch {file.path}", str(to.parent)):
-            to.parent.mkdir(parents=True, exist_ok=True)
-        if to.is_file() and to.stat().st_size == file.size and checksums_of(to).sha256 == file.sha256:
-            moved(file.size)
-            return
-        key = manifest.key_of(file)
-        try:
-            got = self.store.download(key, to, moved)
-        except OSError as error:
-            raise Failed(
-                f"{file.path} could not be fetched", where=str(to), got=error.strerror or str(error)
-            ) from error
-        if got != file.sha256:
-            to.unlink()
-            raise Failed(
-                f"{file.path} of {manifest.name} {manifest.version} is not what was published",
-                where=key,
-                expected=f"SHA-256 {file.sha256}",
-                got=got,
-            )
-
     def _aliases(self, name: str) -> tuple[Aliases, int]:
         key = aliases_key(name)
         try:
@@ -315,55 +250,3 @@ class ModelStore:
             return Aliases(), 0
         except ValidationError as error:
             raise Failed("the model's aliases cannot be read", where=key) from error
-
-
-class _GivenUp(Failed):
-    """Of the files that were under way when another one failed: never what a person is told."""
-
-
-def _seen(source: Source) -> Seen:
-    try:
-        found = source.file.stat()
-    except OSError as error:
-        raise BadInput(
-            f"{source.path} cannot be read", where=str(source.file), got=error.strerror or str(error)
-        ) from error
-    return found.st_size, found.st_mtime_ns
-
-
-def _described(source: Source, moved: Moved) -> ModelFile:
-    try:
-        sums = checksums_of(source.file, moved)
-    except OSError as error:
-        raise BadInput(
-            f"{source.path} cannot be read", where=str(source.file), got=error.strerror or str(error)
-        ) from error
-    return ModelFile(path=source.path, size=sums.size, crc32c=sums.crc32c, sha256=sums.sha256)
-
-
-def _all_at_once(do: Callable[[Item, Moved], Result], items: Iterable[Item], moved: Moved) -> list[Result]:
-    """Do it for all, several at a time; the first failure, or a person's interrupt, ends the others."""
-    ended = threading.Event()
-
-    def told(size: int) -> None:
-        if ended.is_set():
-            raise _GivenUp("another file has failed")
-        moved(size)
-
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        futures = [pool.submit(do, item, told) for item in items]
-        try:
-            ready, _ = wait(futures, return_when=FIRST_EXCEPTION)
-            _raise_the_cause(ready)
-        except BaseException:
-            ended.set()
-            pool.shutdown(cancel_futures=True)
-            raise
-        return [future.result() for future in futures]
-
-
-def _raise_the_cause(ready: Iterable[Future[Result]]) -> None:
-    """What made the others give up, if anything has failed."""
-    problems = [one for future in ready if (one := future.exception()) is not None]
-    for problem in sorted(problems, key=lambda one: isinstance(one, _GivenUp)):
-        raise problem

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from blocks.home_folder import home_folder
 from releases.problem import BadInput
 
 EDGE_PORTS = 8
@@ -47,8 +48,7 @@ class Home:
     """`$MODEL_DEPLOY_HOME`, or ~/.model-deploy."""
 
     def __init__(self, path: Path | None = None) -> None:
-        given = os.environ.get("MODEL_DEPLOY_HOME")
-        self.path = (path or (Path(given) if given else Path.home() / ".model-deploy")).absolute()
+        self.path = (path or home_folder()).absolute()
 
     @property
     def node_folder(self) -> Path:

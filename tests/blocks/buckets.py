@@ -10,6 +10,7 @@ def cloud_store(cloud: Cloud, folder: Path, *, make: bool = True) -> CloudStorag
     token = folder / "token"
     if make:
         token.write_text(cloud.at.token)
-        made = cloud.call("POST", "/storage/v1/b", params={"project": cloud.project}, json={"name": "kept"})
+        bucket = {"name": "kept", "versioning": {"enabled": True}}  # a second writing is seen
+        made = cloud.call("POST", "/storage/v1/b", params={"project": cloud.project}, json=bucket)
         made.raise_for_status()
     return CloudStorage(bucket="kept", endpoint=cloud.at.api, access_token_file=token)
