@@ -107,7 +107,7 @@ def release(
             where.target.ensure_node()
             deploying.public_port(where, sources.service, sources.spec.run)  # taken? said before the build
         pushed = Pushed(where, sources.service, source, sources.checkout.revision, branch)
-        pushed.stop_if_needless()
+        pushed.begin()
         with admitted(
             where,
             sources.service,
