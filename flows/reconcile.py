@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 
 from blocks.edge import no_answer
 from blocks.environment import Environment, environment_names, load_environment
+from blocks.pick_lists import EnvironmentOrAll
 from blocks.pushed_runs import (
     give_up,
     is_silent,
@@ -83,7 +84,7 @@ class Repositories:
 
 
 @flow(name="reconcile", flow_run_name="reconcile {environment}")
-def reconcile(environment: str = "") -> ReconcileResult:
+def reconcile(environment: EnvironmentOrAll = "") -> ReconcileResult:
     """Start what a lost webhook missed, settle what was left open, report and repair what has drifted.
 
     Args:
