@@ -1,7 +1,20 @@
-"""What a person picks from in the forms of Prefect's UI: environments, and the services released there."""
+"""What a person picks from in the forms of Prefect's UI: environments, and the services released there.
 
-from typing import TYPE_CHECKING, Any
+Prefect asks a flow's parameters for their form when it registers the flow, but also at every import, which
+waits for nobody. So the lists lie in a file.
+"""
 
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from blocks.home_folder import home_folder
 from releases.problem import Problem
 
 if TYPE_CHECKING:
@@ -9,46 +22,89 @@ if TYPE_CHECKING:
 
     from blocks.environment import Environment
 
-ENVIRONMENTS = {"environment", "from_environment", "to_environment"}
-SERVICES = {"service"}
+FILE = "pick-lists.json"
+ENVIRONMENTS, SERVICES = "environments", "services"
+FROM = "picked-from"  # in a parameter's schema: the list
 TAG = "model-deploy"
 
 
-def offer() -> str:
-    """Bring the forms of every deployment to what there is now; says what is offered.
+@dataclass(frozen=True)
+class PickedFrom:
+    """A parameter that is a list in the form, and no limit: by other ways what came later may be named."""
 
-    The lists are no limits: a service that came later may be named by whoever starts a run otherwise.
-    """
+    name: str
+    or_none: bool = False  # it may stay empty
+
+    def __get_pydantic_json_schema__(
+        self, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """What pydantic asks for."""
+        plain = {**handler(core_schema), FROM: self.name}
+        if not self.or_none:
+            return with_choices(plain, _read())
+        shown = with_choices({**plain, "default": ""}, _read())
+        return {key: value for key, value in shown.items() if key != "default"}  # the flow says it
+
+
+EnvironmentName = Annotated[str, PickedFrom(ENVIRONMENTS)]
+EnvironmentOrAll = Annotated[str, PickedFrom(ENVIRONMENTS, or_none=True)]
+ServiceName = Annotated[str, PickedFrom(SERVICES)]
+ServiceOrAll = Annotated[str, PickedFrom(SERVICES, or_none=True)]
+
+
+def offer() -> str:
+    """Bring the forms to what there is now, those to come and those that there are; says what is offered."""
     from prefect.client.orchestration import get_client  # noqa: PLC0415 - imports Prefect
     from prefect.client.schemas.actions import DeploymentUpdate  # noqa: PLC0415
     from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags  # noqa: PLC0415
 
     environments = known_environments()
-    services = known_services(environments.values())
+    lists = {ENVIRONMENTS: sorted(environments), SERVICES: known_services(environments.values())}
+    write(lists)
     ours = DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG]))
     with get_client(sync_client=True) as client:
         for deployment in client.read_deployments(deployment_filter=ours):
-            schema = with_choices(deployment.parameter_openapi_schema or {}, sorted(environments), services)
-            changed = DeploymentUpdate(parameter_openapi_schema=schema, enforce_parameter_schema=False)
+            schema = deployment.parameter_openapi_schema or {}
+            shown = {name: with_choices(one, lists) for name, one in schema.get("properties", {}).items()}
+            changed = DeploymentUpdate(parameter_openapi_schema={**schema, "properties": shown})
             client.update_deployment(deployment.id, changed)
-    return f"{len(environments)} environments, {len(services)} services"
+    return f"{len(environments)} environments, {len(lists[SERVICES])} services"
 
 
-def with_choices(schema: dict[str, Any], environments: list[str], services: list[str]) -> dict[str, Any]:
-    """The schema of a deployment's parameters, with lists where there is something to pick from.
+def with_choices(parameter: dict[str, Any], lists: dict[str, list[str]]) -> dict[str, Any]:
+    """A parameter's schema with what there is to pick from; without anything, it is typed.
 
     A service that must be named is filled in where there is but one, and no longer once there are more.
     """
-    properties = {}
-    for name, one in schema.get("properties", {}).items():
-        choices = environments if name in ENVIRONMENTS else services if name in SERVICES else []
-        empty = [""] if one.get("default") == "" else []
-        properties[name] = {**one, **({"enum": [*empty, *choices]} if choices else {})}
-    for name in SERVICES & set(schema.get("required", [])):
-        properties[name].pop("default", None)
-        if len(services) == 1:
-            properties[name]["default"] = services[0]
-    return {**schema, "properties": properties}
+    if FROM not in parameter:
+        return parameter
+    picked_from, may_be_empty = parameter[FROM], parameter.get("default") == ""
+    choices = lists.get(picked_from, [])
+    shown = {key: value for key, value in parameter.items() if key != "enum"}
+    if picked_from == SERVICES and not may_be_empty:
+        shown.pop("default", None)
+        if len(choices) == 1:
+            shown["default"] = choices[0]
+    return {**shown, "enum": [""] * may_be_empty + choices} if choices else shown
+
+
+def write(lists: dict[str, list[str]]) -> None:
+    """For the next registration in this home, if there is one."""
+    home = home_folder()
+    if not home.is_dir():
+        return
+    with tempfile.NamedTemporaryFile("w", dir=home, prefix=FILE, delete=False, encoding="utf-8") as fresh:
+        json.dump(lists, fresh)
+    Path(fresh.name).replace(home / FILE)
+
+
+def _read() -> dict[str, list[str]]:
+    """Nothing where nothing was applied yet; a list is never worth a failure."""
+    try:
+        found = json.loads((home_folder() / FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def known_environments() -> "dict[str, Environment]":

@@ -35,8 +35,8 @@ def bring_up(
     if processes and in_containers:
         set_up.step("image of scheduled runs", lambda: ensure_flows(find_docker()))
     if processes:
-        set_up.step("flows", lambda: stack.register_flows(home, in_containers=in_containers))
         set_up.step("pick lists", offer)
+        set_up.step("flows", lambda: stack.register_flows(home, in_containers=in_containers))
     for process in processes if start else ():
         set_up.step(process, partial(_process, home, process))
     return stack.interface(home)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 
 from blocks.environment import Environment, environment_names, load_environment
 from blocks.notifications import tell
+from blocks.pick_lists import EnvironmentOrAll, ServiceOrAll
 from flows.issuing import fetch, live_wants, look
 from flows.pages import told
 from flows.turn import turn_if_free
@@ -43,7 +44,9 @@ class CertificatesResult(BaseModel):
 
 
 @flow(name="certificates", flow_run_name="certificates {environment}")
-def certificates(environment: str = "", service: str = "", renew: bool = False) -> CertificatesResult:
+def certificates(
+    environment: EnvironmentOrAll = "", service: ServiceOrAll = "", renew: bool = False
+) -> CertificatesResult:
     """Fetch what is missing, for other names, or in the last third of its life.
 
     Args:

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from blocks.environment import load_environment
 from blocks.git import masked
+from blocks.pick_lists import EnvironmentName
 from flows import pages
 from flows.github_feedback import told_github, watched_by
 from flows.release import read_sources, test_and_build
@@ -38,7 +39,7 @@ def _run_name() -> str:
     on_crashed=[name_the_end],
 )
 def check(
-    source: str, ref: str, pull_request: int, path: str = "", environment: str = "local"
+    source: str, ref: str, pull_request: int, path: str = "", environment: EnvironmentName = "local"
 ) -> CheckResult:
     """Test and build a pull request's commit; a newer commit of it supersedes this one.
 

@@ -19,6 +19,7 @@ from blocks.collection import Collection, Gathered
 from blocks.data_load import DataLoad
 from blocks.data_sources import Place, masked, window_of
 from blocks.environment import load_environment
+from blocks.pick_lists import EnvironmentName
 from blocks.row_contract import RowContract
 from flows.pages import told
 from flows.rows_plot import rows_plot
@@ -51,7 +52,7 @@ class Collected(BaseModel):
 )
 def collect_data(
     source: str = "",
-    environment: str = "local",
+    environment: EnvironmentName = "local",
     since: date | None = None,
     to: date | None = None,
     file: Path = SOURCES,

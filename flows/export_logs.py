@@ -15,6 +15,7 @@ from blocks.environment import environment_names, load_environment
 from blocks.log_expiry import expire_logs
 from blocks.log_export import ContainerExport, Exported, waiting
 from blocks.log_gaps import forget_gaps, untold_gaps
+from blocks.pick_lists import EnvironmentOrAll, ServiceOrAll
 from blocks.store import DirectoryStore
 from blocks.targets.container_declaration import ContainerDeclaration
 from releases.ledger import services_in
@@ -42,7 +43,7 @@ class ExportResult(BaseModel):
 
 @flow(name="export-logs", flow_run_name="export logs {environment}")
 def export_logs(
-    environment: str = "", service: str = "", until: datetime | None = None
+    environment: EnvironmentOrAll = "", service: ServiceOrAll = "", until: datetime | None = None
 ) -> list[ExportResult]:
     """Merge every whole hour's segments into parts, say what is missing, tidy up.
 

@@ -7,6 +7,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
 from blocks.environment import Environment, load_environment
+from blocks.pick_lists import EnvironmentName, ServiceName
 from blocks.remote import commits_between
 from blocks.smoke import run_checks_on_each
 from flows import deploying, pages
@@ -36,9 +37,9 @@ STEPS = ["look at the source", "reach the node", "certificate", "copy", *deployi
     on_crashed=[name_the_end],
 )
 def promote(
-    service: str,
-    from_environment: str = "staging",
-    to_environment: str = "production",
+    service: ServiceName,
+    from_environment: EnvironmentName = "staging",
+    to_environment: EnvironmentName = "production",
     override_freeze: str = "",
 ) -> ReleaseResult:
     """Release what is live in one environment to the next: same image digest, model version and settings.

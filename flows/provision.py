@@ -5,6 +5,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, Field
 
+from blocks.pick_lists import EnvironmentName
 from blocks.provisioning.google_cloud import load_google_cloud
 from blocks.provisioning.provisioner import Provisioner
 from flows.pages import told
@@ -24,7 +25,7 @@ class Provisioned(BaseModel):
 
 
 @flow(name="provision", flow_run_name="provision {environment}")
-def provision(environment: str, approve: str = "") -> Provisioned:
+def provision(environment: EnvironmentName, approve: str = "") -> Provisioned:
     """Compare what is there with what is wanted; apply it if this very plan is approved.
 
     Args:

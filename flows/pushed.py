@@ -3,11 +3,15 @@
 from dataclasses import dataclass
 
 from prefect import get_run_logger
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext
+from prefect.states import Cancelled
 
 from blocks.environment import Environment
-from blocks.pushed_runs import PUSHED, UNSURE, attempt, read_runs, tags_of
+from blocks.pushed_runs import PUSHED, SUPERSEDED, UNSURE, attempt, read_runs, tags_of
 from blocks.remote import changed_files, read_refs
+from flows.approval import WAITS
 from flows.missed import known_of, matters
 from flows.turn import current_run
 from releases.problem import NothingToDo, Superseded, Unreachable
@@ -42,11 +46,16 @@ class Pushed:
         except Unreachable:
             return True
 
-    def stop_if_needless(self) -> None:
-        """Before a person is asked, or a turn waited for. Raises Superseded, NothingToDo, Unreachable."""
+    def begin(self) -> None:
+        """Before a person is asked, or a turn waited for. Raises Superseded, NothingToDo, Unreachable.
+
+        Nobody is asked about what is behind this commit any more.
+        """
         self._stop_if_late()
         if self.branch and UNSURE in current_tags():
             self._stop_if_untouched()
+        if self.branch:
+            end_outdated(self.environment, self.service)
 
     def stop_if_not_newest(self) -> None:
         """For who holds the turn. Raises Superseded, NothingToDo, Unreachable."""
@@ -85,6 +94,22 @@ class Pushed:
                 f"nothing to do: {self.commit[:8]} touches no file that {self.service} cares about",
                 next_step="to release it again all the same: model-deploy release",
             )
+
+
+def end_outdated(where: Environment, service: str) -> list[FlowRun]:
+    """End those that wait for an approval of what their branch has left behind, as superseded."""
+    ended = []
+    for run in read_runs([*tags_of(service, where.name), WAITS]):
+        given, paused = run.parameters, run.state is not None and run.state.is_paused()
+        if not paused or not given.get("branch"):
+            continue
+        if Pushed(where, service, given["source"], given["ref"], given["branch"]).may_be_newest():
+            continue
+        said = f"{given['ref'][:8]} is not what {given['branch']} is now"
+        with get_client(sync_client=True) as client:  # not forced: somebody may answer just now
+            client.set_flow_run_state(run.id, Cancelled(name=SUPERSEDED, message=said))
+        ended.append(run)
+    return ended
 
 
 def current_tags() -> set[str]:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 
 from blocks.edge import no_answer
 from blocks.environment import Environment, environment_names, load_environment
+from blocks.pick_lists import EnvironmentOrAll
 from blocks.pushed_runs import (
     give_up,
     is_silent,
@@ -21,12 +22,13 @@ from blocks.pushed_runs import (
 )
 from blocks.remote import Refs, read_refs
 from flows.deploying import settle_open_claims
+from flows.lost_checks import give_up_checks, repeat_lost_checks
 from flows.missed import Head, heads, judge_head
 from flows.pages import told
+from flows.pushed import end_outdated
 from flows.tagging import tag_version
 from flows.turn import turn_if_free
 from flows.unheard import tell_the_end
-from flows.waiting import end_outdated, give_up_checks, repeat_lost_checks
 from releases import freeze
 from releases.ledger import Entry, services_in
 from releases.problem import Problem, Unreachable
@@ -82,7 +84,7 @@ class Repositories:
 
 
 @flow(name="reconcile", flow_run_name="reconcile {environment}")
-def reconcile(environment: str = "") -> ReconcileResult:
+def reconcile(environment: EnvironmentOrAll = "") -> ReconcileResult:
     """Start what a lost webhook missed, settle what was left open, report and repair what has drifted.
 
     Args:

@@ -16,6 +16,7 @@ from blocks.checkout import Checkout, check_out
 from blocks.environment import Environment, load_environment
 from blocks.git import masked
 from blocks.image_builder import TestsFailed
+from blocks.pick_lists import EnvironmentName
 from blocks.remote import commits_between
 from flows import deploying, earlier, pages
 from flows.admission import Admission, admitted, findings, hooks_around, telling
@@ -74,7 +75,7 @@ def release(
     source: str = ".",
     ref: str = "HEAD",
     path: str = "",
-    environment: str = "local",
+    environment: EnvironmentName = "local",
     rebuild: bool = False,
     branch: str = "",
     model: str = "",
@@ -107,7 +108,7 @@ def release(
             where.target.ensure_node()
             deploying.public_port(where, sources.service, sources.spec.run)  # taken? said before the build
         pushed = Pushed(where, sources.service, source, sources.checkout.revision, branch)
-        pushed.stop_if_needless()
+        pushed.begin()
         with admitted(
             where,
             sources.service,

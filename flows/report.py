@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from blocks.environment import environment_names, load_environment
 from blocks.notifications import tell
+from blocks.pick_lists import EnvironmentOrAll, ServiceOrAll
 from blocks.service_facts import ServiceFacts, gather, services
 from flows.collect import SOURCES
 from flows.pages import told
@@ -34,7 +35,9 @@ class Report(BaseModel):
 
 
 @flow(name="report", flow_run_name="report {environment}")
-def report(environment: str = "", service: str = "", days: int = DAYS, file: Path = SOURCES) -> list[Report]:
+def report(
+    environment: EnvironmentOrAll = "", service: ServiceOrAll = "", days: int = DAYS, file: Path = SOURCES
+) -> list[Report]:
     """Gather, draw, store, show.
 
     Args:

@@ -8,6 +8,7 @@ from prefect.runtime import flow_run
 from pydantic import Field
 
 from blocks.environment import load_environment
+from blocks.pick_lists import EnvironmentName, ServiceName
 from flows import deploying, pages
 from flows.admission import telling
 from flows.deploying import deploy, settle_open_claims
@@ -31,7 +32,10 @@ STEPS = ["reach the node", "look for the image", "certificate", *deploying.STEPS
     on_crashed=[name_the_end],
 )
 def rollback(
-    service: str, to: str = "", environment: str = "local", bake: Annotated[float, Field(ge=0)] = 0
+    service: ServiceName,
+    to: str = "",
+    environment: EnvironmentName = "local",
+    bake: Annotated[float, Field(ge=0)] = 0,
 ) -> ReleaseResult:
     """Bring back an earlier release: same image digest, model version and settings, under a new number.
 

@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,8 +92,8 @@ class Home:
             receiver_port=RECEIVER_PORT if is_free(RECEIVER_PORT) else ports[2],
             edge_ports=sorted(ports[3:]),
         )
-        self._remember(chosen)
-        return chosen
+        self._remember(chosen, first=True)
+        return self.chosen()  # another process may have been the first
 
     def share(self, environment: str) -> Share:
         """The environment's part of this machine, choosing its ports now if they were not."""
@@ -123,18 +124,33 @@ class Home:
         kept = None if file.absolute() == SHIPPED else file.absolute()
         self._remember(self.chosen().model_copy(update={"environments_file": kept}))
 
-    def _remember(self, chosen: Chosen) -> None:
+    def _remember(self, chosen: Chosen, *, first: bool = False) -> None:
+        """`first`: unless something is remembered already."""
         self.prepare()
         file = self.path / "machine.json"
-        fresh = file.with_suffix(".new")
+        fresh = file.with_suffix(f".{os.getpid()}")
         fresh.write_text(chosen.model_dump_json(indent=2), encoding="utf-8")
-        fresh.rename(file)
+        if not first:
+            fresh.rename(file)
+            return
+        with suppress(FileExistsError):
+            file.hardlink_to(fresh)
+        fresh.unlink()
 
     def prepare(self) -> None:
-        """Make the folders."""
-        for folder in (self.node_folder, self.store, self.prefect):
-            folder.mkdir(parents=True, exist_ok=True)
-        self.secrets.mkdir(parents=True, exist_ok=True, mode=0o700)
+        """Make the folders. Raises BadInput where that is not allowed."""
+        try:
+            for folder in (self.node_folder, self.store, self.prefect):
+                folder.mkdir(parents=True, exist_ok=True)
+            self.secrets.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise BadInput(
+                "the data of model-deploy cannot be kept here",
+                where=str(self.path),
+                expected="a folder that the user who runs model-deploy may write to",
+                got=str(error),
+                next_step="set MODEL_DEPLOY_HOME to one of yours, or have this one given to you (chown)",
+            ) from error
 
 
 def free_ports(count: int) -> list[int]:

@@ -158,9 +158,9 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect
         server = PrefectServer(home, github)
         try:
             stack.ensure_server(home)
-            register_flows(home)
             applied = server.model_deploy("apply", str(file))
             assert applied.returncode == 0, applied.stderr
+            register_flows(home)
             yield server
         finally:
             stack.stop(home)

@@ -4,9 +4,13 @@ import json
 import socket
 from pathlib import Path
 
+import pytest
+
 from blocks.docker_client import BuildKit, DockerClient
+from deployments.machine import home as module
 from deployments.machine.home import SHIPPED, Home
 from deployments.machine.registry import start_command
+from releases.problem import BadInput
 
 
 def test_every_environment_has_a_node_a_folder_and_ports_of_its_own(tmp_path: Path) -> None:
@@ -28,6 +32,28 @@ def test_what_was_chosen_before_there_were_others_stays(tmp_path: Path) -> None:
     local = home.share("local")
     assert (local.path, local.node, local.ports) == (tmp_path, "mine", [3, 4])
     assert home.chosen().registry_port == 1
+
+
+def test_two_processes_that_start_at_once_choose_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ports, others = module.free_ports, []
+
+    def another_is_faster(count: int) -> list[int]:
+        monkeypatch.setattr(module, "free_ports", ports)
+        others.append(Home(tmp_path).chosen())
+        return ports(count)
+
+    monkeypatch.setattr(module, "free_ports", another_is_faster)
+    assert [Home(tmp_path).chosen()] == others
+    assert [file.name for file in tmp_path.glob("machine*")] == ["machine.json"]
+
+
+def test_a_home_that_cannot_be_written_to_is_told_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(BadInput, match="cannot be kept here") as told:
+        Home(tmp_path / "file" / "home").chosen()
+    assert "MODEL_DEPLOY_HOME" in told.value.next_step
 
 
 def test_the_environments_file_that_was_applied_is_the_one_that_counts(tmp_path: Path) -> None:

@@ -100,6 +100,8 @@ def test_systemd_runs_every_process() -> None:
     assert set(re.findall(r"model-deploy@(\w+)\.service", unit)) == set(Process)
     template = (DEPLOYMENTS / "systemd" / "model-deploy@.service").read_text()
     assert "/bin/model-deploy run %i\n" in template
+    for one in (unit, template):  # systemd makes the folder, and the user's own
+        assert "StateDirectory=model-deploy\nEnvironment=MODEL_DEPLOY_HOME=/var/lib/model-deploy\n" in one
 
 
 def test_the_servers_and_receivers_ports_are_the_remembered_ones(home: Home) -> None:

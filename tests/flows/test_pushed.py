@@ -13,7 +13,7 @@ from flows.pushed import Pushed
 from flows.turn import name_the_end
 from releases.reconcile import Ended
 from tests.blocks.test_remote import Repository
-from tests.flows.test_reconcile_flow import environment, goes_live
+from tests.flows.test_reconcile_flow import environment, goes_live, read, waits_for_a_yes
 
 pytestmark = pytest.mark.usefixtures("server")
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("server")
 @flow(name="release", on_failure=[name_the_end])
 def release(environment: str, ref: str, branch: str) -> None:
     where = load_environment(environment)
-    Pushed(where, "iris", where.services[0].address, ref, branch).stop_if_needless()
+    Pushed(where, "iris", where.services[0].address, ref, branch).begin()
 
 
 def ended(where: Environment, commit: str, branch: str, *more: str) -> str:
@@ -62,3 +62,15 @@ def test_a_tag_on_what_is_live_starts_nothing(repository: Repository) -> None:
     goes_live(where, second)
     assert ended(where, second, "", "tag:v1.1") == "NothingToDo", "`release: auto` has made it"
     assert ended(where, first, "", "tag:v1.2") == "Completed", "the way back by a tag"
+
+
+def test_nobody_is_asked_any_more_about_a_commit_that_a_newer_push_has_left_behind(
+    repository: Repository,
+) -> None:
+    where = environment(repository.path, path="iris")
+    old, beside = waits_for_a_yes(where, repository.git("rev-parse", "HEAD")), repository.commit("rose/b")
+    assert ended(where, beside, "main") == "Completed"
+    assert read(old.id).state_name == "Suspended", "the newer commit has nothing to do with the service"
+    new = repository.commit("iris/b")
+    assert ended(where, new, "main") == "Completed"
+    assert read(old.id).state_name == "Superseded"

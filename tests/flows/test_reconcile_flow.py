@@ -22,8 +22,8 @@ from blocks.image_registry import ImageRegistry
 from blocks.pushed_runs import OF_CHECK, OF_PULL_REQUEST, PUSHED, attempt, read_runs, tags_of
 from blocks.store import DirectoryStore
 from blocks.targets.local import LocalTarget
+from flows import lost_checks, unheard
 from flows import reconcile as story
-from flows import unheard, waiting
 from flows.approval import WAITS
 from flows.turn import NEVER_RESUMED, name_the_end
 from releases.freeze import FreezeWindow, Frozen
@@ -96,6 +96,21 @@ def stored(where: Environment, commit: str, state: State[Any], *more: str) -> Fl
         )
         client.set_flow_run_state(run.id, state, force=True)
         return client.read_flow_run(run.id)
+
+
+def waits_for_a_yes(where: Environment, commit: str) -> FlowRun:
+    """A run that a push to main has started."""
+    given, tags = (
+        {**parameters(where, commit), "branch": "main"},
+        [*tags_of("iris", where.name), PUSHED, WAITS],
+    )
+    with get_client(sync_client=True) as client:
+        deployment = client.create_deployment(
+            client.create_flow(release), where.name, enforce_parameter_schema=False
+        )
+        return client.create_flow_run_from_deployment(
+            deployment, parameters=given, tags=tags, state=Suspended()
+        )
 
 
 def read(run: UUID) -> FlowRun:
@@ -305,14 +320,7 @@ def test_a_run_that_waits_for_a_yes_to_an_old_commit_is_superseded(
     repository: Path, fake: FakeGitHub, started: list[tuple[str, str]]
 ) -> None:
     where, old = environment(repository), head_of(repository)
-    given, tags = {**parameters(where, old), "branch": "main"}, [*tags_of("iris", where.name), PUSHED, WAITS]
-    with get_client(sync_client=True) as client:
-        deployment = client.create_deployment(
-            client.create_flow(release), where.name, enforce_parameter_schema=False
-        )
-        run = client.create_flow_run_from_deployment(
-            deployment, parameters=given, tags=tags, state=Suspended()
-        )
+    run = waits_for_a_yes(where, old)
     story.reconcile(environment=where.name)
     assert read(run.id).state_name == "Suspended"
     new = more(repository, "newer")
@@ -341,7 +349,7 @@ def test_a_check_that_was_lost_is_repeated_three_times_in_all(
     repository: Path, fake: FakeGitHub, started: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     where, commit = environment(repository), "b" * 40
-    monkeypatch.setattr(waiting, "CHECK_STUCK", timedelta())
+    monkeypatch.setattr(lost_checks, "CHECK_STUCK", timedelta())
     checked(where, commit, Failed())
     story.reconcile(environment=where.name)
     assert "b" * 40 not in [one for one, _ in started], "it has had its verdict"

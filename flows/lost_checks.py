@@ -1,48 +1,26 @@
-"""Runs that nothing else ends: they wait for a yes that nobody wants any more, or their check was lost."""
+"""Checks of pull requests whose process is gone: nothing else ends them, or starts them again."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 from uuid import UUID
 
-from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
-from prefect.states import Cancelled
 
 from blocks.environment import Environment
 from blocks.pushed_runs import (
     OF_PULL_REQUEST,
-    SUPERSEDED,
     attempt,
     give_up,
     is_check,
     is_silent,
     read_runs,
     repeat_check,
-    tags_of,
     tags_of_checks,
 )
-from flows.approval import WAITS
-from flows.pushed import Pushed
 from releases.reconcile import ATTEMPTS, Ended
 
 CHECK_STUCK = timedelta(hours=2)  # longer than any build and tests; a check holds no turn that tells
 WORTH_REPEATING = timedelta(days=1)
-
-
-def end_outdated(where: Environment, service: str) -> list[FlowRun]:
-    """End those that wait for an approval of what their branch has left behind, as superseded."""
-    ended = []
-    for run in read_runs([*tags_of(service, where.name), WAITS]):
-        given, paused = run.parameters, run.state is not None and run.state.is_paused()
-        if not paused or not given.get("branch"):
-            continue
-        if Pushed(where, service, given["source"], given["ref"], given["branch"]).may_be_newest():
-            continue
-        said = f"{given['ref'][:8]} is not what {given['branch']} is now"
-        with get_client(sync_client=True) as client:  # not forced: somebody may answer just now
-            client.set_flow_run_state(run.id, Cancelled(name=SUPERSEDED, message=said))
-        ended.append(run)
-    return ended
 
 
 def give_up_checks(running: list[FlowRun]) -> None:
