@@ -191,8 +191,19 @@ def logged_in(prefix: str, password: str) -> ImageRegistry:
     return ImageRegistry(prefix=prefix, credentials=credentials)
 
 
-def test_with_its_login_an_image_is_pushed_found_and_pulled(guarded: str, local_image: str) -> None:
-    here = logged_in(guarded, PASSWORD)
+def by_docker_login(prefix: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> ImageRegistry:
+    """As a person does who runs `docker login` on the worker's machine."""
+    monkeypatch.setenv("DOCKER_CONFIG", str(folder))
+    argv = ["docker", "login", "--username", USER, "--password-stdin", prefix]
+    subprocess.run(argv, input=PASSWORD, text=True, check=True, capture_output=True)
+    return ImageRegistry(prefix=prefix)
+
+
+@pytest.mark.parametrize("by_block", [True, False], ids=["the block's", "docker login"])
+def test_with_its_login_an_image_is_pushed_found_and_pulled(
+    guarded: str, local_image: str, *, by_block: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = logged_in(guarded, PASSWORD) if by_block else by_docker_login(guarded, tmp_path, monkeypatch)
     repository = here.repository(secrets.token_hex(4))
     image = here.push(local_image, repository, ["one"])
     assert here.find(repository, "one") == image
