@@ -15,8 +15,9 @@ from agent.answer_times import AnswerTimes
 from agent.certificates import Certificates
 from agent.challenges import Challenges
 from agent.edge import Edge
-from agent.engine import AWAY, PREFIX, Engine
+from agent.engine import AWAY, Engine
 from agent.images import Images
+from agent.inspected import PREFIX
 from agent.kept import Kept
 from agent.memory import Disk
 from agent.models import Models, remove

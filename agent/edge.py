@@ -10,8 +10,9 @@ from pathlib import Path
 from docker.errors import APIError, NotFound
 
 from agent import haproxy, traffic
-from agent.engine import PREFIX, Engine
+from agent.engine import Engine
 from agent.haproxy import Ports, Service
+from agent.inspected import PREFIX
 from agent.room import is_full, write_with_room
 from releases.status import Counters
 from releases.swap_memory import Slot

@@ -2,7 +2,6 @@
 
 import threading
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,17 +12,17 @@ from urllib3.exceptions import HTTPError
 
 from agent import gpus, volumes
 from agent.failure import StepFailed
+from agent.inspected import PREFIX, container_of, exit_reason
 from agent.secrets import Secrets
 from releases.release import Release
 from releases.secret_reference import SecretReference
 from releases.status import Phase
-from releases.swap_memory import Container, Running, Slot
+from releases.swap_memory import Container, Slot
 from releases.volumes import MODEL_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PREFIX = "model-deploy"
 TAIL_LINES = 20
 TAIL_WIDTH = 300
 AWAY = (DockerException, OSError, HTTPError)  # HTTPError: a stream that breaks is no OSError
@@ -80,7 +79,7 @@ class Engine:
         """Every container of the service, running or not."""
         labels = [f"{PREFIX}.node={self.node}", f"{PREFIX}.service={service}"]
         found = self.client.containers.list(all=True, filters={"label": labels}, ignore_removed=True)
-        return tuple(_seen(one.attrs) for one in found)
+        return tuple(container_of(one.attrs) for one in found)
 
     def models_in_use(self) -> set[str]:
         """The models that any of the node's containers has mounted."""
@@ -236,7 +235,7 @@ class Engine:
     def exit_reason(self, container_id: str) -> str | None:
         """Why it is not running; None while it is."""
         try:
-            return _exit_reason(self.api.inspect_container(container_id)["State"])
+            return exit_reason(self.api.inspect_container(container_id)["State"])
         except NotFound:
             return "the container is gone"
 
@@ -311,39 +310,9 @@ class Engine:
             return
 
 
-def _seen(attrs: dict[str, Any]) -> Container:
-    labels = attrs["Config"]["Labels"]
-    status = attrs["State"]["Status"]
-    return Container(
-        id=attrs["Id"],
-        fingerprint=labels.get(f"{PREFIX}.fingerprint", ""),
-        release=int(labels.get(f"{PREFIX}.release", "0")),
-        slot=Slot(labels.get(f"{PREFIX}.slot", "a")),
-        state={"running": Running.running, "created": Running.created}.get(status, Running.exited),
-        exit_reason=_exit_reason(attrs["State"]) or "",
-        ran=_ran(attrs["State"]),
-    )
-
-
 def _replaced(has: list[str] | None, said: list[str]) -> bool:
     """Whether it is not what was said; unsaid, the image's own counts."""
     return bool(said) and has != said
-
-
-def _exit_reason(state: dict[str, Any]) -> str | None:
-    if state["Status"] in {"running", "created"}:
-        return None
-    if state.get("OOMKilled"):
-        return "out of memory"
-    return str(state.get("Error") or f"exit code {state.get('ExitCode')}")
-
-
-def _ran(state: dict[str, Any]) -> float:
-    """Seconds from its start to its end, by the engine's clock; 0 before that."""
-    if state["Status"] != "exited":
-        return 0.0
-    started, finished = (datetime.fromisoformat(state[name]) for name in ("StartedAt", "FinishedAt"))
-    return max(0.0, (finished - started).total_seconds())
 
 
 def _words(error: Exception) -> str:

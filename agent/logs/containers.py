@@ -4,7 +4,8 @@ from typing import Any
 
 from docker.errors import DockerException, NotFound
 
-from agent.engine import PREFIX, Engine
+from agent.engine import Engine
+from agent.inspected import PREFIX
 from releases.log_segment import Origin
 
 
