@@ -33,6 +33,7 @@ class Machines(_Section):
     image_family: str = Field("cos-stable", description="Of the project cos-cloud.")
     gpu: bool = Field(False, description="Install the driver; the machine type brings the GPU, as g2-… does.")
     external_ip: bool = Field(False, description="Without, Google's APIs are reached from inside the VPC.")
+    group: bool = Field(False, description="They are a managed instance group's, which makes them itself.")
 
     @model_validator(mode="after")
     def _can_boot(self) -> Self:
@@ -125,7 +126,9 @@ class CloudEnvironment(_Section):
 
     @property
     def vms(self) -> tuple[str, ...]:
-        """The VMs' names."""
+        """The names of the VMs that are made one by one."""
+        if self.machines.group:
+            return ()
         return tuple(f"{self.vm_prefix}{number}" for number in range(1, self.machines.count + 1))
 
     @property
