@@ -46,6 +46,14 @@ ROLES: dict[str, tuple[str, ...]] = {
     "roles/secretmanager.admin": ("secretmanager.*",),
     "roles/secretmanager.secretAccessor": ("secretmanager.versions.access",),
     "roles/secretmanager.secretVersionAdder": ("secretmanager.versions.add",),
+    "roles/secretmanager.secretVersionManager": (
+        "secretmanager.versions.add",
+        "secretmanager.versions.destroy",
+        "secretmanager.versions.disable",
+        "secretmanager.versions.enable",
+        "secretmanager.versions.get",
+        "secretmanager.versions.list",
+    ),
     "roles/secretmanager.viewer": (
         "secretmanager.secrets.get",
         "secretmanager.secrets.list",

@@ -82,13 +82,13 @@ def wanted_rights(cloud: CloudEnvironment, number: str) -> Iterator[Wanted]:
             Grant("roles/secretmanager.viewer", deployer),
         )
     for secret in cloud.written_by_the_worker:
-        shown = [Grant("roles/secretmanager.secretAccessor", node)] if secret in cloud.certificates else []
+        renewed = secret in cloud.certificates  # the account's key stays
         yield _rights(
             "secret",
             secret,
-            *shown,
+            *([Grant("roles/secretmanager.secretAccessor", node)] if renewed else []),
             Grant("roles/secretmanager.secretAccessor", deployer),
-            Grant("roles/secretmanager.secretVersionAdder", deployer),
+            Grant(f"roles/secretmanager.secretVersion{'Manager' if renewed else 'Adder'}", deployer),
             Grant("roles/secretmanager.viewer", deployer),
         )
     # Who sets the metadata of a VM with a service account must be allowed to act as that account.

@@ -41,7 +41,7 @@ def there() -> Iterator[Provisioned]:
         one.apply()
         for bucket, name in ((MODELS, MODEL), (MODELS, CLAIM), (DATA, LOG), (DATA, CURSOR)):
             put(one, bucket, name).raise_for_status()
-        for secret in (SECRET, CERTIFICATE, ACCOUNT):
+        for secret in (SECRET, CERTIFICATE, ACCOUNT, CERTIFICATE, ACCOUNT):
             cloud.call("POST", f"{secret}:addVersion", json={"payload": {"data": "eA=="}}).raise_for_status()
         yield one
 
@@ -103,6 +103,9 @@ WRITE_SECRET, WRITE_CERTIFICATE, WRITE_ACCOUNT = (
     Attempt("POST", f"{secret}:addVersion", b'{"payload": {"data": "eA=="}}')
     for secret in (SECRET, CERTIFICATE, ACCOUNT)
 )
+DESTROY_CERTIFICATE, DESTROY_ACCOUNT = (
+    Attempt("POST", f"{secret}/versions/2:destroy", b"{}") for secret in (CERTIFICATE, ACCOUNT)
+)
 PROJECT_RIGHTS = Attempt("POST", "/v3/projects/sandbox:setIamPolicy", b'{"policy": {}}')
 BUCKET_RIGHTS = Attempt("PUT", f"/storage/v1/b/{MODELS}/iam", b'{"bindings": []}')
 
@@ -126,6 +129,7 @@ MAY = {
         WRITE_CERTIFICATE,
         READ_ACCOUNT,
         WRITE_ACCOUNT,
+        DESTROY_CERTIFICATE,
         DESCRIBE_VM,
     ],
     DESCRIBED.builder: [],
@@ -155,6 +159,8 @@ ALL = [
     WRITE_CERTIFICATE,
     READ_ACCOUNT,
     WRITE_ACCOUNT,
+    DESTROY_CERTIFICATE,
+    DESTROY_ACCOUNT,
     DESCRIBE_VM,
     TELL_VM,
     STOP_VM,
@@ -176,6 +182,7 @@ MAY_NOT = {
         PROJECT_RIGHTS,
         READ_SECRET,
         WRITE_SECRET,
+        DESTROY_ACCOUNT,
         STOP_VM,
         DELETE_VM,
         OPEN_FIREWALL,
