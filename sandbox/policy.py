@@ -41,6 +41,12 @@ ROLES: dict[str, tuple[str, ...]] = {
     "roles/compute.instanceAdmin.v1": ("compute.instances.*", "compute.*.get", "compute.*.list"),
     "roles/compute.admin": ("compute.*",),
     "roles/iam.serviceAccountUser": ("iam.serviceAccounts.actAs",),
+    "roles/artifactregistry.reader": ("artifactregistry.repositories.downloadArtifacts",),
+    "roles/artifactregistry.writer": (
+        "artifactregistry.repositories.downloadArtifacts",
+        "artifactregistry.repositories.uploadArtifacts",
+    ),
+    "roles/artifactregistry.admin": ("artifactregistry.*",),
     "roles/logging.logWriter": ("logging.logEntries.create",),
     "roles/logging.viewer": ("logging.logEntries.list",),
     "roles/secretmanager.admin": ("secretmanager.*",),

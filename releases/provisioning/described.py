@@ -28,6 +28,9 @@ class Machines(_Section):
     count: int = Field(1, ge=0, le=100)
     agent_image: str = Field("", description="Where the VMs pull the agent from, pinned by digest.")
     edge_image: str = Field("", description="HAProxy 2.6 or newer, from where the VMs can pull it.")
+    registry: str = Field(
+        "", description="Host that sees their account's token; the region's Artifact Registry if not given."
+    )
     type: str = Field("e2-standard-4", description="4 vCPU and 16 GB.")
     disk_gb: int = Field(50, ge=10, description="Images, log segments and the model cache live on it.")
     image_family: str = Field("cos-stable", description="Of the project cos-cloud.")
@@ -107,7 +110,7 @@ class CloudEnvironment(_Section):
     @property
     def registry(self) -> str:
         """The host that images are pulled from."""
-        return f"{self.region}-docker.pkg.dev"
+        return self.machines.registry or f"{self.region}-docker.pkg.dev"
 
     @property
     def models_bucket(self) -> str:
