@@ -14,6 +14,7 @@ from agent import gpus, volumes
 from agent.failure import StepFailed
 from agent.inspected import PREFIX, container_of, exit_reason
 from agent.secrets import Secrets
+from releases.registry_refusal import missing_right
 from releases.release import Release
 from releases.secret_reference import SecretReference
 from releases.status import Phase
@@ -113,7 +114,7 @@ class Engine:
             raise StepFailed(
                 Phase.pull,
                 f"the image cannot be pulled: {_words(error)}",
-                next_step=f"docker pull {image}",
+                next_step=missing_right(_words(error), "(the VM's account)")[1] or f"docker pull {image}",
             ) from error
 
     def _pull(self, image: str, *, refused: bool) -> None:

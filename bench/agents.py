@@ -38,10 +38,6 @@ PAUSE = 0.2
 LAST_WORDS = "connecting with password=hunter2"  # of a container that fails
 
 
-def clock() -> Clock:
-    return Clock(time.monotonic(), "boot")
-
-
 @dataclass
 class Service:
     """One service on one node."""
@@ -56,11 +52,20 @@ class Service:
     phase: Phase = Phase.idle
     rest: float | None = None
     pulled: float | None = None  # when the image that is being pulled will be here
+    boot: str = "boot"
+
+    def clock(self) -> Clock:
+        return Clock(time.monotonic(), self.boot)
+
+    def reboot(self) -> None:
+        """What is on the disk is there; nothing runs."""
+        self.boot += "+"
+        self.seen = tuple(replace(one, state=Running.exited) for one in self.seen)
 
     def reconcile(self) -> None:
         while True:
-            self.memory = swap.settle(self.wanted, self.memory, self.seen, clock())
-            step = swap.next_step(self.wanted, self.memory, self.seen, self.images, clock())
+            self.memory = swap.settle(self.wanted, self.memory, self.seen, self.clock())
+            step = swap.next_step(self.wanted, self.memory, self.seen, self.images, self.clock())
             if isinstance(step, swap_steps.Rest):
                 self.phase, self.rest = step.phase, step.seconds
                 return
@@ -86,13 +91,13 @@ class Service:
             case swap_steps.Probe(container, release):
                 self._probe(container, release)
             case swap_steps.Expose(container, release):
-                self.memory = swap_memory.exposed(memory, generation, container, release, clock())
+                self.memory = swap_memory.exposed(memory, generation, container, release, self.clock())
             case swap_steps.Switch(slot, traffic):
-                self.memory = swap_memory.switched(memory, slot, traffic, clock())
+                self.memory = swap_memory.switched(memory, slot, traffic, self.clock())
             case swap_steps.Unroute():
                 self.memory = swap_memory.unrouted(memory)
             case swap_steps.Drain(container):
-                self.memory = swap_memory.drained(memory, container, clock())
+                self.memory = swap_memory.drained(memory, container, self.clock())
             case swap_steps.Stop(container):
                 self._replace(container, replace(container, state=Running.exited))
             case swap_steps.Remove(container):
@@ -100,7 +105,7 @@ class Service:
                 self.memory = swap_memory.removed(memory, container)
 
     def _still_pulling(self) -> float:
-        now = clock().now
+        now = self.clock().now
         if self.pulled is None:
             self.pulled = now + self.pulls()
         left = self.pulled - now
@@ -173,19 +178,30 @@ class Agent:
     account: str = ""  # the ACME account whose challenges are answered
     tasks: list["asyncio.Task[None]"] = field(default_factory=list)
     edge: asyncio.Server | None = None
+    missed: int = 0  # questions while it was killed
     clients: set[asyncio.StreamWriter] = field(default_factory=set)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def start(self) -> None:
         await self.listen()
+        await self.run()
+
+    async def run(self) -> None:
+        """What it remembered is on the disk; what is wanted it asks anew."""
+        self.etag = "0"
         self.tasks = [asyncio.create_task(self._watch()), asyncio.create_task(self._keep_time())]
+
+    async def kill(self) -> None:
+        """The agent alone: the edge and the containers go on."""
+        for task in self.tasks:
+            task.cancel()
+        self.tasks = []
 
     async def listen(self) -> None:
         self.edge = await asyncio.start_server(self._serve, self.vm.address, self.port)
 
     async def stop(self) -> None:
-        for task in self.tasks:
-            task.cancel()
+        await self.kill()
         await self.hide()
 
     async def hide(self) -> None:
@@ -261,6 +277,9 @@ class Agent:
             writer.close()
 
     def _answer(self, path: str, headers: dict[str, str]) -> bytes:
+        if path == STATUS_PATH and not self.tasks:
+            self.missed += 1
+            return _response("503 Service Unavailable", "{}")
         if path == STATUS_PATH:
             services = {name: one.status() for name, one in self.services.items()}
             node = NodeStatus(
@@ -297,13 +316,22 @@ class Agents:
         self.port = port
         self.metadata_port: Callable[[], int] = lambda: 0  # known once the sandbox runs
         self.of: dict[str, Agent] = {}
+        self.disks: dict[str, dict[str, Service]] = {}  # by the VM's id: what outlives a reboot
         self.broken: dict[tuple[str, int], str] = {}
         self.pulls: dict[str, float] = {}  # seconds, of VMs where that takes a while
         self.loop = asyncio.new_event_loop()
 
     def power_on(self, vm: Instance) -> None:
+        services = self.disks.setdefault(vm.id, {})
+        for service in services.values():
+            service.reboot()
         agent = Agent(
-            vm, self.metadata_port(), self.port, self._breaks, lambda name: self.pulls.get(name, 0.0)
+            vm,
+            self.metadata_port(),
+            self.port,
+            self._breaks,
+            lambda name: self.pulls.get(name, 0.0),
+            services,
         )
         self.of[vm.name] = agent
         self.do(agent.start)
@@ -314,7 +342,7 @@ class Agents:
             self.do(agent.stop)
 
     def discard(self, vm: Instance) -> None:
-        pass
+        self.disks.pop(vm.id, None)
 
     def do(self, work: Callable[[], object]) -> None:
         asyncio.run_coroutine_threadsafe(work(), self.loop).result(10)  # type: ignore[arg-type]

@@ -68,6 +68,11 @@ class Cloud:
         self.call("POST", "/sandbox/faults", json={"kind": kind, **options})
 
     @property
+    def registry(self) -> str:
+        """Its Artifact Registry, as the engine calls it."""
+        return f"localhost:{self.at.api.rpartition(':')[2]}"
+
+    @property
     def instances(self) -> str:
         return f"/compute/v1/projects/{self.at.project}/zones/{ZONE}/instances"
 
@@ -257,9 +262,10 @@ class Vm:
 
 
 @contextmanager
-def cloud() -> Iterator[Cloud]:
+def cloud(registry: str = "") -> Iterator[Cloud]:
+    """`registry`: where its Artifact Registry has the images."""
     folder = Path(mkdtemp(prefix="model-deploy-sandbox-"))
-    settings = Settings(pending_seconds=0.01, running_seconds=0.02, inside=gateway())
+    settings = Settings(pending_seconds=0.01, running_seconds=0.02, inside=gateway(), registry=registry)
     world = World(settings, ContainerMachine(folder))
     try:
         with running(world) as at:

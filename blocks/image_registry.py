@@ -16,6 +16,7 @@ from blocks.google_api import GoogleApi, said_plainly
 from blocks.light_block import LightBlock
 from blocks.registry_answers import is_denied
 from releases.problem import Failed, Problem, Refused, Unreachable
+from releases.registry_refusal import missing_right
 
 PUSH_SECONDS = 900
 PUSH_ATTEMPTS = 4
@@ -153,8 +154,10 @@ class ImageRegistry(LightBlock, Block):
         return Unreachable(what, where=self.prefix, got=said[:300])
 
     def _refusal(self, what: str, expected: str, said: str) -> Failed:
-        hint = "check the credentials of the environment's Image Registry block"
-        return Failed(what, where=self.prefix, expected=expected, got=said[:300], next_step=hint)
+        permission, grant = missing_right(said, "MEMBER")
+        hint = grant or "check the credentials of the environment's Image Registry block"
+        expected = f"the permission {permission}" if permission else expected
+        return Failed(what, where=self.prefix, expected=expected, got=said[:400], next_step=hint)
 
     def _login(self) -> dict[str, str] | None:
         if self.google is not None:

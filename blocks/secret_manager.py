@@ -1,6 +1,7 @@
 """Secrets in Secret Manager, in the name of the worker that runs the flows."""
 
 import base64
+from collections.abc import Callable, Collection
 from functools import cached_property
 
 from blocks.google_api import GoogleApi
@@ -9,11 +10,13 @@ from releases.problem import Failed, Problem
 from releases.secret_reference import LATEST, SecretReference
 
 API = "secretmanager"
-ACCESSOR, ADDER = (f"roles/secretmanager.{role}" for role in ("secretAccessor", "secretVersionAdder"))
+ACCESSOR, ADDER, MANAGER = (
+    f"roles/secretmanager.{role}" for role in ("secretAccessor", "secretVersionAdder", "secretVersionManager")
+)
 
 
 class SecretManager:
-    """Methods access and addVersion of https://cloud.google.com/secret-manager/docs/reference/rest."""
+    """Methods access, addVersion, list and destroy of https://cloud.google.com/secret-manager/docs/reference/rest."""
 
     def __init__(self, api: GoogleApi, project: str, endpoint: str | None = None) -> None:
         self.api = api
@@ -42,6 +45,26 @@ class SecretManager:
         if first is None:
             raise Failed(f"version 1 of the secret {name} is gone", where=self.project)
         return first
+
+    def destroy_old(self, name: str, spare: Collection[str], useless: Callable[[str], bool]) -> int:
+        """Versions are paid for until they are destroyed: https://cloud.google.com/secret-manager/pricing.
+
+        The list begins with the newest; what is disabled is somebody else's decision.
+        """
+        what, path = f"look up the versions of {name}", f"/v1/projects/{self.project}/secrets/{name}/versions"
+        found = self._rest.get(what, API, path, filter="state:ENABLED") or {}
+        versions = {int(one["name"].rpartition("/")[2]): one["etag"] for one in found.get("versions", [])}
+        old = sorted(versions)[:-1]
+        gone = [one for one in old if str(one) not in spare and useless(self._version(name, str(one)) or "")]
+        for one in gone:
+            try:
+                body = {"etag": versions[one]}
+                self._rest.send(
+                    "POST", f"destroy version {one} of {name}", API, f"{path}/{one}:destroy", body
+                )
+            except Problem as problem:
+                raise self._granting(problem, name, MANAGER) from problem
+        return len(gone)
 
     def _version(self, name: str, version: str) -> str | None:
         """None where there is no such secret or version."""

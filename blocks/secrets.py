@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Protocol
 
@@ -19,6 +20,9 @@ class Secrets(Protocol):
 
     def once(self, name: str, value: str) -> str:
         """Write the first version unless there is one; the first one's value. Raises Problem."""
+
+    def destroy_old(self, name: str, spare: Collection[str], useless: Callable[[str], bool]) -> int:
+        """Versions before the latest that are not spared and of no use; how many. Raises Problem."""
 
 
 class SecretFiles:
@@ -51,6 +55,10 @@ class SecretFiles:
         finally:
             fresh.unlink()
         return self._path(name).read_text(encoding="utf-8")
+
+    def destroy_old(self, name: str, spare: Collection[str], useless: Callable[[str], bool]) -> int:  # noqa: ARG002 - as the protocol says
+        """A file has one version."""
+        return 0
 
     def _path(self, name: str) -> Path:
         return self.folder / name

@@ -15,12 +15,14 @@ from urllib.parse import urlparse
 
 import yaml
 
+from blocks.docker_client import find_docker
 from deployments.connection import connected
 from deployments.demo import FLOWER, JSON, another_version
 from deployments.load import Request, running
 from deployments.local import bring_up
 from deployments.machine.home import Home
 from deployments.machine.images import EDGE, agent_image
+from deployments.machine.registry import forget_images
 from deployments.set_up import SetUp
 from deployments.stack import ROOT
 from releases.problem import Failed, Problem
@@ -42,6 +44,11 @@ class Sandbox:
     token: Path
 
     @property
+    def registry(self) -> str:
+        """Its Artifact Registry, as the engine calls it."""
+        return f"localhost:{urlparse(self.api).port}"
+
+    @property
     def way(self) -> dict[str, str]:
         """What every block that calls Google is told."""
         return {"endpoint": self.api, "access_token_file": str(self.token)}
@@ -54,10 +61,10 @@ def main() -> int:
     bring_up(set_up, [])
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="model-deploy-cloud-")))
-        cloud = stack.enter_context(sandbox(folder))
+        home = stack.enter_context(connected(quiet=False))
+        cloud = stack.enter_context(sandbox(folder, f"localhost:{home.chosen().registry_port}"))
         file = folder / "environments.yaml"
         file.write_text(yaml.safe_dump({"environments": described(cloud)}), encoding="utf-8")
-        home = stack.enter_context(connected(quiet=False))
         print(
             f"==> {len(ENVIRONMENTS)} environments with {VMS} VMs each (sandbox/ stands in for Google Cloud)"
         )
@@ -101,9 +108,9 @@ def story(home: Home, file: Path, folder: Path) -> int:
 
 
 @contextmanager
-def sandbox(folder: Path) -> Iterator[Sandbox]:
-    """The stand-in as a process; its VMs are gone with it. Raises Failed."""
-    argv = [sys.executable, "-m", "sandbox", "--machines"]
+def sandbox(folder: Path, registry: str) -> Iterator[Sandbox]:
+    """The stand-in as a process, its images in that registry; its VMs are gone with it. Raises Failed."""
+    argv, made = [sys.executable, "-m", "sandbox", "--machines", "--registry", registry], None
     process = subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True)
     try:
         line = process.stdout.readline() if process.stdout else ""
@@ -115,10 +122,13 @@ def sandbox(folder: Path) -> Iterator[Sandbox]:
         token = folder / "token"
         token.touch(mode=0o600)
         token.write_text(said["token"], encoding="ascii")
-        yield Sandbox(said["project"], said["api"], token)
+        made = Sandbox(said["project"], said["api"], token)
+        yield made
     finally:
         process.terminate()
         process.wait(STOP_SECONDS)
+        if made:
+            forget_images(find_docker(), made.registry)
 
 
 def described(cloud: Sandbox) -> dict[str, Any]:
@@ -128,12 +138,12 @@ def described(cloud: Sandbox) -> dict[str, Any]:
 
 
 def _environment(cloud: Sandbox, name: str, promotes_from: list[str]) -> dict[str, Any]:
-    machines = {"count": VMS, "agent_image": agent_image(), "edge_image": EDGE}
+    machines = {"count": VMS, "agent_image": agent_image(), "edge_image": EDGE, "registry": cloud.registry}
     calls = {"project": cloud.project, **cloud.way}
     target = {"type": "compute-engine", "zones": [ZONE], "ports": [PORT], **calls}
     store = {"type": "cloud-storage", **calls}
     return {
-        "registry": {"prefix": "${registry}"},
+        "registry": {"prefix": f"{cloud.registry}/{cloud.project}/model-deploy", "google": cloud.way},
         "target": {**target, "names": [f"{name}-node-{number + 1}" for number in range(VMS)]},
         "store": {**store, **{kind: f"{cloud.project}-{name}-{of}" for kind, of in BUCKETS.items()}},
         "rules": {"promotes_from": promotes_from},

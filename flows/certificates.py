@@ -1,6 +1,6 @@
 """Every day: what live releases want by ACME is there, for their names, and not about to end."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 
@@ -8,10 +8,11 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_table_artifact
 from pydantic import BaseModel, Field
 
+from blocks.certificate import held
 from blocks.environment import Environment, environment_names, load_environment
 from blocks.notifications import tell
 from blocks.pick_lists import EnvironmentOrAll, ServiceOrAll
-from flows.issuing import fetch, live_wants, look
+from flows.issuing import fetch, live_references, live_wants, look
 from flows.pages import told
 from flows.turn import turn_if_free
 from releases import acme
@@ -76,9 +77,13 @@ def look_after_all(where: Environment, service: str, renew: bool) -> list[Row]:
     try:
         mine = {one.secret for one in live_wants(where, service=service)}
         found = [one for one in acme.wanted(live_wants(where)) if one.secret in mine]
+        named = set(live_references(where))
     except Problem as problem:
         return [Row(environment=where.name, problem=str(problem))]
-    return [look_after(where, one, renew) for one in found]
+    rows = [look_after(where, one, renew) for one in found]
+    for row in rows:
+        destroy_ended(where, row.secret, {one.version for one in named if one.name == row.secret})
+    return rows
 
 
 def look_after(where: Environment, one: Wanted, renew: bool) -> Row:
@@ -100,6 +105,21 @@ def look_after(where: Environment, one: Wanted, renew: bool) -> Row:
         row.problem = str(problem)
         get_run_logger().warning("%s in %s: %s", one.secret, where.name, problem)
     return row
+
+
+def destroy_ended(where: Environment, secret: str, named: Collection[str]) -> None:
+    """Old versions whose certificate has ended, but none that a live release names: each is paid for.
+
+    What cannot be destroyed today holds nothing up: nobody is served worse for it.
+    """
+    now = datetime.now(UTC)
+    try:
+        count = where.target.secrets.destroy_old(secret, named, lambda text: acme.ended(held(text), now))
+    except Problem as problem:
+        get_run_logger().warning("old versions of %s in %s stay: %s", secret, where.name, problem)
+        return
+    if count:
+        get_run_logger().info("%d versions of %s that had ended are destroyed", count, secret)
 
 
 def tell_of(row: Row, held: Held | None) -> None:

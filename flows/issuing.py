@@ -17,6 +17,7 @@ from releases import acme
 from releases.acme import Held, Issuer, Want, Wanted
 from releases.ledger import services_in
 from releases.problem import Failed, Refused, Unreachable
+from releases.secret_reference import SecretReference
 from releases.spec import Run
 
 EDGE_SECONDS = 120.0  # an agent on a VM is told at once; one that was just updated loads HAProxy anew
@@ -50,6 +51,15 @@ def live_wants(where: Environment, secret: str = "", service: str = "") -> Itera
         entry = where.ledger(name).live() if service in {"", name} else None
         if entry is not None and entry.release.certificate and secret in {"", entry.release.certificate}:
             yield acme.want(name, entry.release.run, where.name)
+
+
+def live_references(where: Environment) -> Iterator[SecretReference]:
+    """The secrets that live releases name, for their containers and for the edge."""
+    for name in sorted(services_in(where.store, where.name)):
+        entry = where.ledger(name).live()
+        if entry is not None:
+            texts = (entry.release.certificate, *entry.release.run.secrets.values())
+            yield from (found for text in texts if (found := SecretReference.parse(text)))
 
 
 def look(where: Environment, one: Wanted) -> Held | None:

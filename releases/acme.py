@@ -95,6 +95,11 @@ def unfit(names: Iterable[str], held: Held | None, now: datetime) -> str:
     return f"it ended on {held.ends:%Y-%m-%d}" if held.ends <= now else ""
 
 
+def ended(held: Held | None, now: datetime) -> bool:
+    """Whether nobody can use it any more; what is no certificate is not judged."""
+    return held is not None and held.ends <= now
+
+
 def due(names: Iterable[str], held: Held | None, now: datetime) -> str:
     """Why it is to be fetched anew; empty: it is good for a while."""
     why = unfit(names, held, now)

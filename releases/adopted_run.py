@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from releases import container_declaration as declared
 from releases.container_declaration import Declaration, Mount, Spec
+from releases.credentials import credential_in
 from releases.problem import plainly
 from releases.spec import Run
 from releases.volumes import Volume, check
@@ -25,15 +26,15 @@ class Carried:
     why: str = ""
 
 
-def is_secret(variable: str) -> bool:
-    """Whether it sounds as if its value were one."""
-    return bool(SECRET.search(variable))
+def is_secret(variable: str, value: str = "") -> bool:
+    """Whether it sounds as if its value were one, or the value has the form of one."""
+    return bool(SECRET.search(variable) or credential_in(value))
 
 
 def tells_a_secret(words: list[str]) -> bool:
     """Whether arguments sound as if one had a secret in it; a model's tokens and its tokenizer are none."""
     harmless = r"(?i)tokens|tokeni[sz]\w*"
-    return any(is_secret(re.sub(harmless, "", word).replace("-", "_")) for word in words)
+    return any(is_secret(re.sub(harmless, "", word).replace("-", "_"), word) for word in words)
 
 
 def adopted_run(declaration: Declaration, port: int, public_port: int) -> Run:
@@ -53,7 +54,7 @@ def adopted_run(declaration: Declaration, port: int, public_port: int) -> Run:
 def as_yaml(service: str, run: Run) -> str:
     """What to write into the service's own file, so that the next release keeps it; no secret is shown."""
     said = run.model_dump(mode="json", exclude_defaults=True)
-    hidden = [name for name in said.get("env", {}) if is_secret(name)]
+    hidden = [name for name, value in said.get("env", {}).items() if is_secret(name, value)]
     env = {name: value for name, value in said.pop("env", {}).items() if name not in hidden}
     unsaid = [name for name in ("entrypoint", "command") if tells_a_secret(said.get(name, []))]
     said = {name: value for name, value in said.items() if name not in unsaid}

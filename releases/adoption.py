@@ -29,7 +29,7 @@ def choices(declaration: Declaration, image: str, port: int, public_port: int) -
     found = [Choice("image", container.image, image), _network(port, public_port)]
     found += _words("command", container.command, "run.entrypoint")
     found += _words("args", container.args, "run.command")
-    found += [_variable(one.name) for one in container.env]
+    found += [_variable(one.name, one.value) for one in container.env]
     found += [_volume(one) for one in carried_volumes(spec)]
     found.append(_restart(spec.restartPolicy))
     if container.securityContext.privileged:
@@ -123,8 +123,8 @@ def _network(port: int, public_port: int) -> Choice:
     )
 
 
-def _variable(name: str) -> Choice:
-    if is_secret(name):
+def _variable(name: str, value: str) -> Choice:
+    if is_secret(name, value):
         return _lost(
             f"env.{name}", "in plain metadata", "still in plain metadata: better a secret (run.secrets)"
         )

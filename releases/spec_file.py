@@ -5,6 +5,7 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
+from releases.credentials import credentials_in
 from releases.known_keys import known_keys, unknown
 from releases.problem import BadInput, plainly
 from releases.spec import ServiceSpec
@@ -45,7 +46,23 @@ def parse_spec(text: str, where: str = SPEC_FILE) -> ServiceSpec:
         raise _first_problem(error, where) from error
     for place, expected, got in wrong_requests(spec):
         raise BadInput(f"`{place}` is not right", where=where, expected=expected, got=repr(got)[:200])
+    for place, kind in credentials_in(spec):
+        raise _told(place, kind, where)
     return spec
+
+
+def _told(place: str, kind: str, where: str) -> BadInput:
+    """The value itself is never shown."""
+    variable = place.rpartition(".")[2] if place.startswith("run.env.") else "VARIABLE"
+    secret = variable.lower().replace("_", "-")
+    return BadInput(
+        f"`{place}` is {kind}, which anybody may read who sees the repository, the VM or the image",
+        where=where,
+        expected="the name of a secret of the environment, under run.secrets",
+        got="a value that is not shown here",
+        next_step=f"write `run: {{secrets: {{{variable}: {secret}}}}}` instead, the value into that secret: "
+        "docs/describe-a-service.md#secrets",
+    )
 
 
 def name_of(spec: ServiceSpec, folder: str) -> str:

@@ -28,8 +28,11 @@ def main() -> int:
     parser.add_argument(
         "--machines", action="store_true", help="VMs boot what their user-data says, on the container engine"
     )
+    parser.add_argument(
+        "--registry", default="", help="HOST:PORT of a plain OCI registry, to be Artifact Registry before"
+    )
     given = parser.parse_args()
-    settings = Settings(project=given.project, metadata_port=given.metadata_port)
+    settings = Settings(project=given.project, metadata_port=given.metadata_port, registry=given.registry)
     try:
         if given.machines:
             with TemporaryDirectory(prefix="sandbox-") as folder:

@@ -13,6 +13,7 @@ from sandbox.metadata import metadata_app
 from sandbox.provisioning import (
     accounts,
     identity_pools,
+    images,
     long_running,
     projects,
     repositories,
@@ -47,6 +48,7 @@ def cloud(world: World) -> ASGIApp:
     app.include_router(entries.router)
     for other in PROVISIONING:
         app.include_router(other.router)
+    app.include_router(images.router)  # after Cloud Logging, which has paths under /v2, too
     app.include_router(faults.router)
     app.include_router(control.router)
     return EncodedPath(app)

@@ -46,6 +46,7 @@ class Settings:
     token_seconds: float = 3600
     guest_attribute_queries: int = 10  # each minute and VM
     metadata_port: int = 0
+    registry: str = ""  # where images lie, as HOST:PORT; who asks for them is asked for a token here
     inside: str = ""  # an address of this machine that the VMs' containers reach, where VMs run containers
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from blocks.google_api import refusal
+from blocks.google_api import refusal, said_plainly
 from blocks.targets.compute_api import Compute, Conflict
 from releases.problem import Unreachable
 
@@ -71,7 +71,7 @@ class GroupApi:
         config = compute.InstanceGroupManagerAllInstancesConfig(properties=patch)
         change = compute.InstanceGroupManager(all_instances_config=config, fingerprint=group.fingerprint)
         request = {**self.it, "instance_group_manager_resource": change, "request_id": str(uuid.uuid4())}
-        with self.compute.said("change the group", self.path):
+        with self._changing("change the group"):
             try:
                 sent = self._groups.patch_unary(request=request, **self.compute.patient())
             except PreconditionFailed as error:
@@ -93,7 +93,7 @@ class GroupApi:
                 "most_disruptive_allowed_action": "REFRESH",
             },
         }
-        with self.compute.said("apply the group's configuration", self.path):
+        with self._changing("apply the group's configuration"):
             sent = self._groups.apply_updates_to_instances_unary(request=request, **self.compute.patient())
             self._done(sent.name)
 
@@ -109,6 +109,11 @@ class GroupApi:
                     next_step=f"gcloud compute instance-groups managed describe {self.name} {self.flags}",
                 )
             time.sleep(POLL_SECONDS)
+
+    def _changing(self, doing: str) -> Any:
+        """Google's refusals as problems that say how the deployer gets the right."""
+        described = "say `machines: {group: true}` under `cloud` in the environments' file, then: "
+        return said_plainly(doing, self.path, f"{described}model-deploy provision")
 
     def _done(self, name: str) -> None:
         """Asked again and again: its `wait` may be held for two minutes, longer than our limit."""

@@ -39,13 +39,18 @@ def remove_registry(docker: DockerClient, node: str, port: int) -> None:
     """Take it away with what it holds, and the engine's images that came from it."""
     run([docker.path, "rm", "--force", "--volumes", f"{node}-registry"], timeout=60)
     run([docker.path, "volume", "rm", "--force", f"{node}-registry"], timeout=60)
+    forget_images(docker, f"localhost:{port}")
+
+
+def forget_images(docker: DockerClient, registry: str) -> None:
+    """Remove the engine's images that came from a registry that is gone."""
     form = "{{.Repository}} {{.Tag}} {{.Digest}}"
     images = run([docker.path, "image", "ls", "--digests", "--format", form], timeout=60).output
     names = {
         f"{repository}{sign}{name}"
         for repository, tag, digest in (line.split() for line in images.splitlines())
         for sign, name in ((":", tag), ("@", digest))
-        if repository.startswith(f"localhost:{port}/") and name != "<none>"
+        if repository.startswith(f"{registry}/") and name != "<none>"
     }
     if names:
         run([docker.path, "image", "rm", *sorted(names)], timeout=120)

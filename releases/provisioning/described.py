@@ -28,11 +28,15 @@ class Machines(_Section):
     count: int = Field(1, ge=0, le=100)
     agent_image: str = Field("", description="Where the VMs pull the agent from, pinned by digest.")
     edge_image: str = Field("", description="HAProxy 2.6 or newer, from where the VMs can pull it.")
+    registry: str = Field(
+        "", description="Host that sees their account's token; the region's Artifact Registry if not given."
+    )
     type: str = Field("e2-standard-4", description="4 vCPU and 16 GB.")
     disk_gb: int = Field(50, ge=10, description="Images, log segments and the model cache live on it.")
     image_family: str = Field("cos-stable", description="Of the project cos-cloud.")
     gpu: bool = Field(False, description="Install the driver; the machine type brings the GPU, as g2-… does.")
     external_ip: bool = Field(False, description="Without, Google's APIs are reached from inside the VPC.")
+    group: bool = Field(False, description="They are a managed instance group's, which makes them itself.")
 
     @model_validator(mode="after")
     def _can_boot(self) -> Self:
@@ -106,7 +110,7 @@ class CloudEnvironment(_Section):
     @property
     def registry(self) -> str:
         """The host that images are pulled from."""
-        return f"{self.region}-docker.pkg.dev"
+        return self.machines.registry or f"{self.region}-docker.pkg.dev"
 
     @property
     def models_bucket(self) -> str:
@@ -125,7 +129,9 @@ class CloudEnvironment(_Section):
 
     @property
     def vms(self) -> tuple[str, ...]:
-        """The VMs' names."""
+        """The names of the VMs that are made one by one."""
+        if self.machines.group:
+            return ()
         return tuple(f"{self.vm_prefix}{number}" for number in range(1, self.machines.count + 1))
 
     @property

@@ -23,6 +23,7 @@ ROLES = {
     "artifactregistry.": "roles/artifactregistry.admin",
     "secretmanager.versions.access": "roles/secretmanager.secretAccessor",
     "secretmanager.versions.add": "roles/secretmanager.secretVersionAdder",
+    "secretmanager.versions.destroy": "roles/secretmanager.secretVersionManager",
     "secretmanager.": "roles/secretmanager.admin",
     "serviceusage.": "roles/serviceusage.serviceUsageAdmin",
     "resourcemanager.": "roles/resourcemanager.projectIamAdmin",

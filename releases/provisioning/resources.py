@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from releases.node_boot.user_data import NodeBoot, node_user_data
 from releases.provisioning.described import CloudEnvironment
-from releases.provisioning.rights import DEPLOYER_ROLE, wanted_rights
+from releases.provisioning.rights import DEPLOYER_ROLE, GROUP_ROLE, wanted_rights
 from releases.provisioning.wanted import Json, Key, Kind, Wanted
 
 APIS = (
@@ -31,7 +31,8 @@ def wanted(cloud: CloudEnvironment, number: str) -> list[Wanted]:
     return [
         *(Wanted(Key(Kind.api, f"{name}.googleapis.com"), {"state": "ENABLED"}) for name in APIS),
         *_accounts(cloud),
-        _role(),
+        _role(DEPLOYER_ROLE, "model-deploy: tells VMs what to run", "compute.instances.setMetadata"),
+        *((_group_role(),) if cloud.machines.group else ()),
         *(_secret(name) for name in (*cloud.secrets, *cloud.written_by_the_worker)),
         _repository(cloud),
         _models_bucket(cloud),
@@ -51,14 +52,16 @@ def _accounts(cloud: CloudEnvironment) -> Iterator[Wanted]:
         yield Wanted(Key(Kind.account, email), body)
 
 
-def _role() -> Wanted:
-    body = {
-        "title": "model-deploy: tells VMs what to run",
-        "stage": "GA",
-        "includedPermissions": ["compute.instances.setMetadata"],
-        "deleted": False,
-    }
-    return Wanted(Key(Kind.role, DEPLOYER_ROLE), body, fixed=frozenset({"deleted"}))
+def _role(name: str, title: str, permission: str) -> Wanted:
+    body = {"title": title, "stage": "GA", "includedPermissions": [permission], "deleted": False}
+    return Wanted(Key(Kind.role, name), body, fixed=frozenset({"deleted"}))
+
+
+def _group_role() -> Wanted:
+    """A group's configuration is changed and applied with one permission, and the group does the rest."""
+    return _role(
+        GROUP_ROLE, "model-deploy: tells groups what their VMs run", "compute.instanceGroupManagers.update"
+    )
 
 
 def _secret(name: str) -> Wanted:

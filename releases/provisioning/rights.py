@@ -7,6 +7,7 @@ from releases.provisioning.described import CloudEnvironment
 from releases.provisioning.wanted import Json, Key, Kind, Wanted
 
 DEPLOYER_ROLE = "modelDeployDeployer"
+GROUP_ROLE = "modelDeployGroupDeployer"
 
 
 @dataclass(frozen=True, order=True)
@@ -40,12 +41,17 @@ def wanted_rights(cloud: CloudEnvironment, number: str) -> Iterator[Wanted]:
     node, builder, deployer = (account(one) for one in (cloud.node, cloud.builder, cloud.deployer))
     models, data = (f"projects/_/buckets/{name}/objects" for name in (cloud.models_bucket, cloud.data_bucket))
     vms = f"projects/{cloud.project}/zones/{cloud.zone}/instances/{cloud.vm_prefix}"
+    # IAM has no condition on a group's name, so that this one holds for every group of the project:
+    # https://cloud.google.com/iam/docs/conditions-resource-attributes.
+    own = f"projects/{cloud.project}/roles"
+    groups = [Grant(f"{own}/{GROUP_ROLE}", deployer)] if cloud.machines.group else []
     yield _rights(
         "project",
         cloud.project,
         Grant("roles/logging.logWriter", node),
         Grant("roles/compute.viewer", deployer),
-        Grant(f"projects/{cloud.project}/roles/{DEPLOYER_ROLE}", deployer, vms),
+        Grant(f"{own}/{DEPLOYER_ROLE}", deployer, vms),
+        *groups,
     )
     yield _rights(
         "repository",
@@ -76,13 +82,13 @@ def wanted_rights(cloud: CloudEnvironment, number: str) -> Iterator[Wanted]:
             Grant("roles/secretmanager.viewer", deployer),
         )
     for secret in cloud.written_by_the_worker:
-        shown = [Grant("roles/secretmanager.secretAccessor", node)] if secret in cloud.certificates else []
+        renewed = secret in cloud.certificates  # the account's key stays
         yield _rights(
             "secret",
             secret,
-            *shown,
+            *([Grant("roles/secretmanager.secretAccessor", node)] if renewed else []),
             Grant("roles/secretmanager.secretAccessor", deployer),
-            Grant("roles/secretmanager.secretVersionAdder", deployer),
+            Grant(f"roles/secretmanager.secretVersion{'Manager' if renewed else 'Adder'}", deployer),
             Grant("roles/secretmanager.viewer", deployer),
         )
     # Who sets the metadata of a VM with a service account must be allowed to act as that account.

@@ -83,7 +83,7 @@ def list_(world: Here, caller: Caller, project: str, location: str, page: Asked)
 def get_policy(
     world: Here, caller: Caller, project: str, location: str, name: str, version: policy.Version = 1
 ) -> Json:
-    """Who may push and pull: kept, not enforced."""
+    """Who may push and pull; `images` asks."""
     _find(world, project, location, name)
     return world.repository_policies.get((project, location, name), policy.empty())
 

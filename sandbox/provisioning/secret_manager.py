@@ -133,10 +133,19 @@ def add_version(world: Here, caller: Caller, project: str, name: str, body: Reso
 
 
 @router.get(ONE + "/versions")
-def versions(world: Here, caller: Caller, project: str, name: str, page: Asked) -> Json:
+def versions(
+    world: Here,
+    caller: Caller,
+    project: str,
+    name: str,
+    page: Asked,
+    wanted: Annotated[str, Query(alias="filter")] = "",
+) -> Json:
     """The versions of a secret, not their data."""
     secret = _find(world, caller, "versions.list", project, name)
-    found = [version for version, _ in secret.versions]
+    if wanted not in {"", "state:ENABLED"}:
+        raise not_implemented(f"the filter {wanted} of versions")
+    found = [version for version, _ in secret.versions if not wanted or version["state"] == "ENABLED"]
     return {**page.of("versions", found), "totalSize": len(found)}
 
 
@@ -144,6 +153,9 @@ def versions(world: Here, caller: Caller, project: str, name: str, page: Asked) 
 def access(world: Here, caller: Caller, project: str, name: str, version: str) -> Json:
     """The data of a version."""
     about, data = _version(_find(world, caller, "versions.access", project, name), version)
+    if about["state"] != "ENABLED":
+        said = f"Secret Version [{about['name']}] is in {about['state']} state."
+        raise ApiError(400, "failedPrecondition", said)
     crc = str(google_crc32c.value(data))
     return {"name": about["name"], "payload": {"data": base64.b64encode(data).decode(), "dataCrc32c": crc}}
 
@@ -152,6 +164,18 @@ def access(world: Here, caller: Caller, project: str, name: str, version: str) -
 def get_version(world: Here, caller: Caller, project: str, name: str, version: str) -> Json:
     """What is said of a version."""
     return _version(_find(world, caller, "versions.get", project, name), version)[0]
+
+
+@router.post(ONE + "/versions/{version}:destroy")
+def destroy(world: Here, caller: Caller, project: str, name: str, version: str, body: Resource) -> Json:
+    """Take a version's data away for good; that it was there stays known."""
+    secret = _find(world, caller, "versions.destroy", project, name)
+    about, _ = _version(secret, version)
+    if body.get("etag", about["etag"]) != about["etag"]:
+        raise ApiError(400, "failedPrecondition", "The etag is not the version's.")
+    about |= {"state": "DESTROYED", "destroyTime": world.timestamp(), "etag": f'"{world.new_id()}"'}
+    secret.versions[int(about["name"].rpartition("/")[2]) - 1] = (about, b"")
+    return about
 
 
 def _version(secret: Secret, version: str) -> tuple[Json, bytes]:

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from bench.vm import Cloud, Vm, built_agent, cloud, node_boot
+from blocks.docker_client import DockerClient
+from deployments.machine.registry import forget_images
 
 BUCKET = "logs"
 
@@ -15,16 +17,17 @@ def agent_image() -> str:
 
 
 @pytest.fixture(scope="session")
-def machines() -> Iterator[Cloud]:
-    with cloud() as made:
+def machines(registry: str, docker_client: DockerClient) -> Iterator[Cloud]:
+    with cloud(registry) as made:
         yield made
+    forget_images(docker_client, made.registry)
 
 
 @pytest.fixture(scope="session")
 def booted(machines: Cloud, agent_image: str, sample_image: str) -> Vm:
     project = machines.at.project
     machines.call("POST", f"/storage/v1/b?project={project}", json={"name": BUCKET})
-    vm = machines.boot("node-1", node_boot(agent_image, sample_image.partition("/")[0], bucket=BUCKET))
+    vm = machines.boot("node-1", node_boot(agent_image, machines.registry, bucket=BUCKET))
     vm.image = sample_image
     return vm
 

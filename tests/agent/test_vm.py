@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import subprocess
 import time
 from typing import Any
 
@@ -211,6 +212,43 @@ def test_a_secret_that_may_not_be_read_says_what_to_type(vm: Vm) -> None:
     assert "the secret 'missing' cannot be read" in failure.reason
     assert failure.next_step.startswith("gcloud secrets ")
     assert vm.live() == before
+
+
+def pushed_to(registry: str, vm: Vm, repository: str) -> str:
+    """The sample service as an image that this engine has never pulled; the repository that it is in is new."""
+    place = f"projects/{vm.cloud.at.project}/locations/europe-west1/repositories"
+    vm.cloud.call("POST", f"/v1/{place}?repositoryId={repository}", json={"format": "DOCKER"})
+    name = f"{vm.cloud.at.project}/{repository}/sample"
+    text = f"FROM {vm.image}\nLABEL made-for={vm.host}"
+    tag = f"{registry}/{name}:1"
+    subprocess.run(["docker", "build", "-q", "-t", tag, "-"], input=text.encode(), check=True)
+    vm.docker("push", "-q", tag)
+    digest = (
+        vm.docker("image", "inspect", "--format", "{{index .RepoDigests 0}}", tag).strip().partition("@")[2]
+    )
+    vm.docker("image", "rm", tag)
+    return f"{vm.cloud.registry}/{name}@{digest}"
+
+
+def test_an_image_is_pulled_with_the_vms_token_and_a_right_that_is_missing_is_named(
+    vm: Vm, registry: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, account = vm.live(), vm.resource["serviceAccounts"][0]["email"]
+    monkeypatch.setattr(vm, "image", pushed_to(registry, vm, "images"))
+    generation = vm.proposed(vm.release())
+    vm.until(lambda: generation in vm.status().reverted)
+    failure = vm.status().reverted[generation]
+    assert 'Permission "artifactregistry.repositories.downloadArtifacts" denied' in failure.reason
+    assert failure.next_step == (
+        "gcloud artifacts repositories add-iam-policy-binding images --project=sandbox "
+        "--location=europe-west1 --member=(the VM's account) --role=roles/artifactregistry.reader"
+    )
+    assert vm.live() == before
+    binding = {"role": "roles/artifactregistry.reader", "members": [f"serviceAccount:{account}"]}
+    path = f"/v1/projects/{vm.cloud.at.project}/locations/europe-west1/repositories/images:setIamPolicy"
+    vm.cloud.call("POST", path, json={"policy": {"bindings": [binding]}})
+    vm.confirmed(vm.release())
+    assert vm.live() == vm.numbers
 
 
 def test_finished_log_segments_go_to_the_bucket(vm: Vm) -> None:

@@ -8,15 +8,20 @@ import httpx
 import pytest
 
 from blocks.cloud_storage import CloudStorage
+from blocks.google_api import GoogleApi
 from blocks.model_folder import sources_in
 from blocks.model_store import ModelStore
-from releases.problem import Problem
+from blocks.targets.compute_api import Compute
+from blocks.targets.group_api import GroupApi
+from releases.problem import Failed, Problem
+from releases.provisioning.rights import GROUP_ROLE
 from releases.spec import Model
 from releases.store import AlreadyExists
 from sandbox.world import Settings
 from tests.blocks.test_model_store import Silent
 from tests.provisioned import DESCRIBED, Provisioned
-from tests.sandbox.conftest import start
+from tests.sandbox.conftest import ZONE, eventually, start
+from tests.sandbox.test_groups import Managed
 
 MODELS, DATA = DESCRIBED.models_bucket, DESCRIBED.data_bucket
 MODEL, CLAIM = "models/iris/v1/model.onnx", "releases/iris/staging/000001.json"
@@ -36,7 +41,7 @@ def there() -> Iterator[Provisioned]:
         one.apply()
         for bucket, name in ((MODELS, MODEL), (MODELS, CLAIM), (DATA, LOG), (DATA, CURSOR)):
             put(one, bucket, name).raise_for_status()
-        for secret in (SECRET, CERTIFICATE, ACCOUNT):
+        for secret in (SECRET, CERTIFICATE, ACCOUNT, CERTIFICATE, ACCOUNT):
             cloud.call("POST", f"{secret}:addVersion", json={"payload": {"data": "eA=="}}).raise_for_status()
         yield one
 
@@ -98,6 +103,9 @@ WRITE_SECRET, WRITE_CERTIFICATE, WRITE_ACCOUNT = (
     Attempt("POST", f"{secret}:addVersion", b'{"payload": {"data": "eA=="}}')
     for secret in (SECRET, CERTIFICATE, ACCOUNT)
 )
+DESTROY_CERTIFICATE, DESTROY_ACCOUNT = (
+    Attempt("POST", f"{secret}/versions/2:destroy", b"{}") for secret in (CERTIFICATE, ACCOUNT)
+)
 PROJECT_RIGHTS = Attempt("POST", "/v3/projects/sandbox:setIamPolicy", b'{"policy": {}}')
 BUCKET_RIGHTS = Attempt("PUT", f"/storage/v1/b/{MODELS}/iam", b'{"bindings": []}')
 
@@ -121,6 +129,7 @@ MAY = {
         WRITE_CERTIFICATE,
         READ_ACCOUNT,
         WRITE_ACCOUNT,
+        DESTROY_CERTIFICATE,
         DESCRIBE_VM,
     ],
     DESCRIBED.builder: [],
@@ -150,6 +159,8 @@ ALL = [
     WRITE_CERTIFICATE,
     READ_ACCOUNT,
     WRITE_ACCOUNT,
+    DESTROY_CERTIFICATE,
+    DESTROY_ACCOUNT,
     DESCRIBE_VM,
     TELL_VM,
     STOP_VM,
@@ -171,6 +182,7 @@ MAY_NOT = {
         PROJECT_RIGHTS,
         READ_SECRET,
         WRITE_SECRET,
+        DESTROY_ACCOUNT,
         STOP_VM,
         DELETE_VM,
         OPEN_FIREWALL,
@@ -195,6 +207,34 @@ def test_the_deployer_tells_its_own_vms_and_no_others(there: Provisioned) -> Non
     assert TELL_VM.by(there, DESCRIBED.deployer).status_code == 412
     other = Attempt("POST", VM.replace("staging-node-1", "production-node-1") + "/setMetadata", b"{}")
     assert other.by(there, DESCRIBED.deployer).status_code == 403
+
+
+def test_the_deployer_of_a_group_tells_it_what_to_run_and_no_longer_once_it_has_none(
+    there: Provisioned, tmp_path: Path
+) -> None:
+    made = Managed(there.cloud, regional=False)
+    made.create(1)
+    (tmp_path / "token").write_text(there.as_(DESCRIBED.deployer)["Authorization"].partition(" ")[2])
+    group = GroupApi(
+        Compute(GoogleApi(endpoint=there.cloud.at.api, access_token_file=tmp_path / "token"), "sandbox"),
+        "g",
+        ZONE,
+        None,
+    )
+    with pytest.raises(Failed, match=r"compute\.instanceGroupManagers\.update") as refused:
+        group.set_metadata(group.read(), {"model-deploy": "{}"})
+    assert refused.value.next_step.endswith("model-deploy provision")
+    of_group = DESCRIBED.machines.model_copy(update={"group": True})
+    added = there.apply(machines=of_group)
+    assert {str(one.key) for one in added.todo} == {f"role {GROUP_ROLE}", "rights project sandbox"}
+    group.set_metadata(group.read(), {"model-deploy": "{}"})
+    group.apply(list(group.members()))
+    eventually(lambda: made.seen()[0].get("model-deploy") == "{}")
+    assert Attempt("DELETE", f"/compute/v1/{group.path}").by(there, DESCRIBED.deployer).status_code == 403
+    assert not there.plan(machines=of_group).todo
+    assert [str(one.key) for one in there.apply().todo] == ["rights project sandbox"]
+    with pytest.raises(Failed, match="may not"):
+        group.set_metadata(group.read(), {})
 
 
 def test_not_even_the_owner_deletes_a_model_too_early(there: Provisioned) -> None:

@@ -1,6 +1,8 @@
 """The story of a deploy on a fleet: a real Prefect server, the sandbox, simulated agents."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from blocks.environment import Environment, load_environment
 from blocks.targets.compute_engine import ComputeEngineInstances
 from blocks.targets.local import LocalTarget
 from deployments import apply as apply_module
+from deployments.load import Request, running
 from deployments.machine.home import Home
 from flows.deploying import Deployed, deploy, settle_open_claims
 from flows.stopwatch import Stopwatch
@@ -23,7 +26,7 @@ from releases.spec import SmokeCheck
 from releases.status import STATUS_PATH, Phase
 from tests.blocks.buckets import cloud_store
 from tests.blocks.targets.conftest import KEY, Vms, vms  # noqa: F401 - a fixture
-from tests.sandbox.conftest import eventually
+from tests.sandbox.conftest import ZONE, eventually
 
 ENVIRONMENTS = """
 environments:
@@ -133,22 +136,56 @@ def test_a_later_wave_that_pulls_longer_than_the_window_loses_nobody(
     )  # six for two releases; the fleet's window is renewed a few times, not the VM's
 
 
-@pytest.mark.fault(35)
-def test_half_the_fleet_swapped_when_one_node_fails(production: Environment, vms: Vms) -> None:  # noqa: F811
-    """FAULTS row 35."""
+@pytest.mark.fault(13, 18, 21, 35)
+def test_half_the_fleet_swapped_when_a_disk_is_full_an_agent_was_killed_and_a_vm_reset(
+    production: Environment,
+    vms: Vms,  # noqa: F811
+) -> None:
+    """FAULTS row 35; then a release during which an agent is killed reaches all."""
     vms.add("a", "b", "c", "d")
     one_release(production, claimed(production, vms))
-    vms.agents.breaks("d", 2)
-    with pytest.raises(Failed, match="release 2 was taken back: iris failed in `probe`") as failure:
+    agents, asked = vms.agents, []
+    with ExitStack() as stack:
+        for name in ("a", "c", "d"):  # b is off for a while
+            request = Request(agents.port, host=agents.of[name].vm.address)
+            asked.append(stack.enter_context(running(request, rate=50, senders=2)))
+        pool = stack.enter_context(ThreadPoolExecutor(1))
+        agents.breaks("d", 2, "mkdir /var/lib/docker: no space left on device")
+        agents.pulls["b"] = 1.0
+        struck = pool.submit(lambda: (killed_in(vms, "a", Phase.bake), reset_in(vms, "b", Phase.pull)))
+        with pytest.raises(Failed, match="release 2 was taken back: iris failed in `probe`") as failure:
+            one_release(production, claimed(production, vms))
+        struck.result()
+        assert failure.value.where.endswith("/d")
+        assert "password=hunter2" in failure.value.got  # for who has released it, and for nobody else
+        said = httpx.get(f"{production.target.urls(agents.port)[-1]}{STATUS_PATH}").text
+        assert "no space left" in said
+        assert "hunter2" not in said
+        assert failure.value.what.endswith("release 1 is live")
+        assert set(vms.live().values()) == {"1"}
+        agents.pulls = {"c": 1.0}
+        struck = pool.submit(killed_in, vms, "c", Phase.pull)
         one_release(production, claimed(production, vms))
-    assert failure.value.where.endswith("/d")
-    assert "password=hunter2" in failure.value.got  # for who has released it, and for nobody else
-    said = httpx.get(f"{production.target.urls(vms.agents.port)[-1]}{STATUS_PATH}").text
-    assert "exit code 3" in said
-    assert "hunter2" not in said
-    assert failure.value.what.endswith("release 1 is live")
-    assert set(vms.live().values()) == {"1"}
-    assert verdicts(production) == [Verdict.reverted, Verdict.confirmed]
+        struck.result()
+        assert set(vms.live().values()) == {"3"}
+    assert [one.failures for one in asked] == [[], [], []]
+    assert min(one.total for one in asked) > 50
+    assert verdicts(production) == [Verdict.confirmed, Verdict.reverted, Verdict.confirmed]
+
+
+def killed_in(vms: Vms, name: str, phase: Phase) -> None:  # noqa: F811
+    """Its unit starts it again, after the release has asked for it in vain."""
+    agent = vms.agents.of[name]
+    eventually(lambda: agent.services["iris"].phase is phase)
+    vms.agents.do(agent.kill)
+    eventually(lambda: agent.missed > 0)
+    vms.agents.do(agent.run)
+
+
+def reset_in(vms: Vms, name: str, phase: Phase) -> None:  # noqa: F811
+    eventually(lambda: vms.agents.of[name].services["iris"].phase is phase)
+    path = f"/compute/v1/projects/{vms.cloud.project}/zones/{ZONE}/instances/{name}/reset"
+    vms.cloud.call("POST", path).raise_for_status()
 
 
 def test_a_controller_that_died_in_the_middle_is_settled_by_the_next(

@@ -159,6 +159,11 @@ def test_a_secret_among_the_arguments_is_treated_as_one_in_the_environment() -> 
     shown = as_yaml("iris", adopted_run(parse(text), 8000, 80))
     assert "hunter2" not in shown
     assert "run.command is not shown" in shown
+    url = "postgres://iris:" + "hunter2@database/iris"
+    text = PLAIN.replace("command: ,", f"env: [{{name: DATABASE, value: '{url}'}}],")
+    found = choices(parse(text), "a@sha256:1", 8000, 80)
+    assert next(one for one in found if one.name == "env.DATABASE").loses
+    assert "hunter2" not in as_yaml("iris", adopted_run(parse(text), 8000, 80))
     harmless = PLAIN.replace("command: ,", "args: [--max-tokens=512, --tokenizer=bert],")
     args = next(one for one in choices(parse(harmless), "a@sha256:1", 8000, 80) if one.name == "args")
     assert not args.loses

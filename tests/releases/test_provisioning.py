@@ -44,8 +44,14 @@ descriptions = st.builds(
     secrets=st.lists(st.sampled_from(["a", "b-c", "D_e"]), unique=True),
     github=st.lists(st.sampled_from(["acme/models", "acme/other"]), unique=True),
     machines=st.builds(
-        lambda count, external: {**SECTION["machines"], "count": count, "external_ip": external},
+        lambda count, external, group: {
+            **SECTION["machines"],
+            "count": count,
+            "external_ip": external,
+            "group": group,
+        },
         st.integers(0, 3),
+        st.booleans(),
         st.booleans(),
     ),
 )

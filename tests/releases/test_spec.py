@@ -1,5 +1,6 @@
 """What a user meets when model-deploy.yaml is right, wrong or missing."""
 
+import json
 import re
 from pathlib import Path
 
@@ -126,3 +127,52 @@ def test_a_near_key_of_a_volume_is_named() -> None:
         "unknown key `run.volumes.0.hosts`",
         "did you mean `host`?",
     )
+
+
+# In pieces, so that nobody who looks for credentials finds some here.
+CREDENTIALS = {
+    "a private key": "-----BEGIN " + "EC PRIVATE KEY-----\nMHcCAQEE",
+    "an AWS access key": "AKIA" + "Q3EGUB7ZT5KXWDNM",
+    "a Google API key": "AI" + "za" + "Sy0_aB-" * 5,
+    "a Google access token": "ya29." + "a0AfB_byC" * 3,
+    "a Google client secret": "GOC" + "SPX-" + "ab-12_z" * 4,
+    "a GitHub token": "gh" + "p_" + "aB3" * 12,
+    "a GitLab token": "gl" + "pat-" + "aB3-" * 5,
+    "a Hugging Face token": "hf" + "_" + "aB" * 17,
+    "an OpenAI key": "sk-proj-aB3" + "T3Blbk" + "FJaB3",
+    "an Anthropic key": "sk-" + "ant-api03-" + "aB3" * 8,
+    "a Slack token": "xox" + "b-12345678901-aB3",
+    "a Stripe key": "sk" + "_live_" + "aB3" * 8,
+    "a URL with a password": "postgresql+psycopg://iris:" + "hunter2@database:5432/iris",
+}
+
+
+@pytest.mark.parametrize("kind", CREDENTIALS)
+def test_a_credential_in_the_open_is_refused_without_being_shown(kind: str) -> None:
+    value = CREDENTIALS[kind]
+    wrapped = json.dumps(f"--with={value} and more")
+    for spec, place in (
+        (f"run: {{env: {{DATABASE_URL: {json.dumps(value)}}}}}", "run.env.DATABASE_URL"),
+        (f"run: {{command: [serve, {wrapped}]}}", "run.command.1"),
+        (f"build: {{args: {{TOKEN: {wrapped}}}}}", "build.args.TOKEN"),
+    ):
+        with pytest.raises(BadInput) as caught:
+            parse_spec(spec)
+        assert caught.value.what.startswith(f"`{place}` is {kind},")
+        assert "run.secrets" in caught.value.expected
+        assert value[-12:] not in str(caught.value)
+    parse_spec(f"run: {{secrets: {{DATABASE_URL: database-url}}, env: {{OTHER: {kind}}}}}")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "postgres://iris@database/iris", "http://proxy:3128", "redis://:$PASSWORD@cache:6379", "amqp://me:{password}@mq",
+        "https://example.com/a:b@c", "gs://bucket/models:v1@2", "user:password@example.com", "AKIAlooksliketheothers",
+        "skip-learn-sk-learn", "sk-learn", "hf_hub_cache", "ghp_cache", "python -m iris --token-limit=512", "sha256:" + "ab" * 32,
+        "550e8400-e29b-41d4-a716-446655440000", "-----BEGIN CERTIFICATE-----", "-----BEGIN PUBLIC KEY-----", "AIzawa",
+        "xoxb-style", "eyJhbGciOiJub25lIn0", "projects/p/secrets/s", "http://10.0.0.1:8080/a?x=1@2", "ssh://git@host:22/x",
+    ],
+)  # fmt: skip
+def test_an_ordinary_value_is_no_credential(value: str) -> None:
+    parse_spec(f"run: {{env: {{VALUE: {json.dumps(value)}}}}}")

@@ -28,7 +28,7 @@ IMPLEMENTED = {
     "storage.buckets": f"getStorageLayout insert get list patch delete lockRetentionPolicy {POLICY} testIamPermissions",
     "storage.objects": "insert get list patch delete rewrite",
     "secretmanager.projects.secrets": f"create get list delete addVersion {POLICY}",
-    "secretmanager.projects.secrets.versions": "get list access",
+    "secretmanager.projects.secrets.versions": "get list access destroy",
     "iam.projects.serviceAccounts": f"create get list patch delete enable disable {POLICY}",
     "iam.projects.serviceAccounts.keys": "list",
     "iam.projects.roles": "create get list patch delete undelete",

@@ -66,7 +66,13 @@ def test_secrets_have_versions_and_readers(cloud: Cloud) -> None:
     with pytest.raises(exceptions.Forbidden):
         theirs.add_secret_version(parent=created.name, payload=secretmanager.SecretPayload(data=b"x"))
     with pytest.raises(exceptions.MethodNotImplemented):
-        client.destroy_secret_version(name=f"{created.name}/versions/1")
+        client.disable_secret_version(name=f"{created.name}/versions/1")
+    client.destroy_secret_version(name=f"{created.name}/versions/1")
+    with pytest.raises(exceptions.BadRequest, match="is in DESTROYED state"):
+        client.access_secret_version(name=f"{created.name}/versions/1")
+    enabled = {"parent": created.name, "filter": "state:ENABLED"}
+    (left,) = client.list_secret_versions(request=enabled)
+    assert left.name == f"{created.name}/versions/2"
 
 
 def test_service_accounts_and_rights_in_the_project(cloud: Cloud) -> None:
