@@ -7,7 +7,8 @@ import pytest
 
 from blocks.store import DirectoryStore
 from tests.agent.logs import follower, settle
-from tests.flows.test_export_logs import export, write
+from tests.flows.test_export_logs import write
+from tests.killed_work import export
 
 PAGE = Path(__file__).parent.parent / "docs" / "logs.md"
 EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)

@@ -9,7 +9,8 @@ from blocks.log_export import waiting
 from blocks.log_reader import LogHistory, following_lines, live_lines
 from blocks.store import DirectoryStore
 from tests.agent.logs import container, follower, settle
-from tests.flows.test_export_logs import HOUR, export, write
+from tests.flows.test_export_logs import write
+from tests.killed_work import HOUR, export
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """What the nodes have uploaded is exported exactly once, and what is missing is said."""
 
 import os
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
@@ -15,7 +14,6 @@ import zstandard
 from agent.logs.follow import Limits
 from bench.json_file import JsonFile, line
 from blocks.log_expiry import expire_logs
-from blocks.log_export import ContainerExport, Exported, waiting
 from blocks.log_gaps import forget_gaps, untold_gaps
 from blocks.store import DirectoryStore
 from releases.log_export import joined, missing
@@ -26,19 +24,11 @@ from sandbox.world import World
 from tests.agent.logs import container, follower, settle
 from tests.blocks.buckets import cloud_store
 from tests.flaky_store import FlakyStore
+from tests.killed_work import HOUR, export, export_in
 from tests.killing import Killer
 from tests.sandbox.conftest import Cloud
 
-HOUR = datetime(2025, 11, 24, 10, tzinfo=UTC)
-LATER = HOUR + timedelta(days=365)
 KILLS = 50
-
-
-def export(store: Any, until: datetime = LATER) -> list[Exported]:
-    return [
-        ContainerExport(store, service, "local", one).run(places, until)
-        for (service, one), places in waiting(store, "local").items()
-    ]
 
 
 def lines(store: Path) -> list[dict[str, Any]]:
@@ -233,11 +223,6 @@ def test_a_segment_that_cannot_be_read_does_not_hold_up_the_others(
     assert sorted(numbers(tmp_path / "store")) == [*range(5000)]
 
 
-def export_here(store: Path) -> None:
-    tempfile.tempdir = str(store.parent)  # what a killed export leaves goes with the test
-    export(DirectoryStore(path=store))
-
-
 @pytest.mark.fault(26)
 def test_killed_at_random_points_every_line_is_there_once(tmp_path: Path, place: DirectoryStore) -> None:
     killer, written = Killer(), 0
@@ -245,7 +230,7 @@ def test_killed_at_random_points_every_line_is_there_once(tmp_path: Path, place:
         write(tmp_path, written, written + 3000, per_second=1)
         written += 3000
         settle(follower(tmp_path, "a"), "a")
-        killer.run(export_here, tmp_path / "store")
+        killer.run(export_in, tmp_path / "store")
     assert killer.killed == KILLS
     export(place)
     assert sorted(numbers(tmp_path / "store")) == [*range(written)]
