@@ -37,17 +37,6 @@ def several_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cloud_logging, "PAGE", 70)
 
 
-@pytest.fixture
-def logs(cloud: Cloud, tmp_path: Path) -> CloudLogging:
-    (tmp_path / "token").write_text(cloud.at.token)
-    return CloudLogging(project=cloud.project, endpoint=cloud.at.api, access_token_file=tmp_path / "token")
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> DirectoryStore:
-    return DirectoryStore(path=tmp_path / "store")
-
-
 def printed(cloud: Cloud, numbers: range, *, service: str = "iris", environment: str = "old") -> None:
     """As the logging agent of Container-Optimized OS sends lines: every ten seconds, from 90 minutes before END."""
     entries = [
@@ -194,11 +183,10 @@ def test_a_store_that_fails_gets_every_line_once_in_the_same_objects(
 
 
 def test_killed_at_random_points_every_line_is_there_once(
-    cloud: Cloud, store: DirectoryStore, tmp_path: Path
+    cloud: Cloud, store: DirectoryStore, token_file: Path
 ) -> None:
-    (tmp_path / "token").write_text(cloud.at.token)
     killer, most, hour = Killer(), 2 * KILLS, 360
-    where = store.path, cloud.at.api, tmp_path / "token"
+    where = store.path, cloud.at.api, token_file
     first = 540 - most * hour
     printed(cloud, range(first, 540, hour // 5))
     while killer.killed < KILLS and killer.runs < most:
