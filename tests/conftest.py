@@ -24,6 +24,7 @@ multiprocessing.get_context("forkserver").set_forkserver_preload(
         "dlt.destinations",
         "pyarrow.dataset",
         "google.auth.transport.requests",
+        "google.oauth2.credentials",
     ]
 )
 

@@ -21,7 +21,7 @@ from tests.killing import Killer
 from tests.shop.server import Shop, shop
 
 KILLS = 50
-WHOLE_RUNS = 12
+WHOLE_RUNS = 8
 SOURCES = """
 sources:
   orders:

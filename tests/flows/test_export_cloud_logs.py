@@ -188,12 +188,12 @@ def test_killed_at_random_points_every_line_is_there_once(
     killer, most, hour = Killer(), 2 * KILLS, 360
     where = store.path, cloud.at.api, token_file
     first = 540 - most * hour
-    printed(cloud, range(first, 540, hour // 5))
+    printed(cloud, range(first, 540, hour // 2))
     while killer.killed < KILLS and killer.runs < most:
         killer.run(export_cloud_log_in, *where, END - timedelta(hours=most - killer.runs - 1))
     assert killer.killed == KILLS
     export_cloud_log_in(*where, END - timedelta(hours=most - killer.runs))
-    assert numbers(store) == [*range(first, first + killer.runs * hour, hour // 5)]
+    assert numbers(store) == [*range(first, first + killer.runs * hour, hour // 2)]
 
 
 def test_two_exports_at_once_write_every_line_once(

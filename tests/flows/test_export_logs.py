@@ -215,8 +215,8 @@ def test_a_segment_that_cannot_be_read_does_not_hold_up_the_others(
 def test_killed_at_random_points_every_line_is_there_once(tmp_path: Path, store: DirectoryStore) -> None:
     killer, written = Killer(), 0
     while killer.killed < KILLS and killer.runs < 2 * KILLS:
-        logged(tmp_path, written, written + 3000, per_second=1)
-        written += 3000
+        logged(tmp_path, written, written + 1500, per_second=1)
+        written += 1500
         killer.run(export_in, tmp_path / "store")
     assert killer.killed == KILLS
     export(store)
