@@ -12,7 +12,7 @@ import typer
 from releases.log_export import PARTS
 from releases.log_segment import SEGMENTS
 from releases.log_stream import OVERLAP, Line, in_order, parse_since
-from releases.problem import BadInput
+from releases.problem import BadInput, Unreachable
 
 if TYPE_CHECKING:
     from blocks.environment import Environment
@@ -55,13 +55,12 @@ def show(line: Line, grep: str) -> None:
 
 
 def _follow(environment: "Environment", service: str, since: datetime, shown: list[Line], grep: str) -> None:
-    """The container that was started last, until it ends."""
-    from blocks.log_reader import following_lines  # noqa: PLC0415
+    """All containers that run, also those that a release starts meanwhile."""
+    from blocks.log_follow import LogFollow  # noqa: PLC0415
 
-    for container, release in _containers(environment, service)[:1]:
-        printed = {(line.time, line.text) for line in shown if container.id.startswith(line.container)}
-        for line in following_lines(container, since, release, printed):
-            show(line, grep)
+    for line in LogFollow(lambda: _containers(environment, service), since, shown).lines():
+        show(line, grep)
+    typer.echo(f"(no container of {service} runs any more)", err=True)
 
 
 def _is_known(environment: "Environment", service: str) -> bool:
@@ -72,13 +71,20 @@ def _is_known(environment: "Environment", service: str) -> bool:
 
 
 def _containers(environment: "Environment", service: str) -> list[tuple[Any, int]]:
-    """On this machine, the newest first, each with its release."""
+    """On this machine, the newest first, each with its release. Raises Unreachable."""
     import docker  # noqa: PLC0415
 
     if environment.target.type != "local":
         return []
     labels = [f"model-deploy.node={environment.target.node}", f"model-deploy.service={service}"]
-    found: list[Any] = docker.from_env().containers.list(all=True, filters={"label": labels})
+    try:
+        found: list[Any] = docker.from_env().containers.list(
+            all=True, filters={"label": labels}, ignore_removed=True
+        )
+    except (docker.errors.DockerException, OSError) as error:
+        raise Unreachable(
+            "the container engine does not answer", got=str(error)[:200], next_step="model-deploy doctor"
+        ) from error
     return [(one, int(one.labels.get("model-deploy.release", "0"))) for one in found]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from releases.problem import BadInput
 
 OVERLAP = timedelta(seconds=5)  # stdout and stderr may be this far out of order in a container's file
+EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)  # docker takes none before 1970
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _AGO = re.compile(r"(\d+)([smhd])")
 _SECONDS = len("2026-11-24T01:02:03")
@@ -86,14 +87,13 @@ class Tail:
 
 
 def parse_since(text: str, now: datetime) -> datetime:
-    """`2h`, `30m`, `1d` ago, or a date or time in UTC. Raises BadInput."""
+    """`2h`, `30m`, `1d` ago, or a date or time, without a zone in UTC; the moment in UTC. Raises BadInput."""
     ago = _AGO.fullmatch(text)
-    if ago:
-        return now - timedelta(**{UNITS[ago[2]]: int(ago[1])})
     try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
+        moment = now - timedelta(**{UNITS[ago[2]]: int(ago[1])}) if ago else datetime.fromisoformat(text)
+        moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
         raise BadInput(
             "this is no time", expected="for example 2h, 30m, 1d or 2026-11-24T10:00", got=text
         ) from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max(moment, EARLIEST)

@@ -18,14 +18,13 @@ from tests.place import place as make_place
 # tests, and only its first start counts.
 multiprocessing.get_context("forkserver").set_forkserver_preload(
     [
-        "tests.flows.test_export_logs",
-        "tests.flows.test_export_cloud_logs",
-        "tests.blocks.test_collection",
-        "tests.blocks.test_model_store",
+        "tests.killed_work",
+        "tests.killing",
         "dlt.sources.rest_api",
         "dlt.destinations",
         "pyarrow.dataset",
         "google.auth.transport.requests",
+        "google.oauth2.credentials",
     ]
 )
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from blocks.store import DirectoryStore
-from tests.agent.logs import follower, settle
-from tests.flows.test_export_logs import export, write
+from tests.flows.test_export_logs import logged
+from tests.killed_work import export
 
 PAGE = Path(__file__).parent.parent / "docs" / "logs.md"
 EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
@@ -18,10 +18,8 @@ def test_the_exported_lines_are_a_table(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], example: str
 ) -> None:
     store = DirectoryStore(path=tmp_path / "store")
-    write(tmp_path, 0, 5000)
-    settle(follower(tmp_path, "a"), "a")
+    logged(tmp_path, 0, 5000)
     export(store)
-    write(tmp_path, 5000, 5100)
-    settle(follower(tmp_path, "a"), "a")  # a segment that waits is not in the table yet
+    logged(tmp_path, 5000, 5100)  # a segment that waits is not in the table yet
     exec(example, {"store": store.path})
     assert "5000" in capsys.readouterr().out

@@ -58,6 +58,11 @@ def settle(logs: LogFollower, *letters: str) -> None:
     logs.uploader.round()
 
 
+def follow_in(folder: Path) -> None:
+    """One container's file, as an agent does it."""
+    settle(follower(folder, "a", limits=Limits()), "a")
+
+
 @dataclass(frozen=True)
 class Stored:
     place: Place

@@ -1,10 +1,16 @@
 """The real agent follows real containers: the lines of one that was replaced are in the store."""
 
+import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from blocks.log_follow import LogFollow
+from deployments.log_commands import _containers
 from tests.agent.logs import contiguous, stored
 from tests.conftest import LocalNode
 
@@ -18,11 +24,30 @@ def wait(condition: Callable[[], bool], seconds: float = 30) -> None:
         time.sleep(0.05)
 
 
+def follow(node: LocalNode) -> list[int]:
+    """The releases of the lines that `logs --follow --since` prints, as they come."""
+    environment: Any = SimpleNamespace(target=node.target)
+    lines = LogFollow(lambda: _containers(environment, "sample"), datetime.now(UTC) - timedelta(hours=1), [])
+    seen: list[int] = []
+
+    def read() -> None:
+        for line in lines.lines():
+            seen.append(line.release)
+            if line.release == 2:
+                return
+
+    threading.Thread(target=read, daemon=True).start()
+    return seen
+
+
 @pytest.mark.fault(28)
 def test_the_last_lines_of_a_replaced_container_are_in_the_store(node: LocalNode) -> None:
     store = node.target.home / "store"
     node.confirmed(node.release())
+    seen = follow(node)
+    wait(lambda: 1 in seen)
     node.confirmed(node.release())
+    wait(lambda: 2 in seen)  # `logs --follow` goes on with the container that took over
     wait(lambda: any(one.header.origin.release == 1 for one in stored(store)))
     found = [one for one in stored(store) if one.header.origin.release == 1]
     assert contiguous(found)

@@ -22,8 +22,9 @@ from releases.store import Moved
 from tests.agent.test_google_storage import bucket as bucket  # noqa: PLC0414 - fixtures
 from tests.agent.test_google_storage import cloud as cloud  # noqa: PLC0414
 from tests.agent.test_google_storage import metadata as metadata  # noqa: PLC0414
-from tests.blocks.test_model_store import Silent, contents, model_folder
+from tests.blocks.test_model_store import contents, model_folder
 from tests.blocks.test_model_store import small_disk as small_disk  # noqa: PLC0414 - a fixture
+from tests.killed_work import Silent
 
 
 class Bench:

@@ -15,7 +15,7 @@ from releases.problem import Failed
 from releases.release import ReleasedModel
 from releases.spec import Model
 from tests.agent.test_swap_on_a_node import docker
-from tests.blocks.test_model_store import Silent
+from tests.killed_work import Silent
 
 pytestmark = pytest.mark.containers
 

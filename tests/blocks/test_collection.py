@@ -1,7 +1,6 @@
 """Rows are taken in exactly once, whatever happens in between."""
 
 import json
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -10,21 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pyarrow import dataset, parquet, table
+from pyarrow import dataset
 
-from blocks.collection import Collection, Gathered
-from blocks.data_load import DataLoad
-from blocks.data_sources import Place, window_of
-from blocks.row_contract import RowContract
+from blocks.collection import Collection
 from blocks.store import DirectoryStore
 from releases.collection import check_backfill, days
 from releases.problem import Failed, Problem, Refused, Superseded, Unreachable
-from releases.source_file import parse_sources
 from tests.flaky_store import FlakyStore
+from tests.killed_work import BATCH, collect, collect_in, gathered, take_in_next, take_in_next_in
 from tests.killing import Killer
 from tests.shop.server import Shop, shop
 
-KILLS = 20
+KILLS = 50
+WHOLE_RUNS = 8
 SOURCES = """
 sources:
   orders:
@@ -45,19 +42,6 @@ def store(tmp_path: Path) -> DirectoryStore:
     return DirectoryStore(path=tmp_path / "store")
 
 
-def collect(
-    store: Any, yaml: str, *, day: date | None = None, collection: Collection | None = None
-) -> RowContract:
-    """One run of the only source, as the flow does it."""
-    ((name, source),) = parse_sources(yaml).items()
-    hold = collection or Collection.begin(store, name)
-    with tempfile.TemporaryDirectory() as scratch:
-        load = DataLoad(name, source, Place(store, "local"), Path(scratch))
-        gathered, contract = load.run(hold.checkpoint(), window_of(day) if day else None)
-        hold.take_in(gathered, replacing=source.replaces or day is not None)
-    return contract
-
-
 def rows(store: DirectoryStore, name: str = "orders") -> list[dict[str, Any]]:
     """What a table reader sees."""
     folder = store.path / "data" / name
@@ -75,19 +59,14 @@ def quarantine(store: DirectoryStore) -> list[dict[str, Any]]:
     return [json.loads(line) for file in files for line in file.read_text().splitlines()]
 
 
-def collect_here(store: Path, yaml: str) -> None:
-    tempfile.tempdir = str(store.parent)  # what a killed run leaves goes with the test
-    collect(DirectoryStore(path=store), yaml)
-
-
 def test_killed_at_random_points_every_row_is_there_once(store: DirectoryStore, api: Shop) -> None:
     killer, sold = Killer(), 0
-    for _ in range(KILLS):
+    for _ in range(WHOLE_RUNS):
         api.sell(sold, sold + 150)
         api.orders[sold + 149]["total"] = "much"  # the newest row breaks the contract
         sold += 150
-        killer.run(collect_here, store.path, SOURCES % api.address)
-    assert killer.killed > KILLS / 3
+        killer.run(collect_in, store.path, SOURCES % api.address)
+    assert killer.killed > WHOLE_RUNS / 3
     collect(store, SOURCES % api.address)
     bad = [number for number in range(sold) if number % 150 == 149]
     assert ids(store) == [number for number in range(sold) if number not in bad]
@@ -95,13 +74,15 @@ def test_killed_at_random_points_every_row_is_there_once(store: DirectoryStore, 
     assert not list(store.list("collect/pending/"))
 
 
-def gathered(folder: Path, batch: int, day: str = "2026-11-01") -> Gathered:
-    files = []
-    for part in range(2):
-        file = folder / f"{batch}-{part}.parquet"
-        parquet.write_table(table({"id": [batch * 20 + part * 10 + number for number in range(10)]}), file)
-        files.append((day, file, 10))
-    return Gathered(files=tuple(files), newest=f"{batch:06d}", state={"cursor": str(batch + 1)})
+def test_killed_while_it_takes_rows_in_every_row_is_there_once(store: DirectoryStore) -> None:
+    """Most kills of a whole run hit it before that, where nothing is in the store yet."""
+    killer = Killer()
+    while killer.killed < KILLS and killer.runs < 2 * KILLS:
+        killer.run(take_in_next_in, store.path)
+    assert killer.killed == KILLS
+    batches = take_in_next(store, store.path.parent) + 1
+    assert ids(store) == [*range(batches * BATCH)]
+    assert not list(store.list("collect/pending/"))
 
 
 @pytest.mark.parametrize("seed", range(10))

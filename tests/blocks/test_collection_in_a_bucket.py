@@ -13,8 +13,9 @@ from releases.problem import Unreachable
 from sandbox.server import running
 from sandbox.world import World
 from tests.blocks.buckets import cloud_store
-from tests.blocks.test_collection import SOURCES, collect
+from tests.blocks.test_collection import SOURCES
 from tests.flaky_store import FlakyStore
+from tests.killed_work import collect
 from tests.sandbox.conftest import Cloud
 from tests.shop.server import Shop, shop
 

@@ -21,8 +21,8 @@ from blocks.store import DirectoryStore
 from releases.problem import BadInput, Failed
 from releases.source_file import named, parse_sources
 from tests.agent.logs import container, follower, settle
-from tests.blocks.test_collection import SOURCES, collect, ids, quarantine, rows
-from tests.flows.test_export_logs import HOUR, LATER
+from tests.blocks.test_collection import SOURCES, ids, quarantine, rows
+from tests.killed_work import HOUR, LATER, collect
 from tests.postgres import postgres
 from tests.shop.server import Shop, shop
 

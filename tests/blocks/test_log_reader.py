@@ -9,7 +9,8 @@ from blocks.log_export import waiting
 from blocks.log_reader import LogHistory, following_lines, live_lines
 from blocks.store import DirectoryStore
 from tests.agent.logs import container, follower, settle
-from tests.flows.test_export_logs import HOUR, export, write
+from tests.flows.test_export_logs import logged, write
+from tests.killed_work import HOUR, export
 
 
 @pytest.fixture
@@ -52,8 +53,7 @@ def test_parts_and_segments_are_one_history_in_time_order(store: DirectoryStore,
 def test_what_the_export_takes_away_meanwhile_is_read_all_the_same(
     store: DirectoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write(tmp_path, 0, 3000)
-    settle(follower(tmp_path, "a"), "a")
+    logged(tmp_path, 0, 3000)
     listed = store.list
 
     def list_then_export(prefix: str) -> object:

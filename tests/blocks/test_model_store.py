@@ -18,24 +18,15 @@ from releases.problem import BadInput, Failed, Problem, Refused, Unreachable
 from releases.spec import Model
 from sandbox.server import running
 from sandbox.world import World
+from tests import killed_work
 from tests.blocks.buckets import cloud_store
 from tests.flaky_store import FlakyStore
+from tests.killed_work import Silent
 from tests.killing import Killer
 from tests.sandbox.conftest import Cloud
 
 KILLS = 50
 V1 = Model(name="iris", version="v1")
-
-
-class Silent:
-    def __init__(self) -> None:
-        self.total = self.seen = 0
-
-    def begin(self, doing: str, total: int) -> None:
-        self.total = total
-
-    def moved(self, size: int) -> None:
-        self.seen += size
 
 
 def models(folder: Path) -> ModelStore:
@@ -186,10 +177,6 @@ def test_what_an_unfinished_publish_left_is_in_nobodys_way(store: ModelStore, tm
     assert contents(tmp_path / "got") == contents(second)
 
 
-def publish_here(store: Path, folder: Path) -> None:
-    publish(models(store), folder)
-
-
 def test_killed_at_random_points_a_version_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     folder = model_folder(tmp_path / "model", "x", 60_000)
     killer, torn = Killer(), 0
@@ -197,7 +184,7 @@ def test_killed_at_random_points_a_version_is_there_whole_or_not_at_all(tmp_path
         if killer.killed == KILLS:
             break
         place = tmp_path / f"store-{number % 7}"  # some are begun more than once
-        killer.run(publish_here, place, folder)
+        killer.run(killed_work.publish, place, folder)
         found = models(place).versions()
         for each in found:
             models(place).download(each, tmp_path / f"got-{number}", Silent())

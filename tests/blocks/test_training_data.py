@@ -20,7 +20,7 @@ from releases.problem import BadInput
 from releases.release import Outcome, Verdict
 from releases.source_file import parse_sources
 from releases.spec import Model
-from tests.blocks.test_model_store import Silent
+from tests.killed_work import Silent
 from tests.releases.test_swap import release
 
 NOW = datetime.now(UTC)

@@ -18,7 +18,7 @@ from releases.provisioning.rights import GROUP_ROLE
 from releases.spec import Model
 from releases.store import AlreadyExists
 from sandbox.world import Settings
-from tests.blocks.test_model_store import Silent
+from tests.killed_work import Silent
 from tests.provisioned import DESCRIBED, Provisioned
 from tests.sandbox.conftest import ZONE, eventually, start
 from tests.sandbox.test_groups import Managed

@@ -1,12 +1,15 @@
-"""One Prefect server for all flows that are run in this process, and a cloud for each test that wants one."""
+"""One Prefect server for all flows that are run in this process; a cloud and a store for each test that wants one."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from prefect.events.worker import EventsWorker
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 
+from blocks.cloud_logging import CloudLogging
+from blocks.store import DirectoryStore
 from sandbox.world import Settings
 from tests.sandbox.conftest import Cloud, start
 
@@ -22,3 +25,22 @@ def server() -> Iterator[None]:
 @pytest.fixture
 def cloud() -> Iterator[Cloud]:
     yield from start(Settings())
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> DirectoryStore:
+    return DirectoryStore(path=tmp_path / "store")
+
+
+@pytest.fixture
+def token_file(cloud: Cloud, tmp_path: Path) -> Path:
+    """The sandbox's owner's."""
+    file = tmp_path / "token"
+    file.write_text(cloud.at.token)
+    return file
+
+
+@pytest.fixture
+def logs(cloud: Cloud, token_file: Path) -> CloudLogging:
+    """The sandbox's."""
+    return CloudLogging(project=cloud.project, endpoint=cloud.at.api, access_token_file=token_file)

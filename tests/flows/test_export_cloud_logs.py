@@ -1,6 +1,5 @@
 """Lines of VMs without the agent: from Cloud Logging into the same layout, each once."""
 
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +20,7 @@ from releases.cloud_log import container_name, record_key
 from releases.problem import Refused, Unreachable
 from tests.flaky_store import FlakyStore
 from tests.flows.test_export_logs import lines
+from tests.killed_work import export_cloud_log_in
 from tests.killing import Killer
 from tests.sandbox.conftest import Cloud
 
@@ -29,23 +29,12 @@ if TYPE_CHECKING:
 
 END = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
 COS = "cos.googleapis.com/"
-KILLS = 10
+KILLS = 50
 
 
 @pytest.fixture(autouse=True)
 def several_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cloud_logging, "PAGE", 70)
-
-
-@pytest.fixture
-def logs(cloud: Cloud, tmp_path: Path) -> CloudLogging:
-    (tmp_path / "token").write_text(cloud.at.token)
-    return CloudLogging(project=cloud.project, endpoint=cloud.at.api, access_token_file=tmp_path / "token")
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> DirectoryStore:
-    return DirectoryStore(path=tmp_path / "store")
 
 
 def printed(cloud: Cloud, numbers: range, *, service: str = "iris", environment: str = "old") -> None:
@@ -193,23 +182,18 @@ def test_a_store_that_fails_gets_every_line_once_in_the_same_objects(
     assert parts(smooth) == parts(store)
 
 
-def export_here(store: Path, api: str, token: Path, end: datetime) -> None:
-    tempfile.tempdir = str(store.parent)  # what a killed export leaves goes with the test
-    logs = CloudLogging(project="sandbox", endpoint=api, access_token_file=token)
-    CloudLogExport(DirectoryStore(path=store), logs, "iris", "old").run(end, datetime.now(UTC))
-
-
 def test_killed_at_random_points_every_line_is_there_once(
-    cloud: Cloud, store: DirectoryStore, tmp_path: Path
+    cloud: Cloud, store: DirectoryStore, token_file: Path
 ) -> None:
-    (tmp_path / "token").write_text(cloud.at.token)
-    killer = Killer()
-    for number in range(KILLS):
-        printed(cloud, range(number * 20, number * 20 + 20))
-        killer.run(export_here, store.path, cloud.at.api, tmp_path / "token", END)
-    assert killer.killed > KILLS / 3
-    export_here(store.path, cloud.at.api, tmp_path / "token", END)
-    assert numbers(store) == [*range(KILLS * 20)]
+    killer, most, hour = Killer(), 2 * KILLS, 360
+    where = store.path, cloud.at.api, token_file
+    first = 540 - most * hour
+    printed(cloud, range(first, 540, hour // 2))
+    while killer.killed < KILLS and killer.runs < most:
+        killer.run(export_cloud_log_in, *where, END - timedelta(hours=most - killer.runs - 1))
+    assert killer.killed == KILLS
+    export_cloud_log_in(*where, END - timedelta(hours=most - killer.runs))
+    assert numbers(store) == [*range(first, first + killer.runs * hour, hour // 2)]
 
 
 def test_two_exports_at_once_write_every_line_once(

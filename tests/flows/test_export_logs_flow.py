@@ -20,11 +20,16 @@ from blocks.targets.container_declaration import ContainerDeclaration
 from flows import export_logs as module
 from releases.ledger import Ledger
 from releases.problem import Failed, Unreachable
-from tests.agent.logs import follower, settle
 from tests.flows.test_export_cloud_logs import printed
-from tests.flows.test_export_logs import lines, segments, write
+from tests.flows.test_export_logs import lines, logged, segments
 from tests.releases.test_swap import release
 from tests.sandbox.conftest import Cloud
+
+
+@pytest.fixture
+def environment(store: DirectoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that the flow finds: a store, and VMs of no kind."""
+    monkeypatch.setattr(module, "load_environment", lambda _: SimpleNamespace(store=store, target=None))
 
 
 @flow
@@ -37,14 +42,9 @@ def talks_of(environment: str) -> None:
     get_run_logger().warning("remember %s", environment)
 
 
-@pytest.mark.usefixtures("server")
-def test_the_flow_exports_services_and_its_own_server(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store = DirectoryStore(path=tmp_path / "store")
-    monkeypatch.setattr(module, "load_environment", lambda _: SimpleNamespace(store=store, target=None))
-    write(tmp_path, 0, 5000)
-    settle(follower(tmp_path, "a"), "a")
+@pytest.mark.usefixtures("server", "environment")
+def test_the_flow_exports_services_and_its_own_server(tmp_path: Path) -> None:
+    logged(tmp_path, 0, 5000)
     talks()
     talks_of("local")
     talks_of("production")
@@ -65,12 +65,8 @@ def test_the_flow_exports_services_and_its_own_server(
         assert "logs-local" in {artifact.key for artifact in client.read_latest_artifacts()}
 
 
-@pytest.mark.usefixtures("server")
-def test_the_hours_in_which_no_export_ran_are_made_up_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store = DirectoryStore(path=tmp_path / "store")
-    monkeypatch.setattr(module, "load_environment", lambda _: SimpleNamespace(store=store, target=None))
+@pytest.mark.usefixtures("server", "environment")
+def test_the_hours_in_which_no_export_ran_are_made_up_for(tmp_path: Path) -> None:
     now = datetime.now(UTC)
     module.export_logs(environment="local", until=now - timedelta(hours=30))
     with get_client(sync_client=True) as client:
@@ -90,8 +86,9 @@ def test_the_hours_in_which_no_export_ran_are_made_up_for(
     assert [each["line"] for each in lines(tmp_path / "store")].count("long ago") == 1
 
 
-def test_two_exports_at_once_write_a_late_line_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = DirectoryStore(path=tmp_path / "store")
+def test_two_exports_at_once_write_a_late_line_once(
+    store: DirectoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hour = datetime(2026, 11, 24, 10, tzinfo=UTC)
     logs = [
         Log(name="n", level=20, message=word, timestamp=hour, flow_run_id=uuid4())
@@ -116,14 +113,11 @@ def test_two_exports_at_once_write_a_late_line_once(tmp_path: Path, monkeypatch:
     assert sorted(each["line"] for each in lines(tmp_path / "store")) == ["early", "late"]
 
 
-@pytest.mark.usefixtures("server")
+@pytest.mark.usefixtures("server", "environment")
 def test_a_gap_whose_report_failed_is_reported_by_the_next_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = DirectoryStore(path=tmp_path / "store")
-    monkeypatch.setattr(module, "load_environment", lambda _: SimpleNamespace(store=store, target=None))
-    write(tmp_path, 0, 500)
-    settle(follower(tmp_path, "a"), "a")
+    logged(tmp_path, 0, 500)
     segments(tmp_path / "store")[0].write_bytes(b"spoilt")
 
     def fails(_: object) -> None:
@@ -141,14 +135,12 @@ def test_a_gap_whose_report_failed_is_reported_by_the_next_run(
 
 @pytest.mark.usefixtures("server")
 def test_vms_without_an_agent_are_exported_from_cloud_logging(
-    cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cloud: Cloud, store: DirectoryStore, token_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = DirectoryStore(path=tmp_path / "store")
-    (tmp_path / "token").write_text(cloud.at.token)
     target = ContainerDeclaration(
         project=cloud.project,
         zones=["europe-west1-b"],
-        access_token_file=tmp_path / "token",
+        access_token_file=token_file,
         logging_endpoint=cloud.at.api,
     )
     found = SimpleNamespace(store=store, target=target)

@@ -19,8 +19,7 @@ from releases.ledger import Ledger
 from releases.problem import Failed, Unreachable
 from releases.release import Verdict
 from tests.agent.logs import container, follower, settle
-from tests.blocks.test_collection import collect
-from tests.flows.test_export_logs import export
+from tests.killed_work import collect, export
 from tests.releases.test_dora import entry
 from tests.shop.server import shop
 

@@ -13,7 +13,8 @@ from blocks.model_store import ModelStore
 from blocks.store import DirectoryStore
 from releases.problem import Failed, Refused
 from tests.blocks.buckets import cloud_store
-from tests.blocks.test_model_store import Silent, contents, model_folder, publish
+from tests.blocks.test_model_store import contents, model_folder, publish
+from tests.killed_work import Silent
 from tests.sandbox.conftest import Cloud, cloud  # noqa: F401 - a fixture
 
 PAGE = 4096

@@ -51,6 +51,9 @@ def test_since() -> None:
     assert parse_since("2h", START) == START - timedelta(hours=2)
     assert parse_since("1d", START) == START - timedelta(days=1)
     assert parse_since("2026-11-24T09:30", START) == START - timedelta(minutes=30)
-    with pytest.raises(BadInput, match="this is no time"):
-        parse_since("yesterday", START)
+    assert parse_since("2026-11-24T11:30+02:00", START).isoformat() == "2026-11-24T09:30:00+00:00"
+    assert parse_since("1900-01-01", START).timestamp() > 0  # what the engine takes
+    for wrong in ("yesterday", "9999999d", "99999999999d"):
+        with pytest.raises(BadInput, match="this is no time"):
+            parse_since(wrong, START)
     assert timedelta(milliseconds=3000) < OVERLAP
