@@ -148,7 +148,9 @@ class Compute:
     def said(self, doing: str, where: str, role: str = CHANGER) -> Any:
         """Google's refusals as problems that name the role which is missing."""
         grant = f"gcloud projects add-iam-policy-binding {self.project} --member=MEMBER --role={role}"
-        return said_plainly(doing, where, grant)
+        # A right that was given beside the plan is taken away by the next one.
+        hint = f"model-deploy provision; in a project it does not look after: {grant}"
+        return said_plainly(doing, where, hint)
 
     @cached_property
     def _instances(self) -> Any:

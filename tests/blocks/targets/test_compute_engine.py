@@ -239,13 +239,16 @@ def test_what_a_proxy_on_the_way_says_passes_and_a_refusal_does_not() -> None:
         assert not passes(from_http_status(code, "")), code
 
 
+GRANT = "gcloud projects add-iam-policy-binding sandbox --member=MEMBER --role=roles/compute.instanceAdmin.v1"
+
+
 @pytest.mark.parametrize(
     ("kind", "said", "begins"),
     [
         (
             "forbidden",
             "may not",
-            "gcloud projects add-iam-policy-binding sandbox --member=MEMBER --role=roles/compute.instanceAdmin.v1",
+            f"model-deploy provision; in a project it does not look after: {GRANT}",
         ),
         ("quota", "the quota CPUS is used up", "gcloud compute project-info describe"),
         ("conflict", "resource is in use", ""),
