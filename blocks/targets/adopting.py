@@ -68,7 +68,8 @@ def adopt(target: ComputeEngineInstances, vm: Vm, release: Release, user_data: s
     under a key of its own until `finish`, so that whoever dies here can begin again where he was.
     """
     before, told = adoption.before(vm.metadata), vm.metadata.get(DESIRED_KEY, "")
-    generation = fleet.parse(told).of(release.service).generation + 1
+    # The node may remember an adoption that was taken back: each has a generation of its own.
+    generation = max(fleet.parse(told).of(release.service).generation + 1, release.number)
     wanted = ServiceDesired(generation=generation, confirmed=release)
     after = {
         **vm.metadata,
