@@ -221,6 +221,8 @@ def test_what_somebody_changed_by_hand_is_reported_and_mended_where_that_is_want
     before = pushed.place.live()
     name = f"{pushed.place.node}-sample-r{before}"
     subprocess.run(["docker", "update", "--cpus", "0.5", name], check=True, capture_output=True)
+    agent = f"{pushed.place.node}-agent"  # looks when it starts, and else within a minute
+    subprocess.run(["docker", "restart", agent], check=True, capture_output=True)
     wait_until(lambda: pushed.place.target.status("sample").changed != "", 90)
     reported = pushed.place.model_deploy("reconcile")
     assert reported.returncode == 1
