@@ -149,10 +149,6 @@ class ImageBuilder(LightBlock, Block):
             )
         return report
 
-    def end_overdue_tests(self) -> int:
-        """End tests that have outlived their controller and their time; how many. Raises Unreachable."""
-        return _remove_left_behind(find_docker(), "")
-
     def _base_id(self, docker: DockerClient, image: str) -> str:
         inspect = [docker.path, "image", "inspect", "--format", "{{.Id}}", image]
         shown = run(inspect, timeout=ASK_SECONDS)
@@ -192,7 +188,12 @@ def _not_pulled(image: str, said: str) -> Problem:
     return Unreachable(what, got=said)
 
 
-def _remove_left_behind(docker: DockerClient, owner: str) -> int:
+def end_overdue_tests() -> int:
+    """End tests that have outlived their controller and their time; how many. Raises Problem."""
+    return _remove_left_behind(find_docker())
+
+
+def _remove_left_behind(docker: DockerClient, owner: str = "") -> int:
     """What a killed controller could not take away: of the same service, and what is overdue of others."""
     shown = " ".join(["{{.ID}}", *(f'{{{{.Label "{label}"}}}}' for label in (TESTS_OF, TESTS_END))])
     argv = [docker.path, "ps", "--all", "--filter", f"label={TESTS_OF}", "--format", shown]

@@ -1,5 +1,7 @@
 """The files of a model version: described here, brought to the store and back, each checked on the way."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from blocks.checksums import checksums_of
@@ -14,24 +16,26 @@ Seen = tuple[int, int]  # a file's size and when it was written
 
 def last_seen(source: Source) -> Seen:
     """By which a change is noticed. Raises BadInput."""
-    try:
+    with _readable(source):
         found = source.file.stat()
-    except OSError as error:
-        raise BadInput(
-            f"{source.path} cannot be read", where=str(source.file), got=error.strerror or str(error)
-        ) from error
     return found.st_size, found.st_mtime_ns
 
 
 def described(source: Source, moved: Moved) -> ModelFile:
     """As the manifest records it: the file is read once. Raises BadInput."""
-    try:
+    with _readable(source):
         sums = checksums_of(source.file, moved)
+    return ModelFile(path=source.path, size=sums.size, crc32c=sums.crc32c, sha256=sums.sha256)
+
+
+@contextmanager
+def _readable(source: Source) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise BadInput(
             f"{source.path} cannot be read", where=str(source.file), got=error.strerror or str(error)
         ) from error
-    return ModelFile(path=source.path, size=sums.size, crc32c=sums.crc32c, sha256=sums.sha256)
 
 
 def upload_file(

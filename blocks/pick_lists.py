@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 FILE = "pick-lists.json"
 ENVIRONMENTS, SERVICES = "environments", "services"
-FROM = "picked-from"  # in a parameter's schema: the list
+FROM, OR_NONE = "picked-from", "or-none"  # in a parameter's schema: the list, and whether it may stay empty
 TAG = "model-deploy"
 
 
@@ -33,17 +33,13 @@ class PickedFrom:
     """A parameter that is a list in the form, and no limit: by other ways what came later may be named."""
 
     name: str
-    or_none: bool = False  # it may stay empty
+    or_none: bool = False
 
     def __get_pydantic_json_schema__(
         self, core_schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
         """What pydantic asks for."""
-        plain = {**handler(core_schema), FROM: self.name}
-        if not self.or_none:
-            return with_choices(plain, _read())
-        shown = with_choices({**plain, "default": ""}, _read())
-        return {key: value for key, value in shown.items() if key != "default"}  # the flow says it
+        return with_choices({**handler(core_schema), FROM: self.name, OR_NONE: self.or_none}, _read())
 
 
 EnvironmentName = Annotated[str, PickedFrom(ENVIRONMENTS)]
@@ -78,14 +74,13 @@ def with_choices(parameter: dict[str, Any], lists: dict[str, list[str]]) -> dict
     """
     if FROM not in parameter:
         return parameter
-    picked_from, may_be_empty = parameter[FROM], parameter.get("default") == ""
-    choices = lists.get(picked_from, [])
+    choices, or_none = lists.get(parameter[FROM], []), parameter[OR_NONE]
     shown = {key: value for key, value in parameter.items() if key != "enum"}
-    if picked_from == SERVICES and not may_be_empty:
+    if parameter[FROM] == SERVICES and not or_none:
         shown.pop("default", None)
         if len(choices) == 1:
             shown["default"] = choices[0]
-    return {**shown, "enum": [""] * may_be_empty + choices} if choices else shown
+    return {**shown, "enum": ["", *choices] if or_none else choices} if choices else shown
 
 
 def write(lists: dict[str, list[str]]) -> None:

@@ -12,7 +12,7 @@ from blocks.certificate import held
 from blocks.environment import Environment, environment_names, load_environment
 from blocks.notifications import tell
 from blocks.pick_lists import EnvironmentOrAll, ServiceOrAll
-from flows.issuing import fetch, live_references, live_wants, look
+from flows.issuing import fetch, live_releases, look, references, wants
 from flows.pages import told
 from flows.turn import turn_if_free
 from releases import acme
@@ -75,12 +75,12 @@ def certificates(
 def look_after_all(where: Environment, service: str, renew: bool) -> list[Row]:
     """Each in turn; one that cannot be had does not hold up the others."""
     try:
-        mine = {one.secret for one in live_wants(where, service=service)}
-        found = [one for one in acme.wanted(live_wants(where)) if one.secret in mine]
-        named = set(live_references(where))
+        live = list(live_releases(where))
     except Problem as problem:
         return [Row(environment=where.name, problem=str(problem))]
-    rows = [look_after(where, one, renew) for one in found]
+    wanted, named = list(wants(where, live)), set(references(live))
+    mine = {one.secret for one in wanted if service in {"", one.service}}
+    rows = [look_after(where, one, renew) for one in acme.wanted(wanted) if one.secret in mine]
     for row in rows:
         destroy_ended(where, row.secret, {one.version for one in named if one.name == row.secret})
     return rows

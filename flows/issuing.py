@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 from prefect import get_run_logger, task
@@ -17,6 +17,7 @@ from releases import acme
 from releases.acme import Held, Issuer, Want, Wanted
 from releases.ledger import services_in
 from releases.problem import Failed, Refused, Unreachable
+from releases.release import Release
 from releases.secret_reference import SecretReference
 from releases.spec import Run
 
@@ -37,7 +38,8 @@ def have_certificate(where: Environment, service: str, run: Run, watch: Stopwatc
 
 def _have(where: Environment, service: str, run: Run) -> None:
     mine = acme.want(service, run, where.name)
-    together = acme.wanted([mine, *live_wants(where, mine.secret)])
+    theirs = (one for one in wants(where, live_releases(where)) if one.secret == mine.secret)
+    together = acme.wanted([mine, *theirs])
     (one,) = (one for one in together if one.secret == mine.secret)
     why = acme.unfit(one.names, look(where, one), datetime.now(UTC))
     if why:
@@ -45,21 +47,24 @@ def _have(where: Environment, service: str, run: Run) -> None:
         fetch(where, one)
 
 
-def live_wants(where: Environment, secret: str = "", service: str = "") -> Iterator[Want]:
-    """What is live says; only with this secret, only of this service, if they are given."""
-    for name in sorted(services_in(where.store, where.name)):
-        entry = where.ledger(name).live() if service in {"", name} else None
-        if entry is not None and entry.release.certificate and secret in {"", entry.release.certificate}:
-            yield acme.want(name, entry.release.run, where.name)
-
-
-def live_references(where: Environment) -> Iterator[SecretReference]:
-    """The secrets that live releases name, for their containers and for the edge."""
+def live_releases(where: Environment) -> Iterator[Release]:
+    """One of each service that has one."""
     for name in sorted(services_in(where.store, where.name)):
         entry = where.ledger(name).live()
         if entry is not None:
-            texts = (entry.release.certificate, *entry.release.run.secrets.values())
-            yield from (found for text in texts if (found := SecretReference.parse(text)))
+            yield entry.release
+
+
+def wants(where: Environment, releases: Iterable[Release]) -> Iterator[Want]:
+    """What those with a certificate say."""
+    yield from (acme.want(one.service, one.run, where.name) for one in releases if one.certificate)
+
+
+def references(releases: Iterable[Release]) -> Iterator[SecretReference]:
+    """The secrets that they name, for their containers and for the edge."""
+    for release in releases:
+        texts = (release.certificate, *release.run.secrets.values())
+        yield from (found for text in texts if (found := SecretReference.parse(text)))
 
 
 def look(where: Environment, one: Wanted) -> Held | None:

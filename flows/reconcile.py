@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 
 from blocks.edge import no_answer
 from blocks.environment import Environment, environment_names, load_environment
+from blocks.image_builder import end_overdue_tests
 from blocks.pick_lists import EnvironmentOrAll
 from blocks.pushed_runs import (
     give_up,
@@ -101,9 +102,9 @@ def reconcile(environment: EnvironmentOrAll = "") -> ReconcileResult:
             mine = [run for run in stuck if set(tags_of(service, name)) <= set(run.tags)]
             look_at(where, service, repositories, mine, result)
         report(name, result)
-        end_overdue_tests(where)
         for said in tell_the_end(where):
             get_run_logger().info("GitHub was told of %s", said)
+    end_tests()
     return result
 
 
@@ -137,10 +138,10 @@ def look_at(
         get_run_logger().warning("%s in %s: %s", service, where.name, problem)
 
 
-def end_overdue_tests(where: Environment) -> None:
+def end_tests() -> None:
     """A controller that was killed leaves its tests running, and there may be no next release to end them."""
     try:
-        ended = where.builder.end_overdue_tests()
+        ended = end_overdue_tests()
     except Problem as problem:  # no engine where this flow runs
         get_run_logger().debug("%s", problem)
         return

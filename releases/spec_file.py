@@ -47,11 +47,11 @@ def parse_spec(text: str, where: str = SPEC_FILE) -> ServiceSpec:
     for place, expected, got in wrong_requests(spec):
         raise BadInput(f"`{place}` is not right", where=where, expected=expected, got=repr(got)[:200])
     for place, kind in credentials_in(spec):
-        raise _told(place, kind, where)
+        raise _credential(place, kind, where)
     return spec
 
 
-def _told(place: str, kind: str, where: str) -> BadInput:
+def _credential(place: str, kind: str, where: str) -> BadInput:
     """The value itself is never shown."""
     variable = place.rpartition(".")[2] if place.startswith("run.env.") else "VARIABLE"
     secret = variable.lower().replace("_", "-")

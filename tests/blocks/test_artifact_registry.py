@@ -1,9 +1,7 @@
 """Pushed and pulled with tokens, as at Artifact Registry: the sandbox before a real registry, a real engine."""
 
-import io
 import secrets
 import subprocess
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from sandbox.server import running
 from sandbox.world import Settings, World
 from tests.provisioned import DESCRIBED, Provisioned
 from tests.sandbox.conftest import Cloud
+from tests.small_image import small_image
 
 pytestmark = pytest.mark.containers
 OF_REPOSITORY = (
@@ -26,17 +25,8 @@ OF_REPOSITORY = (
 
 @pytest.fixture
 def tiny() -> Iterator[str]:
-    """An image with one small layer that no registry has."""
-    packed, tag = io.BytesIO(), f"md-test-{secrets.token_hex(4)}:1"
-    with tarfile.open(fileobj=packed, mode="w") as tar:
-        tar.addfile(tarfile.TarInfo(secrets.token_hex(8)))
-    done = subprocess.run(
-        ["docker", "import", "-", tag], input=packed.getvalue(), capture_output=True, check=True
-    )
-    yield tag
-    subprocess.run(
-        ["docker", "image", "rm", "-f", done.stdout.decode().strip()], capture_output=True, check=False
-    )
+    with small_image() as made:
+        yield made
 
 
 @pytest.fixture

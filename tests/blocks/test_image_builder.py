@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from blocks.image_builder import ImageBuilder
+from blocks.image_builder import ImageBuilder, end_overdue_tests
 from releases.problem import BadInput, Failed
 from releases.spec import Build
 from releases.spec import Tests as HowToTest
@@ -73,7 +73,7 @@ def test_tests_whose_controller_and_time_are_gone_are_ended_without_a_next_relea
         docker("run", "-d", *(part for one in labels for part in ("--label", one)), image, "sleep", "60")
     in_time = running(image)[0]  # newest first
     try:
-        ImageBuilder().end_overdue_tests()
+        end_overdue_tests()
         assert running(image) == [in_time]
     finally:
         docker("rm", "--force", *running(image))

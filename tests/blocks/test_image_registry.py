@@ -24,6 +24,7 @@ from deployments.machine.registry import ensure_registry, remove_registry, start
 from releases.problem import Failed, Refused, Unreachable
 from tests.controllers import wait_until
 from tests.http_server import Answer, Request, serving
+from tests.small_image import small_image
 
 pytestmark = pytest.mark.containers
 
@@ -64,22 +65,9 @@ def line_to(port: int, broken: int) -> Iterator[int]:
         server.shutdown()
 
 
-@contextmanager
-def made_image(folder: Path) -> Iterator[str]:
-    """An image of one small layer that no registry has."""
-    tag = f"md-test-{secrets.token_hex(4)}:1"
-    (folder / "layer").write_bytes(secrets.token_bytes(300_000))
-    argv = ["tar", "-C", str(folder), "-c", "layer"]
-    layer = subprocess.run(argv, check=True, capture_output=True).stdout
-    made = subprocess.run(["docker", "import", "-", tag], input=layer, check=True, capture_output=True)
-    yield tag
-    image = made.stdout.decode().strip()  # by its id: under whatever names it was pushed
-    subprocess.run(["docker", "image", "rm", "-f", image], capture_output=True, check=False)
-
-
 @pytest.fixture
-def local_image(tmp_path: Path) -> Iterator[str]:
-    with made_image(tmp_path) as image:
+def local_image() -> Iterator[str]:
+    with small_image() as image:
         yield image
 
 
@@ -123,11 +111,11 @@ def test_a_registry_that_hangs_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.fault(12)
-def test_a_moved_tag_does_not_move_what_was_pushed(registry: str, local_image: str, tmp_path: Path) -> None:
+def test_a_moved_tag_does_not_move_what_was_pushed(registry: str, local_image: str) -> None:
     here = ImageRegistry(prefix=registry)
     repository = here.repository(secrets.token_hex(4))
     first = here.push(local_image, repository, ["latest"])
-    with made_image(tmp_path) as newer:
+    with small_image() as newer:
         other = here.push(newer, repository, ["latest"])
     assert here.find(repository, "latest") == other != first
     here.require(first)

@@ -152,7 +152,7 @@ def test_an_environment_whose_ledger_cannot_be_read_is_a_failure(
         raise Failed("the bucket is gone")
         yield
 
-    monkeypatch.setattr(story, "live_wants", broken)
+    monkeypatch.setattr(story, "live_releases", broken)
     with pytest.raises(Failed, match="could not be had") as failed:
         ran(where)
     assert "the bucket is gone" in failed.value.got

@@ -179,11 +179,11 @@ def test_tests_that_have_outlived_their_run_are_ended_and_without_an_engine_the_
 ) -> None:
     where, asked = environment(repository), []
 
-    def no_engine(_: ImageBuilder) -> int:
+    def no_engine() -> int:
         asked.append("end them")
         raise Unreachable("no container engine answers")
 
-    monkeypatch.setattr(ImageBuilder, "end_overdue_tests", no_engine)
+    monkeypatch.setattr(story, "end_overdue_tests", no_engine)
     assert story.reconcile(environment=where.name).started
     assert asked == ["end them"]
     assert [commit for commit, _ in started] == [head_of(repository)]
