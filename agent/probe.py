@@ -47,7 +47,6 @@ def wait_until_ready(
                 limit=health.timeout,
                 last_answer=answer,
                 log_tail=log_tail(),
-                next_step="read the container's last lines; run.health sets path and limit",
             )
         time.sleep(INTERVAL)
     if release.run.warmup:

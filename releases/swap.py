@@ -134,7 +134,6 @@ def _died_early(died: Container, release: Release) -> Failure:
         reason=reason,
         elapsed=died.ran,
         limit=release.run.health.timeout,
-        next_step="read the container's last lines: it ended by itself",
     )
 
 

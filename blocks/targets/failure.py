@@ -4,7 +4,9 @@ from collections.abc import Mapping
 
 from blocks.targets.edges import answered
 from releases.problem import Failed, Unreachable
-from releases.status import Failure, NodeStatus, ServiceStatus
+from releases.status import Failure, NodeStatus, Phase, ServiceStatus
+
+READY = "a container that is ready in time; run.health sets path and limit"
 
 
 def logs_command(service: str, environment: str = "local") -> str:
@@ -24,6 +26,7 @@ def failed(service: str, failure: Failure, node: str = "") -> Failed:
     return Failed(
         f"{service} failed in `{failure.phase}`",
         where=node,
+        expected=READY if failure.phase is Phase.probe else "",
         got="\n       ".join(line for line in got if line),
         next_step=failure.next_step,
     )
