@@ -36,6 +36,7 @@ def wait_until_ready(
         if interrupted():
             raise Interrupted
         reason = "the container did not become ready in time" if elapsed > health.timeout else None
+        ended = None
         if reason or elapsed - asked > ASK_ENGINE_EVERY:
             asked, ended = elapsed, exit_reason()
             reason = f"the container exited before it was ready: {ended}" if ended else reason
@@ -45,7 +46,7 @@ def wait_until_ready(
                 reason,
                 elapsed=elapsed,
                 limit=health.timeout,
-                last_answer=answer,
+                last_answer="" if ended else answer,  # who has ended gives none
                 log_tail=log_tail(),
             )
         time.sleep(INTERVAL)
