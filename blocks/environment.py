@@ -1,5 +1,6 @@
 """An environment: a registry, a target, a store, and what is kept."""
 
+from contextlib import suppress
 from typing import Annotated, Any, cast
 
 from prefect.blocks.core import Block
@@ -19,7 +20,7 @@ from blocks.targets.local import LocalTarget
 from blocks.targets.managed_group import ManagedInstanceGroup
 from releases.acme import Issuer
 from releases.ledger import Ledger
-from releases.problem import BadInput
+from releases.problem import BadInput, Problem
 from releases.reconcile import Drifted
 from releases.rules import Rules
 from releases.trigger import Rule, Watched, WatchedServices
@@ -83,6 +84,15 @@ class Environment(LightBlock, Block):
     def watched(self, service: str) -> Watched | None:
         """Where the service is pushed to, if it is released by pushes."""
         return next((one for one in self.services if one.name == service), None)
+
+    def bring_image(self, image: str) -> None:
+        """Have a released image on the node, where that is this machine: its agent knows no login of ours.
+
+        What cannot be had is left to the agent, which makes room for it and says what went wrong.
+        """
+        if isinstance(self.target, LocalTarget):
+            with suppress(Problem):
+                self.registry.have(image)
 
     def models(self) -> ModelStore:
         """The model versions that can be released here."""

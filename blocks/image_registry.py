@@ -137,6 +137,15 @@ class ImageRegistry(LightBlock, Block):
             problem = str(error)
         return ("", problem) if problem else (digest, "the registry named no digest")
 
+    def have(self, image: str) -> None:
+        """Pull the image unless it is on this machine. Raises Unreachable, Failed."""
+        try:
+            self._client().images.get(image)
+        except NoSuchImage:
+            self.pull(image)
+        except NO_ANSWER as error:
+            raise self._not_had(f"{image} cannot be looked for", str(error)) from error
+
     def pull(self, image: str) -> None:
         """Have the image on this machine. Raises Unreachable, Failed where the login is refused."""
         api: Any = self._client(PUSH_SECONDS).api

@@ -57,6 +57,7 @@ def deploy(
     first, *others = target.waves()
     with _recorded(environment, release, watch), watch.step("deploy"):
         environment.registry.keep(release.image, f"{RELEASED}{release.environment}-{release.number}")
+        environment.bring_image(release.image)
         generation = first.propose(release, key_sha256)
     trial = Trial(first, release, generation)
     with _recorded(environment, release, watch), _reverting(environment, release, generation, former):

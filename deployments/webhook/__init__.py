@@ -1,1 +1,1 @@
-"""The receiver of GitHub's webhook: a push comes in, a flow run stands in Prefect before GitHub hears yes."""
+"""The receiver of GitHub's webhook: a push is on disk before GitHub hears yes, and then a run in Prefect."""

@@ -42,5 +42,11 @@ class Delivery:
         LOGGER.info(json.dumps(line))
 
 
+def log_kept(delivery: str, seconds: float, status: str, reason: str, run: str) -> None:
+    """Say what became of a delivery that was answered before its run was stored."""
+    line = {"delivery": delivery, "status": status, "reason": reason, "runs": [run] if run else []}
+    LOGGER.info(json.dumps({**line, "ms": round(seconds * 1000, 1)}))
+
+
 def _short(text: str | None) -> str:
     return (text or "")[:LONGEST]

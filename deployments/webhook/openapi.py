@@ -24,7 +24,7 @@ DELIVERY: dict[str, Any] = {
     "response_model": Answer,
     "responses": {
         200: {"description": "A ping, or ignored: the reason says why."},
-        202: {"model": Answer, "description": "Prefect has stored the runs; with a reason, a later push's."},
+        202: {"model": Answer, "description": "Taken. With the runs that Prefect has stored by now."},
         400: {"model": Answer, "description": "No JSON, or a header is missing."},
         401: {"model": Answer, "description": "The signature is missing or wrong."},
         408: {"model": Answer, "description": "The body does not arrive."},
@@ -33,7 +33,7 @@ DELIVERY: dict[str, Any] = {
         422: {"model": Answer, "description": "JSON, but no push."},
         503: {
             "model": Answer,
-            "description": "Prefect has not stored the runs; send it again.",
+            "description": "Not taken; send it again.",
             "headers": {"Retry-After": {"schema": {"type": "string"}}},
         },
     },

@@ -15,7 +15,7 @@ from prefect.states import Scheduled, to_state_create
 from pydantic import TypeAdapter
 
 from blocks.pushed_runs import deployment_of, parameters_of, tags_of_start
-from deployments.webhook.queue import Order
+from deployments.webhook.order import Order
 from releases.trigger import Rule, WatchedServices
 
 FIRST_PAUSE = 0.02

@@ -1,46 +1,31 @@
 """One queue of writes to Prefect: its SQLite takes one writer at a time, and many runs in one write.
 
+What waits is on disk before its sender hears yes, so it may wait for as long as Prefect is slow or away.
 A push that another waiting one came on top of is not written: its run would only end as superseded.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Literal
 from uuid import UUID
 
-from releases.chain import Move, covered, move
-from releases.pull_request import Check
-from releases.trigger import Start
+from deployments.webhook.inbox import Inbox, Kept
+from deployments.webhook.log import log_kept
+from deployments.webhook.order import Order
+from releases.chain import covered
 
-CAPACITY = 1000  # waiting runs; more than Prefect stores before GitHub stops listening
+CAPACITY = 5_000  # waiting runs: some minutes of Prefect's work
 BATCH = 10  # larger ones are hardly cheaper, and SQLite refuses a whole one where another writer came between
 WRITE_SECONDS = 8.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0  # seconds, while Prefect takes nothing
+KEEP_SECONDS = 24 * 3600.0  # a run that Prefect refuses for so long is reconcile's
 
 
-@dataclass(frozen=True)
-class Order:
-    """A run to be stored, and the delivery that asks for it."""
-
-    start: Start | Check
-    delivery: str
-    before: str = ""  # where the branch stood; empty: nothing is known of it
-
-    @property
-    def move(self) -> Move | None:
-        """How it moved its branch.
-
-        Not for checks: whether a pull request was forced back GitHub does not say, and reconcile starts none.
-        """
-        return move(self.start, self.before) if isinstance(self.start, Start) else None
-
-    @property
-    def key(self) -> str:
-        """The same again starts nothing."""
-        return self.start.key(self.delivery)
-
-
-class NotStored(Exception):  # noqa: N818 - says what happened
-    """Prefect has not taken the run, or not said so in time."""
+class Full(Exception):  # noqa: N818 - says what happened
+    """More waits than is taken."""
 
 
 # Stores orders; for each the run's id, or why Prefect refused it.
@@ -57,8 +42,14 @@ class Stored:
 
 @dataclass
 class _Waiting:
-    order: Order
+    kept: Kept
     stored: "asyncio.Future[Stored]"
+    answered: bool = False  # its sender went away without the run's id: the log tells it
+
+    def log(self, status: Literal["stored", "refused", "given up"], reason: str = "", run: str = "") -> None:
+        """What became of it after the answer."""
+        if self.answered:
+            log_kept(self.kept.order.delivery, time.time() - self.kept.at, status, reason, run)
 
 
 @dataclass
@@ -68,75 +59,117 @@ class _Write:
     top: _Waiting
     below: list[_Waiting] = field(default_factory=list)
 
-    def tell(self, result: UUID | str) -> None:
-        """Answer everybody who still waits for it."""
-        for one in (self.top, *self.below):
-            if one.stored.done():
-                continue
-            if isinstance(result, UUID):
-                one.stored.set_result(Stored(result, covers=one is not self.top))
-            else:
-                one.stored.set_exception(NotStored(result))
+    @property
+    def all(self) -> list[_Waiting]:
+        """Everything that is settled with it."""
+        return [self.top, *self.below]
+
+    def tell(self, run: UUID) -> None:
+        """Answer everybody who waits for it."""
+        for one in self.all:
+            one.stored.set_result(Stored(run, covers=one is not self.top))
+            one.log("stored", run=str(run))
 
 
 class RunQueue:
     """Orders in the order they came; `work` must run beside."""
 
-    def __init__(self, store: Store, capacity: int = CAPACITY) -> None:
+    def __init__(self, store: Store, inbox: Inbox, capacity: int = CAPACITY) -> None:
         self._store = store
+        self._inbox = inbox
         self._capacity = capacity
+        self._coming = 0  # the disk is taking them
         self._waiting: list[_Waiting] = []
+        self._going = 0  # Prefect is taking them
         self._some = asyncio.Event()
 
     @property
     def waiting(self) -> int:
-        """How many runs wait to be stored."""
-        return len(self._waiting)
+        """How many runs were asked for that Prefect has not stored yet."""
+        return self._coming + len(self._waiting) + self._going
 
-    async def stored(self, orders: Sequence[Order]) -> list[Stored]:
-        """Wait until Prefect has stored all of them. Raises NotStored, at once where the queue is full.
+    async def take(self, orders: Sequence[Order], patience: float) -> list[Stored | None]:
+        """Keep all of them on disk, then wait a little for their runs; None for one that Prefect has not yet.
 
-        A caller that gives up takes back those that nobody has begun to write.
+        Raises Full; NotKept where the disk takes nothing.
         """
         if self.waiting + len(orders) > self._capacity:
-            raise NotStored(f"{self.waiting} runs are waiting to be stored already")
+            raise Full(f"{self.waiting} runs are waiting to be stored already")
+        self._coming += len(orders)
+        try:
+            mine = self._add(await self._inbox.keep(orders))
+        finally:
+            self._coming -= len(orders)
+        await asyncio.wait([one.stored for one in mine], timeout=patience)
+        for one in mine:
+            one.answered = True
+        return [one.stored.result() if one.stored.done() else None for one in mine]
+
+    def _add(self, kept: Sequence[Kept]) -> list[_Waiting]:
         loop = asyncio.get_running_loop()
-        mine = [_Waiting(order, loop.create_future()) for order in orders]
+        mine = [_Waiting(one, loop.create_future()) for one in kept]
         self._waiting += mine
         self._some.set()
-        return list(await asyncio.gather(*(one.stored for one in mine)))
+        return mine
 
     async def work(self) -> None:
-        """Store what waits, until cancelled."""
+        """Store what waits, what an earlier receiver left first, until cancelled."""
+        for left in self._add(await self._inbox.read()):
+            left.answered = True
+        pause = FIRST_PAUSE
         while True:
             await self._some.wait()
             batch = self._take()
-            if batch:
-                await self._write(batch)
+            if not batch or await self._write(batch):
+                pause = FIRST_PAUSE
+                continue
+            self._some.clear()  # what comes meanwhile asks Prefect at once
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._some.wait(), pause)
+            self._some.set()
+            pause = min(pause * 2, LONGEST_PAUSE)
 
     def _take(self) -> list[_Write]:
         """What has waited longest, or what covers it, and with each all that it covers; the rest stays."""
-        wanted = [one for one in self._waiting if not one.stored.done()]
-        tops = covered([one.order.move for one in wanted])
+        tops = covered([one.kept.order.move for one in self._waiting])
         writes: dict[int, _Write] = {}
-        self._waiting = []
-        for at, one in enumerate(wanted):
+        rest: list[_Waiting] = []
+        for at, one in enumerate(self._waiting):
             top = tops.get(at, at)
             if top not in writes and len(writes) == BATCH:
-                self._waiting.append(one)
+                rest.append(one)
                 continue
-            write = writes.setdefault(top, _Write(wanted[top]))
+            write = writes.setdefault(top, _Write(self._waiting[top]))
             if top != at:
                 write.below.append(one)
-        if not self._waiting:
+        self._waiting = rest
+        self._going = sum(len(write.all) for write in writes.values())
+        if not rest:
             self._some.clear()
         return list(writes.values())
 
-    async def _write(self, batch: list[_Write]) -> None:
+    async def _write(self, batch: list[_Write]) -> bool:
+        """Whether Prefect took any of them; what it did not take waits again, behind the others."""
         try:
             async with asyncio.timeout(WRITE_SECONDS):
-                results = await self._store([one.top.order for one in batch])
+                results = await self._store([one.top.kept.order for one in batch])
         except Exception as error:  # noqa: BLE001 - whatever it was, the next batch must have its turn
             results = [f"Prefect does not answer ({type(error).__name__})"] * len(batch)
-        for one, result in zip(batch, results, strict=True):
-            one.tell(result)
+        settled: list[_Waiting] = []
+        for write, result in zip(batch, results, strict=True):
+            if isinstance(result, UUID):
+                write.tell(result)
+                settled += write.all
+            else:
+                settled += self._again(write, result)
+        self._going = 0
+        await self._inbox.forget([one.kept.number for one in settled])
+        return any(isinstance(result, UUID) for result in results)
+
+    def _again(self, write: _Write, reason: str) -> list[_Waiting]:
+        """Have them wait once more; gives back those that have waited too long for that."""
+        old = time.time() - KEEP_SECONDS
+        for one in write.all:
+            one.log("refused" if one.kept.at > old else "given up", reason)
+        self._waiting += [one for one in write.all if one.kept.at > old]
+        return [one for one in write.all if one.kept.at <= old]

@@ -15,10 +15,12 @@ from starlette.requests import ClientDisconnect
 
 from deployments.webhook import openapi
 from deployments.webhook.answer import Answer, Health, Refused, StartedRun, retry_later
+from deployments.webhook.inbox import NotKept
 from deployments.webhook.log import Delivery
+from deployments.webhook.order import Order
 from deployments.webhook.payload import PAYLOADS, NotJson, NotTheEvent, read_payload
 from deployments.webhook.prefect_api import Setup
-from deployments.webhook.queue import NotStored, Order, RunQueue, Stored
+from deployments.webhook.queue import Full, RunQueue, Stored
 from deployments.webhook.signature import is_signed
 from releases import pull_request, trigger
 from releases.pull_request import Check, Checks, PullRequest
@@ -28,6 +30,10 @@ MAX_BODY = 25 * 2**20  # GitHub's own limit
 MAX_HELD = 10 * MAX_BODY  # bodies of all requests together
 READ_SECONDS = 5.0
 ANSWER_SECONDS = 9.0  # GitHub hangs up after 10
+# How long an answer waits for its run, to name it: what is kept is stored either way.
+ALONE_SECONDS = 5.0
+CROWD_SECONDS = 0.2
+CROWD = 4  # runs that wait
 IGNORED = {
     "release": "a release starts nothing by itself: its tag comes as a push",
     "create": "what was created comes as a push",
@@ -46,6 +52,8 @@ class Limits:
     held: int = MAX_HELD
     read: float = READ_SECONDS
     answer: float = ANSWER_SECONDS
+    alone: float = ALONE_SECONDS
+    crowd: float = CROWD_SECONDS
 
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -69,7 +77,7 @@ def make_app(
             async with asyncio.timeout(limits.answer):
                 status, answer = await receiver.receive(request, delivery)
         except TimeoutError:
-            status, answer = retry_later("Prefect has not stored the run in time")
+            status, answer = retry_later("the disk has not kept the delivery in time")
         except Refused as refused:
             status, answer = refused.status, Answer(status="refused", reason=refused.reason)
         if status == HTTPStatus.SERVICE_UNAVAILABLE and delivery.event == "pull_request":
@@ -177,10 +185,15 @@ class Receiver:
         if not decision.starts:
             return HTTPStatus.OK, Answer(status="ignored", reason=decision.ignored)
         try:
-            stored = await self._queue.stored(_orders(decision.starts, identity, said))
-        except NotStored as error:
+            stored = await self._queue.take(_orders(decision.starts, identity, said), self._patience())
+        except Full as error:
             return retry_later(str(error))
+        except NotKept as error:
+            return retry_later(f"the delivery cannot be kept: {error}")
         return HTTPStatus.ACCEPTED, _accepted(decision.starts, stored)
+
+    def _patience(self) -> float:
+        return self._limits.crowd if self._queue.waiting >= CROWD else self._limits.alone
 
     def _first_seen_as(self, body: bytes, identity: str) -> str:
         """The delivery that brought this body first.
@@ -199,12 +212,18 @@ def _orders(starts: Sequence[Start | Check], delivery: str, said: Push | PullReq
     return [Order(start, delivery, before) for start in starts]
 
 
-def _accepted(starts: Sequence[Start | Check], stored: Sequence[Stored]) -> Answer:
-    each = list(zip(starts, stored, strict=True))
+def _accepted(starts: Sequence[Start | Check], stored: Sequence[Stored | None]) -> Answer:
+    names = [f"{start.service} in {start.environment}" for start in starts]
+    each = list(zip(starts, names, stored, strict=True))
     runs = [
         StartedRun(service=start.service, environment=start.environment, flow_run=one.run)
-        for start, one in each
+        for start, _, one in each
+        if one
     ]
-    later = [f"{start.service} in {start.environment}" for start, one in each if one.covers]
-    reason = f"a later push came on top of this one; its run releases both: {', '.join(later)}"
-    return Answer(status="accepted", reason=reason if later else "", runs=runs)
+    later = ", ".join(name for _, name, one in each if one and one.covers)
+    kept = ", ".join(name for _, name, one in each if not one)
+    reasons = [
+        f"a later push came on top of this one; its run releases both: {later}" if later else "",
+        f"kept on disk until Prefect has stored the run: {kept}" if kept else "",
+    ]
+    return Answer(status="accepted", reason="; ".join(filter(None, reasons)), runs=runs)

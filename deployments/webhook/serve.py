@@ -11,6 +11,8 @@ import uvicorn
 from fastapi import FastAPI
 from prefect.client.orchestration import PrefectClient, get_client
 
+from deployments.machine.home import Home
+from deployments.webhook.inbox import Inbox
 from deployments.webhook.log import LOGGER
 from deployments.webhook.prefect_api import RunStore, Setup, read_setup
 from deployments.webhook.queue import RunQueue
@@ -53,7 +55,7 @@ def make_service() -> FastAPI:
     """The app with everything that runs beside it."""
     client = get_client()
     fresh = Fresh(client)
-    queue = RunQueue(RunStore(client))
+    queue = RunQueue(RunStore(client), Inbox(Home().path / "webhook" / "inbox.db"))
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

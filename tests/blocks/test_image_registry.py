@@ -195,8 +195,12 @@ def test_with_its_login_an_image_is_pushed_found_and_pulled(
     repository = here.repository(secrets.token_hex(4))
     image = here.push(local_image, repository, ["one"])
     assert here.find(repository, "one") == image
-    here.pull(image)
-    subprocess.run(["docker", "image", "inspect", image], check=True, capture_output=True)
+    for ask in (here.pull, here.have):
+        subprocess.run(
+            ["docker", "image", "rm", "--force", "--no-prune", image], capture_output=True, check=False
+        )
+        ask(image)
+        subprocess.run(["docker", "image", "inspect", image], check=True, capture_output=True)
 
 
 @pytest.mark.parametrize("password", ["open sesame 8", ""], ids=["wrong", "none"])

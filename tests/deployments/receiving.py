@@ -8,14 +8,18 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 import uvicorn
 from fastapi import FastAPI
 
+from deployments.webhook.inbox import Inbox
+from deployments.webhook.order import Order
 from deployments.webhook.prefect_api import Setup
-from deployments.webhook.queue import Order, RunQueue
+from deployments.webhook.queue import RunQueue
 from deployments.webhook.queue import Store as AnyStore
 from deployments.webhook.receiver import Limits, make_app
 from releases.trigger import Rule, Watched
@@ -26,7 +30,7 @@ if TYPE_CHECKING:
     from httpx import Response
 
 SECRET = "the secret"
-USUAL = Limits()
+USUAL = Limits(crowd=5)  # the tests wait for the runs
 IRIS = Watched(name="iris", repository="acme/models")
 SETUP = Setup((Rule("local", "main", (IRIS,), "v*"),), (SECRET, "former"))
 
@@ -63,9 +67,21 @@ class Store:
 
 @contextmanager
 def running(
-    store: Store, setup: Setup | None = SETUP, capacity: int = 100, limits: Limits = USUAL
+    store: Store,
+    setup: Setup | None = SETUP,
+    capacity: int = 100,
+    limits: Limits = USUAL,
+    inbox: Path | None = None,
 ) -> Iterator[Receiver]:
-    queue = RunQueue(store, capacity)
+    """`inbox` is given where what is kept shall outlive this receiver."""
+    with TemporaryDirectory(prefix="model-deploy-inbox-") as folder:
+        queue = RunQueue(store, Inbox(inbox or Path(folder) / "inbox.db"), capacity)
+        with _listening(store, queue, setup, limits) as receiver:
+            yield receiver
+
+
+@contextmanager
+def _listening(store: Store, queue: RunQueue, setup: Setup | None, limits: Limits) -> Iterator[Receiver]:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI):
@@ -105,7 +121,7 @@ def sent_while_the_store_is_held_up(
         senders.submit(receiver.deliver, push())
         assert store.begun.wait(30)
         sent = []
-        for number, one in enumerate(pushes, 1):
+        for number, one in enumerate(pushes, 2):  # after the one that is being stored
             sent.append(senders.submit(receiver.deliver, one))
             wait_until(lambda so_far=number: waiting(receiver) == so_far, 20)
         try:

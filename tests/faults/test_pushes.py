@@ -12,12 +12,12 @@ import pytest
 from prefect.client.orchestration import PrefectClient
 
 from deployments import stack
+from deployments.webhook.order import Order
 from deployments.webhook.prefect_api import RunStore, Setup
-from deployments.webhook.queue import Order
 from releases.trigger import Rule, Watched
 from tests.controllers import Done, wait_until
-from tests.deployments.conftest import push, wait_until_ready
-from tests.deployments.receiving import SECRET, Store, sent_while_the_store_is_held_up
+from tests.deployments.conftest import push
+from tests.deployments.receiving import SECRET, Store, sent_while_the_store_is_held_up, waiting
 from tests.faults.pushing import Pushing, pushing
 from tests.place import SPEC, Place
 
@@ -131,12 +131,23 @@ def released_by(pushed: Pushing, answer: httpx.Response) -> Done:
 
 
 @pytest.mark.fault(7)
-def test_a_push_while_prefect_is_away_is_released_by_the_next_reconcile_and_once(pushed: Pushing) -> None:
+def test_a_push_while_prefect_is_away_is_released_when_it_is_back_and_once(pushed: Pushing) -> None:
     commit = pushed.commit()
     kill_server(pushed.place)
-    assert pushed.deliver(commit).status_code == 503
+    taken = pushed.deliver(commit)
+    assert (taken.status_code, taken.json()["runs"]) == (202, [])
+    assert taken.json()["reason"] == "kept on disk until Prefect has stored the run: sample in local"
     stack.ensure_server(pushed.place.home)
-    wait_until_ready(pushed.receiver)
+    wait_until(lambda: waiting(pushed.receiver) == 0, 60)
+    (run,) = [one for one in pushed.place.runs("release") if one["parameters"]["ref"] == commit]
+    assert "started" not in pushed.place.model_deploy("reconcile").stdout
+    assert pushed.execute(run["id"]).wait().returncode == 0
+    assert pushed.live_commit() == commit
+
+
+@pytest.mark.fault(7)
+def test_a_push_that_nobody_took_is_released_by_the_next_reconcile_and_once(pushed: Pushing) -> None:
+    commit = pushed.commit()
     for number in range(2):
         done = pushed.place.model_deploy("reconcile")
         assert done.returncode == 0, done.stderr

@@ -1,0 +1,172 @@
+"""What was taken and is not yet in Prefect: kept on disk, asked for again, given up last."""
+
+import asyncio
+import json
+import sqlite3
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from deployments.webhook import log, queue
+from deployments.webhook.inbox import Inbox, NotKept
+from deployments.webhook.order import Order
+from deployments.webhook.receiver import Limits
+from releases.pull_request import Check
+from releases.trigger import Start
+from tests.controllers import wait_until
+from tests.deployments.conftest import push
+from tests.deployments.receiving import Store, chain, running, sent_while_the_store_is_held_up, waiting
+
+HURRIED = Limits(alone=0.2, crowd=0.2)
+KEPT = "kept on disk until Prefect has stored the run: iris in local"
+START = Start("iris", "local", "https://github.com/acme/models.git", "a" * 40, "", "main", unsure=True)
+CHECK = Check("iris", "local", "https://github.com/acme/models.git", "b" * 40, "", "acme/models", 7)
+
+
+@pytest.fixture
+def store() -> Store:
+    made = Store()
+    made.gate.set()
+    return made
+
+
+@pytest.fixture
+def inbox(tmp_path: Path) -> Path:
+    return tmp_path / "home" / "webhook" / "inbox.db"
+
+
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
+    written: list[dict[str, object]] = []
+    monkeypatch.setattr(log.LOGGER, "info", lambda line: written.append(json.loads(line)))
+    return written
+
+
+def test_a_delivery_is_taken_while_prefect_is_slow_and_its_run_is_told_in_the_log(
+    store: Store, lines: list[dict[str, object]]
+) -> None:
+    store.gate.clear()
+    with running(store, limits=HURRIED) as receiver:
+        answer = receiver.deliver(push("c" * 40), delivery="slow")
+        assert (answer.status_code, answer.json()["runs"], answer.json()["reason"]) == (202, [], KEPT)
+        store.gate.set()
+        wait_until(lambda: lines and lines[-1]["status"] == "stored", 20)
+    assert [order.start.ref for order in store.stored] == ["c" * 40]
+    assert lines[-1]["delivery"] == "slow"
+    assert len(lines[-1]["runs"]) == 1  # type: ignore[arg-type]
+
+
+def test_what_prefect_does_not_take_is_stored_by_the_next_receiver_once(store: Store, inbox: Path) -> None:
+    """The second receiver reads only what the first has left on disk."""
+    store.refuse = lambda _: True
+    pushes = [push() for _ in range(5)]
+    with running(store, limits=HURRIED, inbox=inbox) as receiver:
+        assert {receiver.deliver(one).status_code for one in pushes} == {202}
+    assert store.stored == []
+    store.refuse = lambda _: False
+    for _ in range(2):
+        with running(store, inbox=inbox) as receiver:
+            wait_until(lambda: waiting(receiver) == 0, 20)
+            assert receiver.deliver(push()).json()["runs"]
+    refs = [order.start.ref for order in store.stored]
+    assert sorted(refs[:5]) == sorted(one["after"] for one in pushes)
+    assert len(refs) == 7
+
+
+def test_a_later_push_that_was_answered_already_still_covers_the_earlier(store: Store) -> None:
+    store.gate.clear()
+    earlier, later = chain("a", "b", "c")
+    with running(store, limits=HURRIED) as receiver:
+        assert receiver.deliver(push()).status_code == 202
+        assert store.begun.wait(30)
+        assert receiver.deliver(later).status_code == 202
+        assert receiver.deliver(earlier).status_code == 202
+        store.gate.set()
+        wait_until(lambda: waiting(receiver) == 0, 20)
+        assert receiver.deliver(push()).json()["runs"]
+    assert [order.start.ref for order in store.stored[1:-1]] == ["c" * 40]
+
+
+def test_a_refused_run_waits_with_all_that_it_would_release(store: Store) -> None:
+    refusals = iter([True, True])
+    store.refuse = lambda order: order.start.ref == "c" * 40 and next(refusals, False)
+    with sent_while_the_store_is_held_up(store, chain("a", "b", "c")) as sent:
+        store.gate.set()
+        answers = [one.result() for one in sent]
+    assert len({answer.json()["runs"][0]["flow_run"] for answer in answers}) == 1
+    assert [order.start.ref for order in store.stored[1:]] == ["c" * 40]
+
+
+def test_what_is_refused_for_a_day_is_given_up_and_said(
+    store: Store, inbox: Path, lines: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "KEEP_SECONDS", 0.3)
+    store.refuse = lambda _: True
+    with running(store, limits=HURRIED, inbox=inbox) as receiver:
+        assert receiver.deliver(push(), delivery="poison").status_code == 202
+        wait_until(lambda: waiting(receiver) == 0, 20)
+        wait_until(lambda: lines[-1]["status"] == "given up", 20)
+    assert (lines[-1]["delivery"], lines[-1]["reason"]) == ("poison", "Prefect refuses the run")
+    assert asyncio.run(Inbox(inbox).read()) == []
+
+
+def test_a_disk_that_takes_nothing_is_a_503(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "a file").touch()
+    with running(store, inbox=tmp_path / "a file" / "inbox.db") as receiver:
+        answer = receiver.deliver(push())
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "10")
+        assert answer.json()["reason"].startswith("the delivery cannot be kept: ")
+    assert store.stored == []
+
+
+def test_what_is_kept_is_what_was_ordered_and_is_there_for_another_process(inbox: Path) -> None:
+    orders = [Order(START, "one", "9" * 40), Order(CHECK, "two")]
+    before = time.time()
+
+    async def keep() -> list[int]:
+        mine = Inbox(inbox)
+        many = await asyncio.gather(*(mine.keep([Order(START, str(number))]) for number in range(50)))
+        await mine.forget([kept.number for each in many for kept in each])
+        return [kept.number for kept in await mine.keep(orders)]
+
+    numbers = asyncio.run(keep())
+    left = asyncio.run(Inbox(inbox).read())
+    assert [kept.order for kept in left] == orders
+    assert [kept.number for kept in left] == numbers
+    assert all(before <= kept.at <= time.time() for kept in left)
+
+
+def test_a_line_of_another_version_is_skipped(inbox: Path) -> None:
+    async def keep() -> None:
+        await Inbox(inbox).keep([Order(START, "one")])
+
+    asyncio.run(keep())
+    with closing(sqlite3.connect(inbox)) as database, database:
+        database.execute("INSERT INTO orders (at, said) VALUES (1, '{}')")
+    assert [kept.order.delivery for kept in asyncio.run(Inbox(inbox).read())] == ["one"]
+
+
+def test_nobody_who_was_refused_by_the_disk_is_told_yes(inbox: Path) -> None:
+    """All of one transaction: the first to come and those that came while it waited."""
+    inbox.parent.mkdir(parents=True)
+    inbox.write_text("no database at all, and longer than a header of a hundred bytes" * 9)
+
+    async def keep() -> list[object]:
+        mine = Inbox(inbox)
+        asked = (mine.keep([Order(START, str(number))]) for number in range(20))
+        return list(await asyncio.gather(*asked, return_exceptions=True))
+
+    assert {type(one) for one in asyncio.run(keep())} == {NotKept}
+
+
+def test_a_burst_is_answered_before_prefect_is_done(store: Store) -> None:
+    store.gate.clear()
+    with running(store, limits=Limits(alone=20, crowd=0.2)) as receiver, ThreadPoolExecutor(30) as senders:
+        sent = [senders.submit(receiver.deliver, push()) for _ in range(30)]
+        wait_until(lambda: sum(one.done() for one in sent) >= 20, 15)
+        store.gate.set()
+        assert {one.result().status_code for one in sent} == {202}
+        wait_until(lambda: len(store.stored) == 30, 20)
