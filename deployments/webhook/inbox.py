@@ -3,22 +3,27 @@
 import asyncio
 import sqlite3
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from deployments.webhook.log import LOGGER
+from deployments.webhook.log import log_trouble
 from deployments.webhook.order import Order
 
-_TABLE = "CREATE TABLE IF NOT EXISTS orders (number INTEGER PRIMARY KEY, at REAL NOT NULL, said TEXT)"
+# AUTOINCREMENT: a number that was forgotten is never another order's.
+_TABLE = (
+    "CREATE TABLE IF NOT EXISTS orders "
+    "(number INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, said TEXT NOT NULL)"
+)
 _ORDER: TypeAdapter[Order] = TypeAdapter(Order)
 LOCKED_SECONDS = 5.0
 
 
 class NotKept(Exception):  # noqa: N818 - says what happened
-    """The disk does not take it."""
+    """The disk does not take it, or not give it back."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +41,15 @@ class _Batch:
 
     orders: Sequence[Order]
     kept: list[Kept] = field(default_factory=list)
-    error: Exception | None = None
+    error: NotKept | None = None
     done: bool = False
 
 
 class Inbox:
-    """One SQLite file. Two receivers may share it: the same order twice is the same run."""
+    """One SQLite file. Two receivers may share it: the same order twice is the same run.
+
+    Nobody may cancel what it has begun: its thread would go on beside the next.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -61,16 +69,16 @@ class Inbox:
                 batches, self._next = self._next, []
                 await asyncio.to_thread(self._write, batches)
         if mine.error:
-            raise NotKept(f"{type(mine.error).__name__}: {mine.error}") from mine.error
+            raise mine.error
         return mine.kept
 
-    async def forget(self, numbers: Iterable[int]) -> None:
-        """Take away what is a run now. What the disk does not forget is the same run once more."""
+    async def forget(self, numbers: Sequence[int]) -> None:
+        """Take away what is a run now. Raises NotKept."""
         async with self._lock:
             await asyncio.to_thread(self._delete, [(number,) for number in numbers])
 
     async def read(self) -> list[Kept]:
-        """What an earlier receiver has left, oldest first."""
+        """What an earlier receiver has left, oldest first. Raises NotKept."""
         async with self._lock:
             return await asyncio.to_thread(self._read)
 
@@ -83,7 +91,7 @@ class Inbox:
                         row = (now, _ORDER.dump_json(order).decode())
                         written = database.execute("INSERT INTO orders (at, said) VALUES (?, ?)", row)
                         batch.kept.append(Kept(written.lastrowid or 0, now, order))
-        except (sqlite3.Error, OSError) as error:
+        except NotKept as error:
             for batch in batches:
                 batch.error = error
         for batch in batches:
@@ -98,20 +106,43 @@ class Inbox:
             rows = database.execute("SELECT number, at, said FROM orders ORDER BY number").fetchall()
         return [kept for row in rows if (kept := _kept(*row))]
 
-    def _opened(self) -> sqlite3.Connection:
-        """As a context: a transaction. One thread at a time, the lock sees to it."""
-        if self._database is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._database = sqlite3.connect(self._path, timeout=LOCKED_SECONDS, check_same_thread=False)
-            self._database.execute("PRAGMA journal_mode = WAL")  # one fsync a transaction
-            self._database.execute("PRAGMA synchronous = FULL")
-            self._database.execute(_TABLE)
-        return self._database
+    @contextmanager
+    def _opened(self) -> Iterator[sqlite3.Connection]:
+        """For one transaction; one thread at a time, the lock sees to it. Raises NotKept."""
+        try:
+            if self._database is None:
+                self._database = _open(self._path)
+            with self._database:
+                yield self._database
+        except (sqlite3.Error, OSError) as error:
+            self._database = None  # a fresh start, next time
+            if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+                _set_aside(self._path)
+            raise NotKept(f"{self._path}: {error}") from error
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    database = sqlite3.connect(path, timeout=LOCKED_SECONDS, check_same_thread=False)
+    database.execute("PRAGMA journal_mode = WAL")  # one fsync a transaction
+    database.execute("PRAGMA synchronous = FULL")
+    database.execute(_TABLE)
+    return database
+
+
+def _set_aside(path: Path) -> None:
+    """A spoilt file must not keep the next deliveries out; what it held is reconcile's."""
+    spoilt = path.with_name(f"{path.name}.spoilt-{time.time_ns()}")
+    log_trouble("the inbox is spoilt and was set aside", str(spoilt))
+    for ending in ("", "-wal", "-shm"):
+        with suppress(FileNotFoundError):
+            path.with_name(path.name + ending).rename(spoilt.with_name(spoilt.name + ending))
 
 
 def _kept(number: int, at: float, said: str) -> Kept | None:
     try:
         return Kept(number, at, _ORDER.validate_json(said))
     except ValidationError:  # of another version of ours; reconcile starts what it asked for
-        LOGGER.warning('{"status": "not understood", "kept": %d}', number)
+        log_trouble("kept by another version, and not understood", f"order {number}")
         return None

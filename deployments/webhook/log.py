@@ -48,5 +48,10 @@ def log_kept(delivery: str, seconds: float, status: str, reason: str, run: str) 
     LOGGER.info(json.dumps({**line, "ms": round(seconds * 1000, 1)}))
 
 
+def log_trouble(status: str, reason: str) -> None:
+    """Say what is wrong with the receiver itself."""
+    LOGGER.warning(json.dumps({"status": status, "reason": reason}))
+
+
 def _short(text: str | None) -> str:
     return (text or "")[:LONGEST]

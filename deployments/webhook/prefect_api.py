@@ -92,7 +92,10 @@ class RunStore:
         results: dict[int, UUID | str] = {}
         for name in sorted({deployment_of(order.start) for order in orders}):
             mine = [at for at, order in enumerate(orders) if deployment_of(order.start) == name]
-            found = await self._create_in_deployment(name, [orders[at] for at in mine])
+            try:
+                found = await self._create_in_deployment(name, [orders[at] for at in mine])
+            except ObjectNotFound:  # which is no reason to keep the others
+                found = [f"Prefect knows no deployment {name}; next: model-deploy up --no-start"] * len(mine)
             results |= dict(zip(mine, found, strict=True))
         return [results[at] for at in range(len(orders))]
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 from uuid import UUID
 
-from deployments.webhook.inbox import Inbox, Kept
-from deployments.webhook.log import log_kept
+from deployments.webhook.inbox import Inbox, Kept, NotKept
+from deployments.webhook.log import log_kept, log_trouble
 from deployments.webhook.order import Order
 from releases.chain import covered
 
@@ -21,6 +21,7 @@ CAPACITY = 5_000  # waiting runs: some minutes of Prefect's work
 BATCH = 10  # larger ones are hardly cheaper, and SQLite refuses a whole one where another writer came between
 WRITE_SECONDS = 8.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0  # seconds, while Prefect takes nothing
+REFUSED_SECONDS = 30.0  # for how long the disk's refusal shows in the health
 KEEP_SECONDS = 24 * 3600.0  # a run that Prefect refuses for so long is reconcile's
 
 
@@ -45,11 +46,20 @@ class _Waiting:
     kept: Kept
     stored: "asyncio.Future[Stored]"
     answered: bool = False  # its sender went away without the run's id: the log tells it
+    refused: bool = False  # which the log has told
 
     def log(self, status: Literal["stored", "refused", "given up"], reason: str = "", run: str = "") -> None:
         """What became of it after the answer."""
         if self.answered:
             log_kept(self.kept.order.delivery, time.time() - self.kept.at, status, reason, run)
+
+    def waits_again(self, reason: str) -> bool:
+        """Whether it still does after a refusal; said once, and when it is given up."""
+        old = self.kept.at < time.time() - KEEP_SECONDS
+        if old or not self.refused:
+            self.log("given up" if old else "refused", reason)
+        self.refused = True
+        return not old
 
 
 @dataclass
@@ -81,52 +91,81 @@ class RunQueue:
         self._coming = 0  # the disk is taking them
         self._waiting: list[_Waiting] = []
         self._going = 0  # Prefect is taking them
-        self._some = asyncio.Event()
+        self._new = asyncio.Event()
+        self._settled: list[int] = []  # what the disk has still to forget
+        self._refusal, self._refused_at = "", 0.0  # the disk's last
 
     @property
     def waiting(self) -> int:
         """How many runs were asked for that Prefect has not stored yet."""
         return self._coming + len(self._waiting) + self._going
 
+    @property
+    def trouble(self) -> str:
+        """Why nothing would be taken now; empty where it would."""
+        if self.waiting >= self._capacity:
+            return f"{self.waiting} runs are waiting to be stored already"
+        # Not for ever: who gets no delivery would never see that the disk takes them again.
+        return self._refusal if time.monotonic() - self._refused_at < REFUSED_SECONDS else ""
+
     async def take(self, orders: Sequence[Order], patience: float) -> list[Stored | None]:
         """Keep all of them on disk, then wait a little for their runs; None for one that Prefect has not yet.
 
-        Raises Full; NotKept where the disk takes nothing.
+        Raises Full; NotKept where the disk takes nothing. Who gives up waiting takes nothing back.
         """
         if self.waiting + len(orders) > self._capacity:
             raise Full(f"{self.waiting} runs are waiting to be stored already")
         self._coming += len(orders)
-        try:
-            mine = self._add(await self._inbox.keep(orders))
-        finally:
-            self._coming -= len(orders)
+        mine = await asyncio.shield(asyncio.create_task(self._keep(orders)))
         await asyncio.wait([one.stored for one in mine], timeout=patience)
         for one in mine:
             one.answered = True
         return [one.stored.result() if one.stored.done() else None for one in mine]
 
+    async def _keep(self, orders: Sequence[Order]) -> list[_Waiting]:
+        try:
+            mine = self._add(await self._inbox.keep(orders))
+        except NotKept as error:
+            self._refusal, self._refused_at = str(error), time.monotonic()
+            raise
+        finally:
+            self._coming -= len(orders)
+        self._refusal = ""
+        return mine
+
     def _add(self, kept: Sequence[Kept]) -> list[_Waiting]:
         loop = asyncio.get_running_loop()
         mine = [_Waiting(one, loop.create_future()) for one in kept]
         self._waiting += mine
-        self._some.set()
+        self._new.set()
         return mine
 
     async def work(self) -> None:
         """Store what waits, what an earlier receiver left first, until cancelled."""
-        for left in self._add(await self._inbox.read()):
+        for left in self._add(await self._left()):
             left.answered = True
         pause = FIRST_PAUSE
         while True:
-            await self._some.wait()
-            batch = self._take()
-            if not batch or await self._write(batch):
+            while not self._waiting:
+                self._new.clear()
+                await self._new.wait()
+            self._new.clear()
+            if await self._write(self._take()):
                 pause = FIRST_PAUSE
                 continue
-            self._some.clear()  # what comes meanwhile asks Prefect at once
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._some.wait(), pause)
-            self._some.set()
+            with suppress(TimeoutError):  # what comes meanwhile asks Prefect at once
+                await asyncio.wait_for(self._new.wait(), pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def _left(self) -> list[Kept]:
+        """What an earlier receiver has left, as soon as the disk gives it."""
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                return await self._inbox.read()
+            except NotKept as error:
+                log_trouble("what was left is not read yet", str(error))
+            await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
 
     def _take(self) -> list[_Write]:
@@ -144,8 +183,6 @@ class RunQueue:
                 write.below.append(one)
         self._waiting = rest
         self._going = sum(len(write.all) for write in writes.values())
-        if not rest:
-            self._some.clear()
         return list(writes.values())
 
     async def _write(self, batch: list[_Write]) -> bool:
@@ -155,21 +192,24 @@ class RunQueue:
                 results = await self._store([one.top.kept.order for one in batch])
         except Exception as error:  # noqa: BLE001 - whatever it was, the next batch must have its turn
             results = [f"Prefect does not answer ({type(error).__name__})"] * len(batch)
-        settled: list[_Waiting] = []
+        again: list[_Waiting] = []
         for write, result in zip(batch, results, strict=True):
             if isinstance(result, UUID):
                 write.tell(result)
-                settled += write.all
             else:
-                settled += self._again(write, result)
+                again += [one for one in write.all if one.waits_again(result)]
+        settled = {one.kept.number for write in batch for one in write.all}
+        self._settled += settled - {one.kept.number for one in again}
+        self._waiting += again
         self._going = 0
-        await self._inbox.forget([one.kept.number for one in settled])
+        await self._forget()
         return any(isinstance(result, UUID) for result in results)
 
-    def _again(self, write: _Write, reason: str) -> list[_Waiting]:
-        """Have them wait once more; gives back those that have waited too long for that."""
-        old = time.time() - KEEP_SECONDS
-        for one in write.all:
-            one.log("refused" if one.kept.at > old else "given up", reason)
-        self._waiting += [one for one in write.all if one.kept.at > old]
-        return [one for one in write.all if one.kept.at <= old]
+    async def _forget(self) -> None:
+        """What the disk does not forget now it forgets later; until then it is the same run once more."""
+        try:
+            await self._inbox.forget(self._settled)
+        except NotKept as error:
+            log_trouble("what is stored is not forgotten yet", str(error))
+        else:
+            self._settled.clear()

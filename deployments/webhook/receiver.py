@@ -31,7 +31,7 @@ MAX_HELD = 10 * MAX_BODY  # bodies of all requests together
 READ_SECONDS = 5.0
 ANSWER_SECONDS = 9.0  # GitHub hangs up after 10
 # How long an answer waits for its run, to name it: what is kept is stored either way.
-ALONE_SECONDS = 5.0
+ALONE_SECONDS = 3.0  # with READ_SECONDS less than ANSWER_SECONDS
 CROWD_SECONDS = 0.2
 CROWD = 4  # runs that wait
 IGNORED = {
@@ -77,7 +77,7 @@ def make_app(
             async with asyncio.timeout(limits.answer):
                 status, answer = await receiver.receive(request, delivery)
         except TimeoutError:
-            status, answer = retry_later("the disk has not kept the delivery in time")
+            status, answer = retry_later("no answer in time; what was kept meanwhile is stored all the same")
         except Refused as refused:
             status, answer = refused.status, Answer(status="refused", reason=refused.reason)
         if status == HTTPStatus.SERVICE_UNAVAILABLE and delivery.event == "pull_request":
@@ -89,14 +89,18 @@ def make_app(
     @app.get("/healthz", **openapi.HEALTH)
     async def healthz() -> JSONResponse:
         """Whether deliveries are taken."""
-        now = setup()
-        ready = now is not None and bool(now.secrets)
-        why = "" if ready else "no webhook secret" if now else "Prefect does not answer"
-        health = Health(ready=ready, reason=why, waiting=queue.waiting)
-        return JSONResponse(health.model_dump(), HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE)
+        why = _not_ready(setup(), queue)
+        health = Health(ready=not why, reason=why, waiting=queue.waiting)
+        return JSONResponse(health.model_dump(), HTTPStatus.SERVICE_UNAVAILABLE if why else HTTPStatus.OK)
 
     openapi.describe(app)
     return app
+
+
+def _not_ready(setup: Setup | None, queue: RunQueue) -> str:
+    if setup is None:
+        return "Prefect does not answer"
+    return queue.trouble if setup.secrets else "no webhook secret"
 
 
 class Receiver:

@@ -92,6 +92,7 @@ def _listening(store: Store, queue: RunQueue, setup: Setup | None, limits: Limit
     app = make_app(lambda: setup, queue, lifespan, limits)
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
+    listener.listen(500)  # who comes before the server waits for it
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()

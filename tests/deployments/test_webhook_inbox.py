@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sqlite3
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -151,8 +152,7 @@ def test_a_line_of_another_version_is_skipped(inbox: Path) -> None:
 
 def test_nobody_who_was_refused_by_the_disk_is_told_yes(inbox: Path) -> None:
     """All of one transaction: the first to come and those that came while it waited."""
-    inbox.parent.mkdir(parents=True)
-    inbox.write_text("no database at all, and longer than a header of a hundred bytes" * 9)
+    inbox.mkdir(parents=True)
 
     async def keep() -> list[object]:
         mine = Inbox(inbox)
@@ -162,11 +162,86 @@ def test_nobody_who_was_refused_by_the_disk_is_told_yes(inbox: Path) -> None:
     assert {type(one) for one in asyncio.run(keep())} == {NotKept}
 
 
+def test_a_spoilt_file_is_set_aside_and_keeps_nothing_out(store: Store, inbox: Path) -> None:
+    inbox.parent.mkdir(parents=True)
+    inbox.write_text("no database at all, and longer than a header of a hundred bytes" * 9)
+    with running(store, inbox=inbox) as receiver:
+        wait_until(lambda: any("spoilt" in file.name for file in inbox.parent.iterdir()), 20)
+        assert receiver.deliver(push()).json()["runs"]
+    assert inbox.stat().st_mode & 0o077 == 0
+
+
+def test_a_disk_that_is_full_for_a_while_ends_nothing(
+    store: Store, inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is stored and not forgotten is forgotten later, and the queue goes on."""
+    full = [True]
+    delete = Inbox._delete
+
+    def forget(self: Inbox, numbers: list[tuple[int]]) -> None:
+        if full[0]:
+            raise NotKept("disk full")
+        delete(self, numbers)
+
+    monkeypatch.setattr(Inbox, "_delete", forget)
+    with running(store, inbox=inbox) as receiver:
+        assert receiver.deliver(push()).json()["runs"]
+        full[0] = False
+        assert receiver.deliver(push()).json()["runs"]
+        wait_until(lambda: asyncio.run(Inbox(inbox).read()) == [], 20)
+    assert len(store.stored) == 2
+
+
+def test_one_that_prefect_refuses_once_is_stored_without_another_delivery(store: Store) -> None:
+    refusals = iter([True])
+    bad = push()
+    store.refuse = lambda order: order.start.ref == bad["after"] and next(refusals, False)
+    with sent_while_the_store_is_held_up(store, [bad, push()]) as sent:
+        store.gate.set()
+        assert [len(one.result().json()["runs"]) for one in sent] == [1, 1]
+
+
+def test_two_receivers_may_share_an_inbox(inbox: Path) -> None:
+    async def share() -> list[str]:
+        one, other = Inbox(inbox), Inbox(inbox)
+        (first,) = await one.keep([Order(START, "first")])
+        (seen,) = await other.read()
+        await one.forget([first.number])
+        await one.keep([Order(START, "second")])
+        await other.forget([seen.number])
+        return [kept.order.delivery for kept in await Inbox(inbox).read()]
+
+    assert asyncio.run(share()) == ["second"]
+
+
+def test_who_hangs_up_while_the_disk_is_slow_takes_nothing_back(
+    store: Store, inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, write = threading.Event(), Inbox._write
+    monkeypatch.setattr(Inbox, "_write", lambda self, batches: (slow.wait(20), write(self, batches)))
+    with running(store, limits=Limits(answer=0.5), inbox=inbox) as receiver:
+        with ThreadPoolExecutor(3) as senders:
+            sent = [senders.submit(receiver.deliver, push()) for _ in range(3)]
+            assert [one.result().status_code for one in sent] == [503] * 3
+        slow.set()
+        wait_until(lambda: len(store.stored) == 3, 20)
+        assert receiver.deliver(push()).status_code == 202
+
+
+def test_health_says_what_keeps_deliveries_out(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "a file").touch()
+    with running(store, inbox=tmp_path / "a file" / "inbox.db") as receiver:
+        receiver.deliver(push())
+        health = receiver.client.get(f"{receiver.url}/healthz")
+        assert health.status_code == 503
+        assert "a file" in health.json()["reason"]
+
+
 def test_a_burst_is_answered_before_prefect_is_done(store: Store) -> None:
     store.gate.clear()
     with running(store, limits=Limits(alone=20, crowd=0.2)) as receiver, ThreadPoolExecutor(30) as senders:
         sent = [senders.submit(receiver.deliver, push()) for _ in range(30)]
-        wait_until(lambda: sum(one.done() for one in sent) >= 20, 15)
+        wait_until(lambda: sum(one.done() for one in sent) >= 20, 30)
         store.gate.set()
         assert {one.result().status_code for one in sent} == {202}
         wait_until(lambda: len(store.stored) == 30, 20)

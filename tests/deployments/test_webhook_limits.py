@@ -36,7 +36,7 @@ def test_a_full_queue_says_so_at_once_and_what_was_taken_is_stored(store: Store)
         assert store.begun.wait(30)
         rest = [senders.submit(receiver.deliver, push()) for _ in range(20)]
         refused = []
-        deadline = time.monotonic() + 8
+        deadline = time.monotonic() + 15
         while len(refused) < 16 and time.monotonic() < deadline:
             refused = [one for one in rest if one.done()]
         assert len(refused) == 16
