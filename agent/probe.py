@@ -5,6 +5,8 @@ import json
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 from agent.failure import Interrupted, StepFailed
 from releases.release import Release
@@ -16,6 +18,16 @@ ANSWER_SECONDS = 2.0
 CONNECT_SECONDS = 0.3  # on the node's own bridge; a container that is gone answers nothing at all
 ASK_ENGINE_EVERY = 0.25
 BODY_SHOWN = 200
+MAY_PASS = (408, 425, 429)  # the client's errors by number, the server's by nature
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What the container said to one request; `hopeless`: asking again would not help."""
+
+    ready: bool
+    said: str = ""
+    hopeless: bool = False
 
 
 def wait_until_ready(
@@ -27,59 +39,89 @@ def wait_until_ready(
     interrupted: Callable[[], bool],
 ) -> None:
     """Probe until ready, warm-up included. Raises StepFailed at the limit or when it exits, Interrupted."""
-    health, started, asked = release.run.health, time.monotonic(), 0.0
+    warmup, started = release.run.warmup, time.monotonic()
+    wait = partial(
+        _wait_for,
+        limit=release.run.health.timeout,
+        started=started,
+        exit_reason=exit_reason,
+        log_tail=log_tail,
+        interrupted=interrupted,
+    )
+    wait(lambda _: _probe(release, address), "the container did not become ready in time")
+    if warmup is None:
+        return
+    body = None if warmup.json_body is None else json.dumps(warmup.json_body).encode()
+    for _ in range(warmup.times):
+        wait(
+            lambda left: _warm_up(warmup, release, address, body, left),
+            "the warm-up request was not answered with 2xx",
+            next_step="mend run.warmup, or the service",
+        )
+
+
+def _wait_for(
+    ask: Callable[[float], _Answer],
+    reason: str,
+    *,
+    limit: float,
+    started: float,
+    exit_reason: Callable[[], str | None],
+    log_tail: Callable[[], tuple[str, ...]],
+    interrupted: Callable[[], bool],
+    next_step: str = "",
+) -> None:
+    """Ask, with the seconds that are left, until the answer will do."""
+    asked = 0.0
     while True:
-        ready, answer = _probe(release, address)
-        if ready:
-            break
-        elapsed = time.monotonic() - started
         if interrupted():
             raise Interrupted
-        reason = "the container did not become ready in time" if elapsed > health.timeout else None
-        ended = None
-        if reason or elapsed - asked > ASK_ENGINE_EVERY:
+        answer = ask(limit - (time.monotonic() - started))
+        if answer.ready:
+            return
+        elapsed, ended = time.monotonic() - started, None
+        over = answer.hopeless or elapsed > limit
+        if over or elapsed - asked > ASK_ENGINE_EVERY:
             asked, ended = elapsed, exit_reason()
-            reason = f"the container exited before it was ready: {ended}" if ended else reason
-        if reason:
+        if over or ended:
             raise StepFailed(
                 Phase.probe,
-                reason,
+                f"the container exited before it was ready: {ended}" if ended else reason,
                 elapsed=elapsed,
-                limit=health.timeout,
-                last_answer="" if ended else answer,  # who has ended gives none
+                limit=limit,
+                last_answer="" if ended else answer.said,  # who has ended gives none
                 log_tail=log_tail(),
+                next_step="" if ended else next_step,
             )
         time.sleep(INTERVAL)
-    if release.run.warmup:
-        _warm_up(release.run.warmup, release, address, log_tail)
 
 
-def _probe(release: Release, address: str) -> tuple[bool, str]:
+def _probe(release: Release, address: str) -> _Answer:
     path = release.run.health.path
     if path is None:
         try:
             socket.create_connection((address, release.port), timeout=CONNECT_SECONDS).close()
         except OSError as error:
-            return False, f"TCP {release.port}: {error}"
-        return True, ""
+            return _Answer(False, f"TCP {release.port}: {error}")
+        return _Answer(True)
     status, body = _request(address, release.port, "GET", path, None, ANSWER_SECONDS)
-    return 200 <= status < 300, f"GET {path}: {f'HTTP {status} ' if status else ''}{body}"  # noqa: PLR2004
+    return _Answer(_is_good(status), _said("GET", path, status, body))
 
 
-def _warm_up(warmup: Warmup, release: Release, address: str, log_tail: Callable[[], tuple[str, ...]]) -> None:
-    body = None if warmup.json_body is None else json.dumps(warmup.json_body).encode()
-    limit = release.run.limits.request_timeout
-    for _ in range(warmup.times):
-        status, answer = _request(address, release.port, warmup.method, warmup.path, body, limit)
-        if not 200 <= status < 300:  # noqa: PLR2004 - the success codes
-            raise StepFailed(
-                Phase.probe,
-                "the warm-up request was not answered with 2xx",
-                limit=limit,
-                last_answer=f"{warmup.method} {warmup.path}: {f'HTTP {status} ' if status else ''}{answer}",
-                log_tail=log_tail(),
-                next_step="mend run.warmup, or the service",
-            )
+def _warm_up(warmup: Warmup, release: Release, address: str, body: bytes | None, left: float) -> _Answer:
+    limit = max(min(release.run.limits.request_timeout, left), INTERVAL)
+    status, answer = _request(address, release.port, warmup.method, warmup.path, body, limit)
+    # A service may be healthy a moment before its model is warm; a request that is wrong stays wrong.
+    hopeless = 400 <= status < 500 and status not in MAY_PASS  # noqa: PLR2004 - the client's errors
+    return _Answer(_is_good(status), _said(warmup.method, warmup.path, status, answer), hopeless)
+
+
+def _is_good(status: int) -> bool:
+    return 200 <= status < 300  # noqa: PLR2004 - the success codes
+
+
+def _said(method: str, path: str, status: int, body: str) -> str:
+    return f"{method} {path}: {f'HTTP {status} ' if status else ''}{body}"
 
 
 def _request(

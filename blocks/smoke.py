@@ -5,7 +5,7 @@ import json
 import ssl
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 import httpx
@@ -26,6 +26,7 @@ class CheckResult:
 
 
 NODES_AT_ONCE = 16
+LOOK_SECONDS = 1.0  # how long a cancel may go unnoticed
 
 
 def run_checks_on_each(
@@ -47,10 +48,11 @@ def run_checks_on_each(
     pool = ThreadPoolExecutor(NODES_AT_ONCE)
     try:
         going = {pool.submit(run_checks, checks, url, release, token, _nothing, host): url for url in urls}
-        found = []
-        for done in as_completed(going):
+        found, left = [], set(going)
+        while left:
             between()
-            found.append(_of_node(done.result, going[done]))
+            done, left = wait(left, LOOK_SECONDS, return_when=FIRST_COMPLETED)
+            found += [_of_node(one.result, going[one]) for one in done]
     finally:
         pool.shutdown(wait=False, cancel_futures=True)  # one failure is enough
     return [
@@ -89,15 +91,11 @@ def run_checks(
 
     Without any check it is still seen that the release is the one that answers, whatever it answers.
     """
-    results = []
     with asking(host, base_url=url, verify=_trusted()) as client:
         if not checks:
             between()
             return [_who_answers(client, release, token)]
-        for check in checks:
-            between()
-            results.append(_with_attempts(client, check, release, token))
-    return results
+        return [_with_attempts(client, check, release, token, between) for check in checks]
 
 
 def _who_answers(client: httpx.Client, release: int, token: str | None) -> CheckResult:
@@ -118,10 +116,12 @@ def _see_release(check: SmokeCheck, answer: httpx.Response, release: int, starte
         raise _failed(check, f"release {release} answers", got, started)
 
 
-def _with_attempts(client: httpx.Client, check: SmokeCheck, release: int, token: str | None) -> CheckResult:
+def _with_attempts(
+    client: httpx.Client, check: SmokeCheck, release: int, token: str | None, between: Callable[[], None]
+) -> CheckResult:
     for attempt in range(check.attempts):
         try:
-            return _run(client, check, release, token)
+            return _run(client, check, release, token, between)
         except Failed:
             if attempt + 1 == check.attempts:
                 raise
@@ -129,9 +129,12 @@ def _with_attempts(client: httpx.Client, check: SmokeCheck, release: int, token:
     raise AssertionError  # attempts is at least 1
 
 
-def _run(client: httpx.Client, check: SmokeCheck, release: int, token: str | None) -> CheckResult:
+def _run(
+    client: httpx.Client, check: SmokeCheck, release: int, token: str | None, between: Callable[[], None]
+) -> CheckResult:
     latencies, began = [], time.monotonic()
     for _ in range(check.requests):
+        between()
         started = time.monotonic()
         answer = _send(client, check, token)
         latencies.append(time.monotonic() - started)

@@ -11,8 +11,9 @@ from blocks.environment import load_environment
 from blocks.git import masked
 from blocks.pick_lists import EnvironmentName
 from flows import pages
+from flows.building import test_and_build
 from flows.github_feedback import told_github, watched_by
-from flows.release import read_sources, test_and_build
+from flows.sources import read_sources
 from flows.stopwatch import Stopwatch
 from flows.turn import name_the_end, stop_if_newer_check
 

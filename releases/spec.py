@@ -72,11 +72,13 @@ class Health(_Section):
     """When a container counts as ready."""
 
     path: str | None = Field(None, description="Answers 2xx when ready; none: a TCP connection counts.")
-    timeout: Seconds = Field(60, description="Seconds from start to ready, loading the model included.")
+    timeout: Seconds = Field(
+        60, description="Seconds from start to ready, loading the model and warming up included."
+    )
 
 
 class Warmup(_Section):
-    """A request that must be answered with 2xx before the container counts as ready."""
+    """A request that must be answered with 2xx before the container counts as ready; 5xx is asked again."""
 
     method: str = "POST"
     path: str = "/predict"

@@ -2,12 +2,12 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
 
-from blocks.smoke import CheckResult, run_checks
+from blocks.smoke import CheckResult, run_checks, run_checks_on_each
 from releases.problem import Failed
 from releases.spec import SmokeCheck
 from releases.status import CANDIDATE_HEADER, RELEASE_HEADER
@@ -52,6 +52,27 @@ def test_a_check_that_fails_once_and_then_passes_is_as_the_spec_says(attempts: i
 def test_every_request_of_a_check_must_pass() -> None:
     with answering(RIGHT, RIGHT, WRONG, RIGHT) as (url, _), pytest.raises(Failed):
         checked(url, requests=4)
+
+
+def test_a_cancel_is_noticed_between_two_requests_and_while_many_nodes_are_asked() -> None:
+    class Stop(Exception): ...  # noqa: N818
+
+    def stop_at(times: int) -> Callable[[], None]:
+        looks = iter(range(times))
+
+        def look() -> None:
+            if next(looks, None) is None:
+                raise Stop
+
+        return look
+
+    check = SmokeCheck.model_validate({"requests": 100})
+    with answering(RIGHT) as (url, tokens):
+        with pytest.raises(Stop):
+            run_checks([check], url, 7, None, stop_at(3))
+        assert len(tokens) == 3
+        with pytest.raises(Stop):
+            run_checks_on_each([check], [url, url], 7, None, stop_at(0))
 
 
 def test_another_release_that_answers_rightly_does_not_pass() -> None:

@@ -1,20 +1,20 @@
-"""A cancel from the UI while the tests run and the image is built, where no worker carries it out."""
+"""Tests and build side by side: what fails first ends the other; a cancel where no worker carries it out."""
 
 import threading
 import time
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.states import Cancelling
 
-from flows.release import find_or_make_image
+from flows import building
 from flows.stopwatch import Stopwatch
 from flows.turn import current_run, stop_if_cancelled
-from releases.problem import Cancelled
+from releases.problem import Cancelled, Failed
 from releases.spec import ServiceSpec
 
 pytestmark = pytest.mark.usefixtures("server")
@@ -38,7 +38,7 @@ def released(build: Callable[..., None]) -> tuple[list[str], BaseException | Non
         registry = SimpleNamespace(repository=lambda name: name, push=lambda local, *_: pushed.append(local))
         stop_if_cancelled()  # so that Prefect was asked a moment ago
         where: Any = SimpleNamespace(builder=builder, registry=registry, document="1")
-        find_or_make_image(where, SOURCES, Stopwatch(lambda _: None), rebuild=False)
+        building.find_or_make_image(where, SOURCES, Stopwatch(lambda _: None), rebuild=False)
 
     try:
         releases()
@@ -71,3 +71,37 @@ def test_a_build_that_nobody_cancels_is_pushed() -> None:
     pushed, ended = released(lambda *_: None)
     assert ended is None
     assert pushed == ["model-deploy-build/iris-1:abc-dirty"]
+
+
+@pytest.mark.parametrize("first", ["the tests failed", "the build failed"])
+def test_what_fails_first_ends_the_other_and_is_what_is_said(first: str) -> None:
+    """A person whose tests fail at once does not wait for a long build, nor is told of its end."""
+    stopped: list[bool] = []
+
+    def fail_or_wait(name: str, stop: threading.Event) -> None:
+        if name == first:
+            raise Failed(first)
+        stopped.append(stop.wait(30))
+        raise Failed(f"{name}, since it was stopped")
+
+    @flow
+    def releases() -> None:
+        spec = ServiceSpec.model_validate({"test": {"target": "test"}})
+        sources = SimpleNamespace(checkout=CHECKOUT, spec=spec, service="iris", key="")
+
+        def build(_folder: object, build: Any, *given: Any) -> None:
+            if build.target != "test":
+                fail_or_wait("the build failed", given[-1])
+
+        builder = SimpleNamespace(
+            build=build, test=lambda *given: fail_or_wait("the tests failed", given[-1])
+        )
+        where: Any = SimpleNamespace(builder=builder)
+        building.test_and_build(where, cast("Any", sources), "model-deploy-build/iris-1:abc")
+
+    started = time.monotonic()
+    with pytest.raises(Failed) as failed:
+        releases()
+    assert failed.value.what == first
+    assert stopped == [True]
+    assert time.monotonic() - started < 20
