@@ -13,7 +13,7 @@ from blocks.environment import Environment
 from blocks.image_builder import TestsFailed
 from flows import earlier, pages
 from flows.sources import Sources
-from flows.stopwatch import Stopwatch, say_loudly
+from flows.stopwatch import Step, Stopwatch, say_loudly
 from flows.turn import LOOK_SECONDS, stop_if_cancelled
 
 
@@ -25,7 +25,7 @@ def find_or_make_image(
     if sources.checkout.dirty:
         say_loudly("the working tree has uncommitted changes: this build is marked dirty and never reused")
     elif not rebuild:
-        with watch.step("look for the image"):
+        with watch.step(Step.look_for_image):
             found = earlier.built(where, sources.service, f"src-{sources.key}")
         if found:
             log.info("these sources were tested and built before, which is skipped: %s is used", found.image)
@@ -34,9 +34,9 @@ def find_or_make_image(
     builds = f"model-deploy-build/{sources.service}-{where.document}"
     local = f"{builds}:{sources.checkout.short}"
     try:
-        with watch.step("tests and build"):
+        with watch.step(Step.tests_and_build):
             tests = test_and_build(where, sources, local)
-        with watch.step("push"):
+        with watch.step(Step.push):
             tags = [f"src-{sources.key}"] if sources.key else []
             return push_image(where, local, repository, [*tags, sources.checkout.short]), tests
     finally:

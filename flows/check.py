@@ -14,10 +14,10 @@ from flows import pages
 from flows.building import test_and_build
 from flows.github_feedback import told_github, watched_by
 from flows.sources import read_sources
-from flows.stopwatch import Stopwatch
+from flows.stopwatch import Step, Stopwatch
 from flows.turn import name_the_end, stop_if_newer_check
 
-STEPS = ["check out", "tests and build"]
+STEPS = [Step.check_out, Step.tests_and_build]
 
 
 class CheckResult(BaseModel):
@@ -58,12 +58,12 @@ def check(
         told_github(where, watched_by(where, source, path), ref, deploys=False) as github,
         tempfile.TemporaryDirectory(prefix="model-deploy-") as folder,
     ):
-        with watch.step("check out"):
+        with watch.step(Step.check_out):
             sources = read_sources(where, source, ref, path, Path(folder), f"refs/pull/{pull_request}/head")
         stop_if_newer_check()
         github.begins(sources.checkout.revision)
         try:
-            with watch.step("tests and build"):
+            with watch.step(Step.tests_and_build):
                 test_and_build(where, sources, f"{builds}:{sources.checkout.short}")
         finally:
             where.builder.forget(builds)

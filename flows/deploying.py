@@ -17,7 +17,7 @@ from blocks.smoke import CheckResult, run_checks_on_each
 from blocks.targets.failure import logs_command
 from flows.canary import canary
 from flows.latency_plot import load_beside
-from flows.stopwatch import Stopwatch, say_loudly
+from flows.stopwatch import Step, Stopwatch, say_loudly
 from flows.trial import NODE_SLACK, Renewal, Trial, await_node, baking
 from releases.problem import Problem
 from releases.provisioning.resources import RELEASED
@@ -26,7 +26,16 @@ from releases.rollout import WHOLE
 from releases.spec import Run, SmokeCheck
 from releases.status import Phase, ServiceStatus
 
-STEPS = ["deploy", "start", "smoke test", "canary", "switch", "smoke test after", "bake", "confirm"]
+STEPS = [
+    Step.deploy,
+    Step.start,
+    Step.smoke_test,
+    Step.canary,
+    Step.switch,
+    Step.smoke_test_after,
+    Step.bake,
+    Step.confirm,
+]
 PULL_LIMIT = 900.0
 FETCH_LIMIT = 900.0
 
@@ -55,7 +64,7 @@ def deploy(
     target.ask_with(token)
     former = target.desired(release.service).confirmed
     first, *others = target.waves()
-    with _recorded(environment, release, watch), watch.step("deploy"):
+    with _recorded(environment, release, watch), watch.step(Step.deploy):
         environment.registry.keep(release.image, f"{RELEASED}{release.environment}-{release.number}")
         environment.bring_image(release.image)
         generation = first.propose(release, key_sha256)
@@ -64,10 +73,10 @@ def deploy(
         results = try_out(trial, checks, token, bake, watch, canary_for=environment if former else None)
         keep = Renewal(target, release.service, generation, target.window(release))
         for wave in others:
-            with watch.step("deploy"):
+            with watch.step(Step.deploy):
                 wave.propose(release, key_sha256)
             try_out(replace(trial, target=wave, keep=keep), checks, token, bake, watch)
-        with watch.step("confirm"):  # all at once: until now every node takes it back by itself
+        with watch.step(Step.confirm):  # all at once: until now every node takes it back by itself
             confirm(replace(trial, target=target))
     return Deployed(release, target.url(release.public_port, release.host), results, watch.seconds)
 
@@ -82,18 +91,18 @@ def try_out(
     canary_for: Environment | None = None,
 ) -> list[CheckResult]:
     """Start it beside the old one, test it, give it the traffic, test it again, watch it. Raises Problem."""
-    with watch.step("start"):
+    with watch.step(Step.start):
         start(trial)
-    with watch.step("smoke test"):
+    with watch.step(Step.smoke_test):
         results = smoke_test(trial, checks, token)
     if canary_for is not None and trial.release.rollout is not None:
-        with watch.step("canary"):
+        with watch.step(Step.canary):
             canary(trial, trial.release.rollout, canary_for.rules.notify)
-    with watch.step("switch"):
+    with watch.step(Step.switch):
         switch(trial)
-    with watch.step("smoke test after"):
+    with watch.step(Step.smoke_test_after):
         smoke_test.with_options(task_run_name="smoke test after")(trial, checks, None)
-    with watch.step("bake"):
+    with watch.step(Step.bake):
         watch_it(trial, bake)
     return results
 
@@ -242,13 +251,13 @@ def _recorded(environment: Environment, release: Release, watch: Stopwatch) -> I
     try:
         yield
     except BaseException as error:
-        switched = bool({"canary", "switch"} & set(watch.seconds))
+        switched = bool({Step.canary, Step.switch} & set(watch.seconds))
         verdict = Verdict.reverted if switched else Verdict.failed
         status = _status_now(environment, release.service)
         live = status.live if status else None
         _record(environment, release, verdict, str(error) or type(error).__name__, live, watch.seconds)
         raise
-    if "confirm" in watch.seconds:
+    if Step.confirm in watch.seconds:
         _record(environment, release, Verdict.confirmed, "", release.number, watch.seconds)
 
 

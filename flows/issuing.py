@@ -12,7 +12,7 @@ from blocks.certificate import held, new_key
 from blocks.edge import no_challenge
 from blocks.environment import Environment
 from blocks.secrets import Secrets
-from flows.stopwatch import Stopwatch
+from flows.stopwatch import Step, Stopwatch
 from releases import acme
 from releases.acme import Held, Issuer, Want, Wanted
 from releases.ledger import services_in
@@ -32,7 +32,7 @@ def have_certificate(where: Environment, service: str, run: Run, watch: Stopwatc
     One that is there and fit is left as it is: the flow `certificates` renews it in time.
     """
     if run.fetched(where.name):
-        with watch.step("certificate"):
+        with watch.step(Step.certificate):
             _have(where, service, run)
 
 

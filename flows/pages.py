@@ -1,6 +1,6 @@
 """What a person sees of a release in the Prefect UI."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
@@ -22,6 +22,7 @@ from blocks.remote import commits_between
 from blocks.smoke import CheckResult
 from flows.deploying import Deployed
 from flows.latency_plot import latency_plot
+from flows.stopwatch import Step
 from releases.ledger import Entry
 from releases.problem import Problem
 from releases.release import Release
@@ -34,14 +35,14 @@ if TYPE_CHECKING:
 class Progress:
     """A bar in the UI over the steps that are known beforehand; shown by a thread, so that no step waits."""
 
-    def __init__(self, steps: list[str], description: str) -> None:
+    def __init__(self, steps: Sequence[Step], description: str) -> None:
         self.steps = steps
         self.description = description
         self.artifact: UUID | None = None
         self.sender = ThreadPoolExecutor(1, "progress")
         self._send(self._create)
 
-    def at(self, step: str) -> None:
+    def at(self, step: Step) -> None:
         """The step begins."""
         per_cent = 100.0 * self.steps.index(step) / len(self.steps)
         self._send(self._show, per_cent, f"{self.description}: {step}")

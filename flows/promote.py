@@ -18,7 +18,7 @@ from flows.github_feedback import commit_of, told_github
 from flows.issuing import have_certificate
 from flows.result import ReleaseResult
 from flows.rollback import smoke_checks
-from flows.stopwatch import Stopwatch
+from flows.stopwatch import Step, Stopwatch
 from flows.tagging import tag_version
 from flows.turn import name_the_end, stop_if_cancelled
 from releases.approval import Proposal
@@ -27,7 +27,7 @@ from releases.problem import Failed, Refused
 from releases.release import Release
 from releases.smoke import p95
 
-STEPS = ["look at the source", "reach the node", "certificate", "copy", *deploying.STEPS]
+STEPS = [Step.look_at_source, Step.reach, Step.certificate, Step.copy, *deploying.STEPS]
 
 
 @flow(
@@ -59,16 +59,16 @@ def promote(
         telling(where, f"promotion of {service} to {to_environment}"),
     ):
         allowed(source, where)
-        with watch.step("look at the source"):
+        with watch.step(Step.look_at_source):
             proven = look_at_the_source(source, service)
         github.concerns(proven[0])
-        with watch.step("reach the node"):
+        with watch.step(Step.reach):
             where.target.ensure_node()
             deploying.public_port(where, service, proven[0].run)
         with admitted(where, service, lambda: propose(source, where, *proven), override_freeze) as admission:
             stop_if_cancelled()
             have_certificate(where, service, proven[0].run, watch)
-            with watch.step("copy"):
+            with watch.step(Step.copy):
                 image = copy_image(source, where, proven[0])
                 copy_model(source.models().store, where.models().store, proven[0].model)
                 where.models().check(proven[0].model)

@@ -20,7 +20,7 @@ from flows.issuing import have_certificate
 from flows.pushed import Pushed
 from flows.result import ReleaseResult
 from flows.sources import Sources, find_model, read_sources
-from flows.stopwatch import Stopwatch
+from flows.stopwatch import Step, Stopwatch
 from flows.tagging import tag_version
 from flows.turn import name_the_end, stop_if_cancelled
 from releases.approval import Proposal
@@ -30,7 +30,7 @@ from releases.smoke import checks_of
 from releases.version import TAGS, newest
 
 STEPS = [
-    *("check out", "reach the node", "certificate", "look for the image", "tests and build", "push"),
+    *(Step.check_out, Step.reach, Step.certificate, Step.look_for_image, Step.tests_and_build, Step.push),
     *deploying.STEPS,
 ]
 
@@ -77,10 +77,10 @@ def release(
         telling(where, title),
         tempfile.TemporaryDirectory(prefix="model-deploy-") as folder,
     ):
-        with watch.step("check out"):
+        with watch.step(Step.check_out):
             sources = read_sources(where, source, ref, path, Path(folder))
             weights = find_model(where, sources, model)
-        with watch.step("reach the node"):
+        with watch.step(Step.reach):
             where.target.ensure_node()
             deploying.public_port(where, sources.service, sources.spec.run)  # taken? said before the build
         pushed = Pushed(where, sources.service, source, sources.checkout.revision, branch)

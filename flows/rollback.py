@@ -15,14 +15,14 @@ from flows.deploying import deploy, settle_open_claims
 from flows.github_feedback import commit_of, told_github
 from flows.issuing import have_certificate
 from flows.result import ReleaseResult
-from flows.stopwatch import Stopwatch
+from flows.stopwatch import Step, Stopwatch
 from flows.turn import name_the_end, turn
 from releases.problem import BadInput
 from releases.release import Release
 from releases.smoke import checks_of
 from releases.spec import SmokeCheck
 
-STEPS = ["reach the node", "look for the image", "certificate", *deploying.STEPS]
+STEPS = [Step.reach, Step.look_for_image, Step.certificate, *deploying.STEPS]
 
 
 @flow(
@@ -52,7 +52,7 @@ def rollback(
         told_github(where, where.watched(service), "") as github,
         telling(where, f"rollback of {service} in {environment}"),
     ):
-        with watch.step("reach the node"):
+        with watch.step(Step.reach):
             where.target.ensure_node(going_back=True)
         with turn(service, environment, f"{service} back in {environment}"):
             settle_open_claims(where, service)
@@ -64,7 +64,7 @@ def rollback(
                 )
             old = ledger.named(to) if to else ledger.before(live.release)
             github.concerns(old)
-            with watch.step("look for the image"):  # a node that has pruned it pulls it again
+            with watch.step(Step.look_for_image):  # a node that has pruned it pulls it again
                 where.registry.require(old.image)
                 where.models().check(old.model)
             have_certificate(where, service, old.run, watch)
