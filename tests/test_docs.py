@@ -61,3 +61,9 @@ def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
     links = re.findall(r"\]\((?!https?://|#)([^)#\s]+)", page.read_text(encoding="utf-8"))
     missing = [link for link in links if not (page.parent / link).exists()]
     assert missing == []
+
+
+def test_every_picture_is_shown_somewhere() -> None:
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    shown = {Path(link).name for link in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", text)}
+    assert {picture.name for picture in (ROOT / "docs" / "images").iterdir()} == shown
