@@ -21,7 +21,10 @@ CMD ["python", "-m", "pytest", "tests/serving", "--import-mode=importlib", "-p",
 
 FROM ${BASE} AS serving
 WORKDIR /app
-RUN useradd --system --uid 10001 app
+# What serves installs nothing: the base's own pip would serve only who has broken in.
+RUN useradd --system --uid 10001 app \
+    && find /usr \( -path '*/bin/pip*' -o -path '*-packages/pip*' -o -name ensurepip -o -name python-wheels \) \
+        -prune -exec rm -r {} +
 COPY --from=build /opt/venv /opt/venv
 COPY serving serving
 # ONNX Runtime reports its use to its makers unless it is told not to.

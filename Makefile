@@ -1,3 +1,3 @@
-.PHONY: bootstrap demo down test check
-bootstrap demo down test check:
+.PHONY: bootstrap demo demo-cloud down test check
+bootstrap demo demo-cloud down test check:
 	@script/$@

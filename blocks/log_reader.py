@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from docker.errors import DockerException
+from urllib3.exceptions import HTTPError
 
 from blocks.log_export import ContainerExport, Merge, waiting
 from blocks.log_part import part_lines
@@ -138,6 +140,19 @@ class LogHistory:
 def live_lines(container: Any, since: datetime, release: int) -> Iterator[Line]:
     """What the engine still has of a container's lines; pieces of a long line are joined."""
     return in_order([_one_stream(container, name, since, release) for name in ("stdout", "stderr")])
+
+
+def last_lines(container: Any, release: int, number: int) -> Iterator[Line]:
+    """The last that the engine still has, in the order they were printed. Raises Unreachable."""
+    try:
+        frames = container.logs(stream=True, follow=False, timestamps=True, tail=number)
+        yield from _lines_of(frames, container, "", release)
+    except (DockerException, OSError, HTTPError) as error:  # a release may have just removed it
+        raise Unreachable(
+            f"the log of container {container.id[:SHORT_ID]} cannot be read",
+            got=str(error)[:200],
+            next_step="the same again",
+        ) from error
 
 
 def following_lines(

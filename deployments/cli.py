@@ -178,31 +178,14 @@ def logs(
     environment: InEnvironment = "local",
 ) -> None:
     """What the service's containers print."""
-    from blocks.docker_client import find_docker  # noqa: PLC0415
-    from deployments.log_commands import print_stream  # noqa: PLC0415
+    from deployments.log_commands import print_newest, print_stream  # noqa: PLC0415
 
     with connected(quiet=True):
+        where, name = load(environment), service_here(service)
         if since or grep:
-            print_stream(load(environment), service_here(service), since, grep, follow=follow)
-            return
-        target = load(environment).target
-    if target.type != "local":
-        raise problems.BadInput(
-            f"the containers of {environment} are not on this machine",
-            next_step=f"model-deploy logs {service} --environment {environment} --since 1h".replace(
-                "  ", " "
-            ),
-        )
-    node = target.node
-    docker, name = find_docker().path, service_here(service)
-    labels = [f"label=model-deploy.node={node}", f"label=model-deploy.service={name}"]
-    from blocks.command import run  # noqa: PLC0415
-
-    filters = [part for label in labels for part in ("--filter", label)]
-    found = run([docker, "ps", "-a", "--format", "{{.Names}}", *filters], timeout=30).output.split()
-    if not found:
-        raise problems.BadInput(f"no container of {name} is on this node", next_step="model-deploy history")
-    os.execv(docker, [docker, "logs", "--tail", "200", *(["--follow"] if follow else []), found[0]])  # noqa: S606
+            print_stream(where, name, since, grep, follow=follow)
+        else:
+            print_newest(where, name, follow=follow)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""`model-deploy logs --since … --grep …`: stored history and live containers as one stream."""
+"""`model-deploy logs`: the newest container's lines; with --since or --grep stored and live ones as one."""
 
 import tempfile
 from collections.abc import Iterator
@@ -19,6 +19,30 @@ if TYPE_CHECKING:
     from blocks.log_reader import LogHistory
 
 DEFAULT_SINCE = "1d"
+LAST_LINES = 200
+
+
+def print_newest(environment: "Environment", service: str, *, follow: bool = False) -> None:
+    """Print the newest container's last lines, then what comes. Raises BadInput, Unreachable."""
+    from blocks.log_reader import last_lines  # noqa: PLC0415
+
+    if environment.target.type != "local":
+        raise BadInput(
+            f"the containers of {environment.name} are not on this machine",
+            next_step=f"model-deploy logs {service} --environment {environment.name} --since 1h",
+        )
+    begun = datetime.now(UTC)
+    found = _containers(environment, service)
+    if not found:
+        raise BadInput(
+            f"no container of {service} is on this node", next_step=f"model-deploy history {service}"
+        )
+    lines = list(last_lines(*found[0], LAST_LINES))
+    for line in lines:
+        show(line, "")
+    if follow:
+        since = begun - OVERLAP
+        _follow(environment, service, since, [line for line in lines if line.moment >= since], "")
 
 
 def print_stream(

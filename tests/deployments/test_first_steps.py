@@ -1,6 +1,7 @@
 """What a newcomer's machine may lack: script/bootstrap and script/demo mend it, or say what to type."""
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -63,6 +64,7 @@ def said(machine: Path) -> list[str]:
     return (machine / "said").read_text().splitlines()
 
 
+FIRST = "uv sync --frozen --python /the/python"  # with its own progress
 SYNC = "uv sync --frozen --quiet --python /the/python"
 
 
@@ -70,7 +72,7 @@ def test_a_uv_on_path_is_used(machine: Path, put: Put) -> None:
     put("python3", MAKES_UV)
     shutil.copy(machine / "uv", machine / "bin/uv")
     done = bootstrap(machine)
-    assert (done.returncode, done.stderr, said(machine)) == (0, "", [SYNC])
+    assert (done.returncode, done.stderr, said(machine)) == (0, "", [FIRST])
     assert not (machine / ".uv").exists()
 
 
@@ -78,14 +80,29 @@ def test_without_uv_one_is_made_once(machine: Path, put: Put) -> None:
     put("python3", MAKES_UV)
     for _ in range(2):
         assert bootstrap(machine).returncode == 0
-    assert said(machine) == ["pip install --quiet --disable-pip-version-check uv", SYNC, SYNC]
+    assert said(machine) == ["pip install --quiet --disable-pip-version-check uv", FIRST, SYNC]
+
+
+def test_the_first_run_shows_what_takes_so_long_and_later_ones_are_quiet(machine: Path, put: Put) -> None:
+    put("python3", MAKES_UV)
+    shutil.copy(machine / "uv", machine / "bin/uv")
+    first, later = bootstrap(machine), bootstrap(machine)
+    assert first.stdout.startswith("==> installing what uv.lock names into .venv/\n")
+    assert (later.stdout, later.stderr) == ("", "")
+    assert said(machine) == [FIRST, SYNC]
+
+
+def test_every_script_that_the_docs_name_is_a_target_of_make() -> None:
+    rows = re.findall(r"^\| `script/([\w-]+)`", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    targets = (ROOT / "Makefile").read_text().splitlines()[1].partition(":")[0].split()
+    assert set(rows) <= set(targets)
 
 
 def test_a_python_that_is_too_old_is_passed_over_for_a_newer_one(machine: Path, put: Put) -> None:
     put("python3", "exit 1")
     put("python3.12", MAKES_UV)
     assert bootstrap(machine).returncode == 0
-    assert said(machine)[-1] == SYNC
+    assert said(machine)[-1] == FIRST
 
 
 def test_without_a_python_that_is_new_enough_it_says_which(machine: Path, put: Put) -> None:
@@ -123,7 +140,7 @@ def test_without_venv_root_gets_it(machine: Path, put: Put) -> None:
         "apt-get update -qq",
         "apt-get install -y -qq python3-venv",
         "pip install --quiet --disable-pip-version-check uv",
-        SYNC,
+        FIRST,
     ]
     assert done.stderr == "==> no uv on PATH: making one in .uv/\n==> installing python3-venv\n"
 

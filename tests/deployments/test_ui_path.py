@@ -133,14 +133,12 @@ def test_a_person_releases_approves_sees_it_live_and_takes_it_back(ui: Ui) -> No
     ui.shot("approve")
     ui.submit(dialog, lambda patience: dialog.wait_for(state="hidden", timeout=patience))
     ui.is_shown("Completed")
-    ui.shot("release-by-hand")
     assert place.live() == before + 1
     ui.page.get_by_text("Artifacts", exact=True).first.click()
     ui.page.get_by_text("release-sample-local").first.click()
     ui.page.get_by_text(f"sample release {before + 1} is live in local").first.wait_for()
-    ui.shot("artifacts")
+    ui.shot("release-page")
     ui.run("rollback", lambda: ui.pick("service", "sample"))
     ui.is_shown("Completed")
-    ui.shot("rollback")
     assert place.live() == before + 2
     assert place.api("GET", f"/flow_runs/{run}")["state"]["name"] == "Completed"

@@ -10,8 +10,8 @@ from tests.place import SPEC, Place
 
 pytestmark = pytest.mark.containers
 
-ASKED = 222  # requests a second, by both kinds of connection
-LEAST = 150  # what is to come through on a machine with far too much to do; 199 were measured there
+ASKED = 250  # requests a second, by both kinds of connection
+LEAST = 200  # what is to come through; 250 did beside other work, with 9 waiting for 2 processors
 
 
 @pytest.mark.timeout(600)

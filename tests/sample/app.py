@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 BEHAVIOUR = os.environ.get("BEHAVIOUR", "")
 ASKED = itertools.count(1)
+SMOKE_TEST = 3  # requests before the switch
 MODEL = os.environ.get("MODEL_DIR")
 WEIGHTS = open(f"{MODEL}/weights.txt").read() if MODEL else "baked in"
 
@@ -23,9 +24,8 @@ class Handler(BaseHTTPRequestHandler):
         if BEHAVIOUR == "too slow":
             time.sleep(0.8)
         sick = BEHAVIOUR == "never healthy" and self.path == "/healthz"
-        wrong = BEHAVIOUR == "wrong" or (
-            BEHAVIOUR == "wrong at first" and self.path == "/" and next(ASKED) < 3
-        )
+        counted = BEHAVIOUR == "right at first" and self.path == "/"
+        wrong = BEHAVIOUR == "wrong" or (counted and next(ASKED) > SMOKE_TEST)
         word = "wrong" if wrong else "right"
         if BEHAVIOUR == "fails soon" and self.path == "/" and next(ASKED) > 20:
             sick = True
