@@ -8,7 +8,7 @@ import pytest
 from prefect import flow
 
 from blocks.checkout import Checkout
-from flows import release
+from flows import sources
 from releases.problem import BadInput, Problem, Unreachable
 
 pytestmark = pytest.mark.usefixtures("server")
@@ -27,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
 
 def checked_out(
     monkeypatch: pytest.MonkeyPatch, folder: Path, *ends: Problem
-) -> tuple[int, release.Sources | Problem]:
+) -> tuple[int, sources.Sources | Problem]:
     """How often it was tried, and what came of it, where the first attempts end like that."""
     tried: list[Path] = []
 
@@ -38,13 +38,13 @@ def checked_out(
         return Checkout(folder / "sources", folder, "c" * 40, source, dirty=False, tree="t" * 40)
 
     @flow
-    def reads() -> release.Sources:
-        at_once = release.read_sources.with_options(retry_delay_seconds=0)
+    def reads() -> sources.Sources:
+        at_once = sources.read_sources.with_options(retry_delay_seconds=0)
         return at_once(WHERE, "git@example.com:acme/iris", "main", "", folder)
 
-    monkeypatch.setattr(release, "check_out", check_out)
+    monkeypatch.setattr(sources, "check_out", check_out)
     try:
-        found: release.Sources | Problem = reads()
+        found: sources.Sources | Problem = reads()
     except Problem as problem:
         found = problem
     assert len(set(tried)) == len(tried), "an attempt found what the one before had left"
@@ -55,9 +55,9 @@ def checked_out(
 def test_a_repository_that_was_away_is_asked_again(
     monkeypatch: pytest.MonkeyPatch, folder: Path, times: int
 ) -> None:
-    tried, sources = checked_out(monkeypatch, folder, *[AWAY] * times)
-    assert isinstance(sources, release.Sources)
-    assert (tried, sources.service) == (times + 1, "iris")
+    tried, found = checked_out(monkeypatch, folder, *[AWAY] * times)
+    assert isinstance(found, sources.Sources)
+    assert (tried, found.service) == (times + 1, "iris")
 
 
 def test_one_that_stays_away_is_given_up(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
