@@ -201,3 +201,15 @@ def test_while_github_is_away_only_one_run_asks_it_and_a_day_later_none(
     monkeypatch.setattr(unheard, "GIVE_UP", timedelta(0))
     look(where, monkeypatch)
     assert not any(UNHEARD in read(run).tags for run in runs)
+
+
+def test_after_a_long_outage_github_is_told_of_a_few_runs_at_a_time_the_oldest_first(
+    where: Environment, fake: FakeGitHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [play(where, goes_away(fake)) for _ in range(3)]
+    fake.always = None
+    monkeypatch.setattr(unheard, "AT_ONCE", 2)
+    look(where, monkeypatch)
+    assert [UNHEARD in read(run).tags for run in runs] == [False, False, True]
+    look(where, monkeypatch)
+    assert not any(UNHEARD in read(run).tags for run in runs)
