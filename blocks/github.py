@@ -28,7 +28,7 @@ MORE = {HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS}  # how GitHub says "
 
 Model = TypeVar("Model", bound=BaseModel)
 State = Literal["pending", "success", "failure", "error"]
-DeploymentState = Literal["queued", "in_progress", "success", "failure", "error", "inactive"]
+DeploymentState = Literal["queued", "pending", "in_progress", "success", "failure", "error", "inactive"]
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,18 @@ class Deployment(_Numbered):
     description: str | None = None
 
 
+class Status(BaseModel):
+    """What GitHub shows beside a commit."""
+
+    context: str
+    state: str
+    created_at: datetime
+
+
+class _Statuses(BaseModel):
+    statuses: list[Status]
+
+
 class _Deployments(RootModel[list[Deployment]]):
     pass
 
@@ -107,6 +119,15 @@ class GitHub(LightBlock, Block):
     former_webhook_secret: SecretStr | None = Field(None, description="Accepted too, while secrets change.")
 
     _not_before: float = PrivateAttr(0.0)
+    _away: bool = PrivateAttr(default=False)
+
+    @property
+    def away(self) -> bool:
+        """Whether the last request was not taken but may be later: GitHub was not reached, or limits us.
+
+        So with a token that it does not know: a person replaces that. Any other refusal stays one.
+        """
+        return self._away
 
     def set_status(
         self,
@@ -126,6 +147,13 @@ class GitHub(LightBlock, Block):
             **({"target_url": link} if link else {}),
         }
         return self.send("POST", f"/repos/{repository}/statuses/{commit}", body).ok
+
+    def status(self, repository: str, commit: str, context: str) -> Status | None:
+        """What is shown beside the commit in this context; None where nothing is, or GitHub does not say."""
+        found = _read(
+            _Statuses, self.send("GET", f"/repos/{repository}/commits/{commit}/status?per_page=100")
+        )
+        return next((one for one in found.statuses if one.context == context), None) if found else None
 
     def open_deployment(
         self, repository: str, commit: str, environment: str, *, production: bool, description: str = ""
@@ -198,6 +226,7 @@ class GitHub(LightBlock, Block):
     def send(self, method: str, path: str, body: Any = None) -> Sent:
         """One request, tried again where that can help and time is left. Raises for nothing GitHub does."""
         ends, sent, pause = time.monotonic() + self.patience, Sent(why="a rate limit holds"), 0.0
+        limited: float | None = None
         for _ in range(ATTEMPTS):
             now = time.monotonic()
             wait = max(pause, self._not_before - now)  # asking while a limit holds makes it last longer
@@ -209,6 +238,8 @@ class GitHub(LightBlock, Block):
                 break
             self._not_before = time.monotonic() + limited
             pause = pause * 2 or FIRST_PAUSE
+        later = limited is not None or sent.status in {0, HTTPStatus.UNAUTHORIZED}
+        self._away = later and not sent.ok
         if not sent.ok:
             LOG.warning("GitHub: %s %s: %s", method, path.partition("?")[0], sent.why)
         return sent

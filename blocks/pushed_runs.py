@@ -10,6 +10,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterEndTime,
+    FlowRunFilterIdempotencyKey,
     FlowRunFilterState,
     FlowRunFilterStateType,
     FlowRunFilterTags,
@@ -102,10 +103,18 @@ def start_release(start: Start, after: str) -> UUID:
     return _store(RELEASE, parameters_of(start), tags_of_start(start), key)
 
 
+def read_repair(service: str, environment: str, release: int) -> FlowRun | None:
+    """The run that was to bring the release back, if one was started."""
+    same = FlowRunFilterIdempotencyKey(any_=[_repair_key(service, environment, release)])
+    with get_client(sync_client=True) as client:
+        found = client.read_flow_runs(flow_run_filter=FlowRunFilter(idempotency_key=same))
+    return found[0] if found else None
+
+
 def start_repair(service: str, environment: str, release: int) -> UUID:
     """Have a release brought back by a rollback to itself: once, whatever comes of it."""
     parameters = {"service": service, "environment": environment, "to": str(release)}
-    key = f"repair/{environment}/{service}/{release}"
+    key = _repair_key(service, environment, release)
     return _store(ROLLBACK, parameters, tags_of(service, environment), key)
 
 
@@ -169,6 +178,10 @@ def is_silent(run: FlowRun, after: timedelta) -> bool:
     state = run.state
     running = state is not None and state.type is StateType.RUNNING
     return running and state is not None and datetime.now(UTC) - state.timestamp > after
+
+
+def _repair_key(service: str, environment: str, release: int) -> str:
+    return f"repair/{environment}/{service}/{release}"
 
 
 def _store(deployment: str, parameters: dict[str, Any], tags: list[str], key: str) -> UUID:

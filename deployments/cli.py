@@ -226,11 +226,17 @@ def up(
 @app.command(name="run")
 def run_process(
     process: Annotated[str, typer.Argument(help="server, worker, scheduled or receiver.")],
-    host: Annotated[str, typer.Option(help="Address that the server or receiver listens on.")] = "127.0.0.1",
+    host: Annotated[
+        str,
+        typer.Option(
+            help="Address that the server or receiver listens on; if not given 127.0.0.1, "
+            "and for the server what PREFECT_SERVER_API_HOST says."
+        ),
+    ] = "",
 ) -> None:
     """Run one of the processes of `up` in the foreground: for compose and systemd."""
     from deployments.machine.home import Home  # noqa: PLC0415
-    from deployments.processes import Process, command  # noqa: PLC0415
+    from deployments.processes import Process, address, command  # noqa: PLC0415
     from deployments.stack import environment  # noqa: PLC0415
 
     if process not in list(Process):
@@ -238,7 +244,7 @@ def run_process(
             f"there is no process {process}", expected=f"one of {', '.join(Process)}", got=process
         )
     home = Home()
-    argv = command(Process(process), home, host)
+    argv = command(Process(process), home, host or address(Process(process)))
     os.execve(argv[0], argv, {**os.environ, **environment(home)})  # noqa: S606
 
 

@@ -21,13 +21,11 @@ def reconcile(
         result = flow(environment=environment)
     if as_json:
         typer.echo(result.model_dump_json())
-        return
-    for row in result.rows:
+    for row in [] if as_json else result.rows:
         said = "; ".join(part for part in (row.found, row.done) if part) or "as it should be"
         typer.echo(f"{row.environment}/{row.service}: {row.live or 'nothing is live'}: {said}")
-    left = [row for row in result.drifted if not row.done]
-    if left:
+    if result.left:
         raise Failed(
-            f"{len(left)} services are not as they should be",
-            got=", ".join(f"{row.service} in {row.environment}" for row in left),
+            f"{len(result.left)} services are not as they should be",
+            got=", ".join(f"{row.service} in {row.environment}" for row in result.left),
         )

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import cast
 
 from prefect.exceptions import PrefectSignal
@@ -13,6 +14,7 @@ from prefect.utilities.urls import url_for
 from blocks.environment import Environment
 from blocks.github import GitHub, State
 from blocks.image_builder import TestsFailed
+from flows.github_shown import Shown, opened, remember
 from flows.turn import current_run
 from releases.problem import Cancelled, Problem, Superseded
 from releases.release import Release
@@ -26,25 +28,31 @@ COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 @dataclass
 class Feedback:
-    """Tells GitHub in a thread beside the run; what does not get through in time is left out."""
+    """Tells GitHub in a thread beside the run; of what does not get through in time the end is kept."""
 
     github: GitHub | None
     repository: str
     context: str
+    service: str
     environment: str  # empty: nothing is deployed
     commit: str
     url: str = ""
     deployment: int | None = None
+    missed: datetime | None = None  # when one was to be opened, until it is
     begun: bool = False
     former: str = ""  # the commit that was live, where this takes it back
-    sent: list["Future[None]"] = field(default_factory=list)
+    end: Shown | None = None
+    heard: bool = False
+    sent: list["Future[object]"] = field(default_factory=list)
     sender: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "github"))
 
     def begins(self, commit: str) -> None:
         """The run works on the commit from here on, and nobody else does."""
         self.commit, self.begun = commit, True
-        link = self._link()
-        self._send(lambda github: self._begin(github, link))
+        self.missed = datetime.now(UTC) if self.environment else None
+        said = f"releasing to {self.environment}" if self.environment else "testing and building"
+        begin = self._as_of_now("pending", said)
+        self._send(lambda github: self._begin(github, begin))
 
     def concerns(self, release: Release) -> None:
         """What is shown from here on is of this release's commit."""
@@ -58,58 +66,61 @@ class Feedback:
         """The commit answers there."""
         self.url = url
 
+    def waits(self) -> None:
+        """For a person, without a process."""
+        self._send(self._as_of_now("pending", "waits for an approval").show)
+
     def ended(self, state: State, said: str) -> None:
         """How the run has ended."""
-        link = self._link()
-        self._send(lambda github: self._end(github, state, said, link))
+        self.end = end = self._as_of_now(state, said)
+        self._send(lambda github: self._end(github, end))
 
     def close(self) -> None:
         """Wait a moment for what has not got through."""
         wait(self.sent, PATIENCE)
         self.sender.shutdown(wait=False, cancel_futures=True)
 
-    def _send(self, tell: Callable[[GitHub], None]) -> None:
+    @property
+    def untold(self) -> Shown | None:
+        """The end that GitHub was to hear of and has not."""
+        concerns_github = self.github is not None and COMMIT.fullmatch(self.commit)
+        return self._told_of(self.end) if self.end and concerns_github and not self.heard else None
+
+    def _send(self, tell: Callable[[GitHub], object]) -> None:
         github = self.github
         if github is not None and COMMIT.fullmatch(self.commit):
             self.sent.append(self.sender.submit(tell, github))
 
-    def _begin(self, github: GitHub, link: str) -> None:
-        said = f"releasing to {self.environment}" if self.environment else "testing and building"
-        reached = github.set_status(
-            self.repository, self.commit, "pending", context=self.context, description=said, link=link
-        )
-        if not reached or not self.environment:
-            return
-        production = self.environment == "production"
-        self.deployment = github.open_deployment(
-            self.repository, self.commit, self.environment, production=production, description=self.context
-        )
-        if self.deployment:
-            github.set_deployment(self.repository, self.deployment, "in_progress", link=link)
+    def _begin(self, github: GitHub, begin: Shown) -> None:
+        if begin.show(github) and self.environment:
+            self.deployment = opened(github, begin)
+            if self.deployment:
+                github.set_deployment(self.repository, self.deployment, "in_progress", link=begin.link)
+        if self.deployment or not github.away:  # what was refused is not asked for again
+            self.missed = None
 
-    def _end(self, github: GitHub, state: State, said: str, link: str) -> None:
-        reached = github.set_status(
-            self.repository, self.commit, state, context=self.context, description=said, link=link
-        )
-        if reached and self.deployment and state != "pending":
-            github.set_deployment(
-                self.repository, self.deployment, state, url=self.url, link=link, description=said
-            )
-        if reached and state == "success" and self.former not in {"", self.commit}:
-            self._end_former(github, f"taken back: {self.commit[:8]} is live again", link)
+    def _end(self, github: GitHub, end: Shown) -> None:
+        self.heard = self._told_of(end).tell(github)
 
-    def _end_former(self, github: GitHub, said: str, link: str) -> None:
-        github.set_status(
-            self.repository, self.former, "error", context=self.context, description=said, link=link
-        )
-        for one in github.deployments(self.repository, self.former, self.environment):
-            if one.description == self.context:
-                github.set_deployment(self.repository, one.id, "inactive", description=said)
-                return
+    def _told_of(self, end: Shown) -> Shown:
+        """With what GitHub has answered meanwhile."""
+        return end.model_copy(update={"deployment": self.deployment, "missed": self.missed})
 
-    def _link(self) -> str:
+    def _as_of_now(self, state: State, said: str) -> Shown:
         run = current_run()
-        return (url_for("flow-run", obj_id=run) or "") if run else ""
+        return Shown(
+            repository=self.repository,
+            commit=self.commit,
+            context=self.context,
+            service=self.service,
+            environment=self.environment,
+            state=state,
+            said=said,
+            link=(url_for("flow-run", obj_id=run) or "") if run else "",
+            url=self.url,
+            former=self.former,
+            at=datetime.now(UTC),
+        )
 
 
 @contextmanager
@@ -120,7 +131,8 @@ def told_github(
     context = context_of(where.name if deploys else "check", watched) if watched else ""
     environment = where.name if deploys else ""
     github = connected_github() if watched else None
-    feedback = Feedback(github, watched.repository if watched else "", context, environment, ref)
+    repository, service = (watched.repository, watched.name) if watched else ("", "")
+    feedback = Feedback(github, repository, context, service, environment, ref)
     try:
         yield feedback
     except BaseException as error:
@@ -130,6 +142,8 @@ def told_github(
         feedback.ended("success", f"live at {feedback.url}" if feedback.url else "tests and build passed")
     finally:
         feedback.close()
+        if feedback.untold:
+            remember(feedback.untold, where.name)
 
 
 def watched_by(where: Environment, source: str, path: str) -> Watched | None:
@@ -162,7 +176,7 @@ def _tell_why(feedback: Feedback, error: BaseException) -> None:
     if isinstance(error, Superseded) and not feedback.begun:
         return  # another run speaks for this commit, or a newer one has taken over
     if isinstance(error, PrefectSignal):  # suspended: it starts again when a person has answered
-        feedback.ended("pending", "waits for an approval")
+        feedback.waits()
     elif isinstance(error, TestsFailed):
         feedback.ended("failure", f"{error.what}: {error.where}")
     elif isinstance(error, Cancelled | Superseded):

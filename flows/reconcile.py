@@ -16,6 +16,7 @@ from blocks.pick_lists import EnvironmentOrAll
 from blocks.pushed_runs import (
     give_up,
     is_silent,
+    read_repair,
     read_running,
     start_release,
     start_repair,
@@ -51,6 +52,7 @@ class Row(BaseModel):
     live: str = ""
     found: str = ""
     done: str = ""
+    mending: bool = Field(default=False, description="Whether a run brings the live release back just now.")
 
 
 class ReconcileResult(BaseModel):
@@ -60,9 +62,9 @@ class ReconcileResult(BaseModel):
     started: list[UUID] = Field(default_factory=list)
 
     @property
-    def drifted(self) -> list[Row]:
-        """Where something is not as it should be."""
-        return [row for row in self.rows if row.found]
+    def left(self) -> list[Row]:
+        """Where something is not as it should be, and nothing mends it."""
+        return [row for row in self.rows if row.found and not row.mending]
 
 
 @dataclass
@@ -205,6 +207,7 @@ def mend(where: Environment, service: str, live: Entry | None, row: Row) -> UUID
     with turn_if_free(service, where.name) as free:
         if not free:
             return None
+        live = where.ledger(service).live() or live  # another may have gone live since it was read
         found = {name: drift(live.release.number, seen) for name, seen in see(where, live.release).items()}
     row.found = "; ".join(f"{name}: {said}" for name, said in found.items() if said)
     if not row.found:
@@ -212,9 +215,28 @@ def mend(where: Environment, service: str, live: Entry | None, row: Row) -> UUID
     get_run_logger().warning("%s in %s: %s", service, where.name, row.found)
     if where.reconcile == "report":
         return None
-    run = start_repair(service, where.name, live.release.number)
-    row.done = _said(row.done, f"release {live.release.number} is brought back")
-    return run
+    return repair(where, live.release, row)
+
+
+def repair(where: Environment, release: Release, row: Row) -> UUID | None:
+    """Have the release brought back, once: what became of an earlier run is said, and never repeated."""
+    service, back = release.service, f"release {release.number} is brought back"
+    before = read_repair(service, where.name, release.number)
+    if before is None:
+        run, row.mending = start_repair(service, where.name, release.number), True
+        row.done = _said(row.done, f"{back}: started run {run}")
+        return run
+    state = before.state_name or "unknown"
+    if before.state is None or not before.state.is_final():
+        row.mending = True
+        row.done = _said(row.done, f"{back}: run {before.name} is {state}")
+        return None
+    again = f"model-deploy rollback {service} --to {release.number} --environment {where.name}"
+    row.found += (
+        f"; run {before.name}, which was to bring release {release.number} back, has ended as {state}"
+        f" and is not repeated; next: {again}"
+    )
+    return None
 
 
 def see(where: Environment, release: Release) -> dict[str, Seen]:

@@ -12,6 +12,7 @@ from blocks.notifications import tell
 from blocks.pushed_runs import SUPERSEDED, is_check, read_crashed, read_runs
 from flows.approval import WAITS
 from flows.github_feedback import commit_of, connected_github, context_of, watched_by
+from flows.github_shown import UNHEARD, Shown, untold
 from flows.turn import NEVER_RESUMED
 from releases.approval import Expired
 from releases.trigger import Watched
@@ -19,34 +20,63 @@ from releases.trigger import Watched
 GIVE_UP = timedelta(days=1)  # telling a GitHub that takes nothing
 DIED = "its process died"
 SEEN = "model-deploy:died"  # on a run that died, once people were told
-UNHEARD = "model-deploy:unheard"  # and as long as GitHub does not know
+AT_ONCE = 10  # runs; GitHub wants no more than 80 requests a minute, or 500 an hour, that write
 
 
 def tell_the_end(where: Environment) -> list[str]:
     """Of runs that were killed, cancelled while they waited for an approval, or answered by nobody.
 
-    No process of theirs could tell; a tag on the run says that it is to be told. What was told is returned.
+    No process of theirs could tell; a tag on the run says that it is to be told, and so it does where GitHub
+    was away when the run told its end itself. What was told is returned.
     """
+    _tell_people(where)
+    told: list[str] = []
+    of_this = f"environment:{where.name}"
+    runs = [*read_runs([WAITS, of_this]), *read_runs([UNHEARD, of_this])]
+    github, away = connected_github() if runs else None, False
+    for run in reversed(runs):  # the oldest first, as it would have been
+        state = run.state
+        if state is None or not state.is_final():
+            continue
+        # The others wait for a GitHub that is away as well: each would only take its time.
+        got_through, said = (False, "") if away else _tell_one(github, where, run)
+        away = away or (github is not None and github.away)
+        if got_through or datetime.now(UTC) - state.timestamp > GIVE_UP:
+            _tag(run, remove={WAITS, UNHEARD})
+        if got_through and said:
+            told.append(f"{run.name}: {said}")
+        if len(told) == AT_ONCE:
+            break
+    return told
+
+
+def _tell_people(where: Environment) -> None:
     for run in read_crashed(where.name, datetime.now(UTC) - GIVE_UP):
         if SEEN not in run.tags:
             _tag(run, add={SEEN, UNHEARD})
             if not is_check(run):
                 tell(where.rules.notify, f"Failed: {run.name}: {DIED}", "Reconcile settles what it has left.")
-    told = []
-    of_this = f"environment:{where.name}"
-    for run in [*read_runs([WAITS, of_this]), *read_runs([UNHEARD, of_this])]:
-        state = run.state
-        if state is None or not state.is_final():
-            continue
-        watched, commit = _about(where, run)
-        shown = watched is not None and commit and (SEEN in run.tags or not _spoken_for(where, run, commit))
-        github = connected_github() if shown else None
-        got_through = github is None or watched is None or _tell(github, where, watched, run, commit)
-        if got_through or datetime.now(UTC) - state.timestamp > GIVE_UP:
-            _tag(run, remove={WAITS, UNHEARD})
-        if github is not None and got_through:
-            told.append(f"{run.name}: {_why(run)[1]}")
-    return told
+
+
+def _tell_one(github: GitHub | None, where: Environment, run: FlowRun) -> tuple[bool, str]:
+    """Whether there is nothing left to tell of the run; what was told, if anything."""
+    end = untold(run)
+    if github is None:
+        return True, ""
+    if end is not None:
+        return end.tell_late(github, over=_is_over(where, run, end)), end.said
+    watched, commit = _about(where, run)
+    if watched is None or not commit or (SEEN not in run.tags and _spoken_for(where, run, commit)):
+        return True, ""
+    return _tell(github, where, watched, run, commit), _why(run)[1]
+
+
+def _is_over(where: Environment, run: FlowRun, end: Shown) -> bool:
+    """Whether what the run has made live has been replaced since."""
+    if end.state != "success" or not end.environment:
+        return False
+    live = where.ledger(end.service).live()
+    return live is not None and live.release.created_by != str(run.id)
 
 
 def _tell(github: GitHub, where: Environment, watched: Watched, run: FlowRun, commit: str) -> bool:

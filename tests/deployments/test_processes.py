@@ -12,7 +12,7 @@ from prefect_docker.worker import DockerWorker
 
 from deployments.machine.home import Home
 from deployments.pools import RELEASES, in_a_container, with_defaults
-from deployments.processes import POOLS, Process, command
+from deployments.processes import POOLS, SERVER_HOST, Process, command
 from releases.problem import BadInput
 
 DEPLOYMENTS = Path(__file__).parent.parent.parent / "deployments"
@@ -116,3 +116,47 @@ def test_a_process_that_does_not_exist_is_told_with_those_that_do() -> None:
     with pytest.raises(BadInput, match="there is no process wroker") as told:
         run_process("wroker")
     assert "server, worker, scheduled, receiver" in told.value.expected
+
+
+@pytest.mark.parametrize(
+    ("process", "host", "said", "listens"),
+    [
+        ("server", "", "", "127.0.0.1"),
+        ("server", "", "0.0.0.0", "0.0.0.0"),
+        ("server", "10.0.0.7", "0.0.0.0", "10.0.0.7"),
+        ("receiver", "", "0.0.0.0", "127.0.0.1"),
+    ],
+)
+def test_the_server_listens_where_prefects_own_variable_says(
+    home: Home, monkeypatch: pytest.MonkeyPatch, process: str, host: str, said: str, listens: str
+) -> None:
+    from deployments.cli import run_process
+
+    started: list[list[str]] = []
+    monkeypatch.setenv("MODEL_DEPLOY_HOME", str(home.path))
+    monkeypatch.setenv(SERVER_HOST, said)
+    monkeypatch.setattr("os.execve", lambda _program, argv, _environment: started.append(argv))
+    run_process(process, host)
+    (argv,) = started
+    assert argv[argv.index("--host") + 1] == listens
+
+
+def test_compose_and_the_page_hand_on_what_brings_the_server_in_reach() -> None:
+    compose = yaml.safe_load((DEPLOYMENTS / "compose.yaml").read_text())
+    given = compose["services"]["server"]["environment"]
+    page = (DEPLOYMENTS.parent / "docs" / "run-it-for-a-team.md").read_text()
+    for name in (SERVER_HOST, "PREFECT_SERVER_API_AUTH_STRING", "PREFECT_API_AUTH_STRING"):
+        assert name in given
+        assert given[name] is None, "as it is where docker compose runs"
+        assert f"{name}=" in page
+
+
+def test_the_page_names_what_the_workflow_of_github_actions_reads() -> None:
+    docs = DEPLOYMENTS.parent / "docs"
+    workflow, page = ((docs / name).read_text() for name in ("model-deploy.workflow.yml", "github.md"))
+    read = set(re.findall(r"\b(?:vars|secrets)\.(\w+)", workflow))
+    assert {"MODEL_DEPLOY_PORT", "PREFECT_API_AUTH_STRING"} <= read
+    assert not {name for name in read if f"`{name}`" not in page}
+    (tunnel,) = re.findall(r"start-iap-tunnel (\S+) (\S+) --local-host-port=(\S+)", workflow)
+    assert tunnel[:2] == ('"$HOST"', '"$PORT"')
+    assert f"PREFECT_API_URL: http://{tunnel[2]}/api" in workflow

@@ -33,6 +33,7 @@ class FakeGitHub:
     always: Trouble | None = None
     requests: list[tuple[str, str, Any]] = field(default_factory=list)
     statuses: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    shown: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)  # the last of each context
     deployments: list[dict[str, Any]] = field(default_factory=list)
     deployment_statuses: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
     hooks: list[dict[str, Any]] = field(default_factory=list)
@@ -52,7 +53,11 @@ class FakeGitHub:
         if body["state"] not in {"pending", "success", "failure", "error"} or len(body["description"]) > 140:
             return 422, {"message": "Validation Failed"}
         self.statuses.append((match[1], body))
+        self.shown[match[1], body["context"]] = {**body, "created_at": f"{datetime.now(UTC):%FT%TZ}"}
         return 201, {"id": len(self.statuses)}
+
+    def _combined_status(self, match: re.Match[str], _body: Any) -> tuple[int, Any]:
+        return 200, {"statuses": [one for (commit, _), one in self.shown.items() if commit == match[1]]}
 
     def _deployment(self, _match: re.Match[str], body: Any) -> tuple[int, Any]:
         self.deployments.append({**body, "created_at": datetime.now(UTC).isoformat()})
@@ -101,6 +106,7 @@ Act = Callable[[FakeGitHub, re.Match[str], Any], tuple[int, Any]]
 REPOSITORY = r"/repos/[\w.-]+/[\w.-]+"
 ROUTES: list[tuple[str, str, Act]] = [
     ("POST", rf"{REPOSITORY}/statuses/([0-9a-f]+)", FakeGitHub._status),
+    ("GET", rf"{REPOSITORY}/commits/([0-9a-f]+)/status", FakeGitHub._combined_status),
     ("POST", rf"{REPOSITORY}/deployments", FakeGitHub._deployment),
     ("GET", rf"{REPOSITORY}/deployments", FakeGitHub._list_deployments),
     ("POST", rf"{REPOSITORY}/deployments/(\d+)/statuses", FakeGitHub._deployment_status),
