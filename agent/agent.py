@@ -192,7 +192,9 @@ class Agent:
         """Wake a service when one of its containers comes or goes."""
         while True:
             try:
-                filters = {"type": "container", "event": ["die", "start"], "label": f"{PREFIX}.service"}
+                # Other nodes may share the engine.
+                labels = [f"{PREFIX}.service", f"{PREFIX}.node={self.shared.engine.node}"]
+                filters = {"type": "container", "event": ["die", "start"], "label": labels}
                 for event in self.shared.engine.client.events(decode=True, filters=filters):
                     service = event["Actor"]["Attributes"].get(f"{PREFIX}.service")
                     if service in self.swappers:

@@ -145,7 +145,7 @@ def test_doctor_says_what_is_off_and_what_to_type(described: Described) -> None:
 
 def test_the_documented_description_is_one() -> None:
     text = (Path(__file__).parents[2] / "docs" / "provision.md").read_text(encoding="utf-8")
-    example = yaml.safe_load(text.partition("```yml\n")[2].partition("```")[0])["environments"]
+    example = yaml.safe_load(text.partition("```yaml\n")[2].partition("```")[0])["environments"]
     cloud = CloudEnvironment.model_validate({"name": "staging", **example["staging"]["cloud"]})
     assert cloud.vms == ("staging-node-1", "staging-node-2")
 
