@@ -17,7 +17,6 @@ from agent.challenges import Challenges
 from agent.edge import Edge
 from agent.engine import AWAY, Engine
 from agent.images import Images
-from agent.inspected import PREFIX
 from agent.kept import Kept
 from agent.memory import Disk
 from agent.models import Models, remove
@@ -192,11 +191,7 @@ class Agent:
         """Wake a service when one of its containers comes or goes."""
         while True:
             try:
-                # Other nodes may share the engine.
-                labels = [f"{PREFIX}.service", f"{PREFIX}.node={self.shared.engine.node}"]
-                filters = {"type": "container", "event": ["die", "start"], "label": labels}
-                for event in self.shared.engine.client.events(decode=True, filters=filters):
-                    service = event["Actor"]["Attributes"].get(f"{PREFIX}.service")
+                for service in self.shared.engine.comings_and_goings():
                     if service in self.swappers:
                         self.swappers[service].wake.set()
             except AWAY:

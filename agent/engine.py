@@ -22,7 +22,7 @@ from releases.swap_memory import Container, Slot
 from releases.volumes import MODEL_DIR
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 TAIL_LINES = 20
 TAIL_WIDTH = 300
@@ -81,6 +81,13 @@ class Engine:
         labels = [f"{PREFIX}.node={self.node}", f"{PREFIX}.service={service}"]
         found = self.client.containers.list(all=True, filters={"label": labels}, ignore_removed=True)
         return tuple(container_of(one.attrs) for one in found)
+
+    def comings_and_goings(self) -> "Iterator[str]":
+        """The service of each container of this node that starts or ends; not of others on the engine."""
+        labels = [f"{PREFIX}.node={self.node}", f"{PREFIX}.service"]
+        filters = {"type": "container", "event": ["die", "start"], "label": labels}
+        for event in self.client.events(decode=True, filters=filters):
+            yield str(event["Actor"]["Attributes"][f"{PREFIX}.service"])
 
     def models_in_use(self) -> set[str]:
         """The models that any of the node's containers has mounted."""

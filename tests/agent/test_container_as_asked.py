@@ -1,5 +1,8 @@
 """What a container is started with, and what is noticed when it is another; a real engine where it can be."""
 
+import secrets
+import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ from bench.node import LocalNode
 from releases.swap_memory import Container, Running, Slot
 from tests.agent.showing import ENTRYPOINT, command
 from tests.agent.test_gpus import asked, started_with
+from tests.controllers import wait_until
 from tests.http_server import Answer, Request, json_answer, serving
 
 __all__ = ["asked"]
@@ -91,3 +95,29 @@ def test_what_is_other_than_it_was_said_is_named(node: LocalNode, tmp_path: Path
             assert engine.changed_by_hand(container, other).endswith(f"by hand: {name}")
     finally:
         engine.remove(container)
+
+
+@pytest.mark.containers
+def test_only_the_nodes_own_containers_wake_its_agent() -> None:
+    mine, heard = f"md-test-{secrets.token_hex(3)}", list[str]()
+
+    def run(node: str, service: str) -> None:
+        labels = [f"--label=model-deploy.node={node}", f"--label=model-deploy.service={service}"]
+        argv = ["docker", "run", "--rm", *labels, "python:3.11-slim", "true"]
+        subprocess.run(argv, check=True, capture_output=True)
+
+    def listen() -> None:
+        for service in engine.comings_and_goings():
+            heard.append(service)
+
+    engine = Engine(mine, SecretFiles(Path("/none")), Path("/models"))
+    threading.Thread(target=listen, daemon=True).start()
+    for _ in range(20):  # until it listens
+        run(mine, "first")
+        if heard:
+            break
+    run(f"{mine}-other", "theirs")
+    run(mine, "last")
+    wait_until(lambda: heard.count("last") == 2, 20)
+    engine.client.close()
+    assert set(heard) == {"first", "last"}
