@@ -34,7 +34,7 @@ class Place:
     node: str
     environment: dict[str, str]
     controllers: Controllers = field(init=False)
-    known_url: str = ""
+    known_well: int = 0  # a release
 
     def start(self, *arguments: str) -> Command:
         return self.controllers.start(*arguments, cwd=self.repository)
@@ -61,7 +61,16 @@ class Place:
         self.commit(behaviour, **options)
         done = self.model_deploy("release", ".")
         assert done.returncode == 0, done.stderr
+        self.known_well = 0 if behaviour else self.live()
         return done.stdout
+
+    def well(self) -> int:
+        """The number of a release that is live, alone and well: what an earlier test has left is as good as new."""
+        if self.known_well and self.live() == self.known_well and self.containers() == 1:
+            self.commit()
+        else:
+            self.released()
+        return self.live()
 
     def api(self, method: str, path: str, **body: object) -> Any:
         """Ask the Prefect server, as its UI does."""

@@ -11,7 +11,6 @@ from tests.place import Place
 def before(place: Place) -> Iterator[int]:
     """The release that is live; afterwards the Dockerfile is as it was."""
     kept = (place.repository / "Dockerfile").read_text()
-    place.released()
-    yield place.live()
+    yield place.well()
     (place.repository / "Dockerfile").write_text(kept)
     place.commit()

@@ -52,8 +52,7 @@ def log_limits(place: Place) -> dict[str, str]:
 def test_a_bad_service_is_taken_back_while_the_old_one_serves(
     place: Place, behaviour: str, said: list[str]
 ) -> None:
-    place.released()
-    before = str(place.live())
+    before = str(place.well())
     place.commit(behaviour)
     with running(Request(place.port), rate=50) as load, place.without_litter(images=1):
         done = place.model_deploy("release", ".")
@@ -69,8 +68,7 @@ def test_a_bad_service_is_taken_back_while_the_old_one_serves(
 
 
 def test_a_crash_in_the_bake_is_taken_back(place: Place) -> None:
-    place.released()
-    before = str(place.live())
+    before = str(place.well())
     place.commit("crashes later", bake=10)
     with place.without_litter(images=1):
         done = place.model_deploy("release", ".")
@@ -118,8 +116,7 @@ def test_a_rollback_to_an_image_that_is_gone_touches_nothing(place: Place) -> No
 def test_a_bad_spec_touches_nothing(
     place: Place, break_it: Callable[[Place], None], code: int, said: str
 ) -> None:
-    place.released()
-    live = place.live()
+    live = place.well()
     break_it(place)
     with place.without_litter(images=0):
         done = place.model_deploy("release", ".")
@@ -139,8 +136,7 @@ def test_a_ref_that_does_not_exist_names_the_near_ones(place: Place) -> None:
 
 @pytest.mark.fault(24)
 def test_the_newest_of_the_waiting_releases_goes_on_and_those_between_are_superseded(place: Place) -> None:
-    place.released()
-    before = place.live()
+    before = place.well()
     place.commit(bake=25, window=8)
     first = place.start("release", ".")
     first.wait_for("switch")
@@ -157,8 +153,7 @@ def test_the_newest_of_the_waiting_releases_goes_on_and_those_between_are_supers
 
 
 def test_a_controller_that_is_killed_leaves_the_earlier_release_live(place: Place) -> None:
-    place.released()
-    before = place.live()
+    before = place.well()
     place.commit(bake=20, window=4)
     controller = place.start("release", ".")
     controller.wait_for("smoke test after")
@@ -170,8 +165,7 @@ def test_a_controller_that_is_killed_leaves_the_earlier_release_live(place: Plac
 
 @pytest.mark.parametrize("step", ["reach the node", "smoke test", "switch"])
 def test_a_cancel_leaves_the_earlier_release_live(place: Place, step: str) -> None:
-    place.released()
-    before = place.live()
+    before = place.well()
     place.commit(bake=20, window=60)
     controller = place.start("release", ".")
     controller.wait_for(step)

@@ -99,7 +99,7 @@ def test_an_engine_that_is_killed_comes_back_with_the_same_release(
     own_node.confirmed(own_node.release())
     machine.kill_engine()
     machine.power_on()
-    wait_until(lambda: live(own_node) == 2, 40)
+    wait_until(lambda: live(own_node) == 2, 60)
     own_node.confirmed(own_node.release())
     assert live(own_node) == 3
 
@@ -120,9 +120,9 @@ def test_a_reboot_before_the_confirmation_brings_the_confirmed_release(
     machine.power_off()
     another_boot(memory / "sample.json")
     machine.power_on()
-    wait_until(lambda: live(own_node) == 1, 40)
+    wait_until(lambda: live(own_node) == 1, 60)
     with pytest.raises(Failed, match="rebooted"):
-        own_node.target.wait_for("sample", generation, lambda status: False, 20)
+        own_node.target.wait_for("sample", generation, lambda status: False, 60)
 
 
 @pytest.mark.fault(21)
@@ -135,7 +135,7 @@ def test_a_reboot_after_the_confirmation_brings_the_new_release_with_no_control_
     machine.power_off()
     time.sleep(0.1)
     machine.power_on()
-    wait_until(lambda: live(own_node) == 2, 40)
+    wait_until(lambda: live(own_node) == 2, 60)
 
 
 def another_boot(memory: Path) -> None:
