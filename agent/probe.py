@@ -14,6 +14,7 @@ from releases.spec import Warmup
 from releases.status import Phase
 
 INTERVAL = 0.03
+WARMUP_INTERVAL = 0.2  # a request that was given up may still be computed
 ANSWER_SECONDS = 2.0
 CONNECT_SECONDS = 0.3  # on the node's own bridge; a container that is gone answers nothing at all
 ASK_ENGINE_EVERY = 0.25
@@ -55,8 +56,10 @@ def wait_until_ready(
     for _ in range(warmup.times):
         wait(
             lambda left: _warm_up(warmup, release, address, body, left),
-            "the warm-up request was not answered with 2xx",
-            next_step="mend run.warmup, or the service",
+            "warming up did not end in time",
+            hopeless="the warm-up request was not answered with 2xx",
+            interval=WARMUP_INTERVAL,
+            next_step="mend run.warmup, or the service, or give run.health.timeout more seconds",
         )
 
 
@@ -69,6 +72,8 @@ def _wait_for(
     exit_reason: Callable[[], str | None],
     log_tail: Callable[[], tuple[str, ...]],
     interrupted: Callable[[], bool],
+    hopeless: str = "",
+    interval: float = INTERVAL,
     next_step: str = "",
 ) -> None:
     """Ask, with the seconds that are left, until the answer will do."""
@@ -84,6 +89,7 @@ def _wait_for(
         if over or elapsed - asked > ASK_ENGINE_EVERY:
             asked, ended = elapsed, exit_reason()
         if over or ended:
+            reason = hopeless if answer.hopeless else reason
             raise StepFailed(
                 Phase.probe,
                 f"the container exited before it was ready: {ended}" if ended else reason,
@@ -93,7 +99,7 @@ def _wait_for(
                 log_tail=log_tail(),
                 next_step="" if ended else next_step,
             )
-        time.sleep(INTERVAL)
+        time.sleep(interval)
 
 
 def _probe(release: Release, address: str) -> _Answer:

@@ -84,6 +84,7 @@ class Status(BaseModel):
     context: str
     state: str
     created_at: datetime
+    target_url: str | None = None
 
 
 class _Statuses(BaseModel):

@@ -45,7 +45,14 @@ class Shown(BaseModel):
     def tell_late(self, github: GitHub, *, over: bool) -> bool:
         """The same some time later. `over`: another release is live by now."""
         state: DeploymentState = "inactive" if over else self.state
-        return self._tell(github, state, lambda commit: self._is_spoken_for(github, commit))
+        spoken_for = self._is_spoken_for(github, self.commit)
+        if github.away:  # it has not said
+            return False
+        return self._tell(
+            github,
+            state,
+            lambda commit: spoken_for if commit == self.commit else self._is_spoken_for(github, commit),
+        )
 
     def _tell(self, github: GitHub, deployed: DeploymentState, spoken_for: Callable[[str], bool]) -> bool:
         if not spoken_for(self.commit) and not self.show(github):
@@ -66,9 +73,10 @@ class Shown(BaseModel):
         )
 
     def _is_spoken_for(self, github: GitHub, commit: str) -> bool:
-        """Whether GitHub was told of a later run meanwhile."""
+        """Whether GitHub was told of a later run meanwhile; its clock may differ from ours."""
         shown = github.status(self.repository, commit, self.context)
-        return shown is not None and shown.created_at > self.at
+        ours = shown is not None and bool(self.link) and shown.target_url == self.link
+        return shown is not None and not ours and shown.created_at > self.at
 
     def _missing(self, github: GitHub) -> int | None:
         """The deployment that could not be opened when the run began, or whose number never came back."""

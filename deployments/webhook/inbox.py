@@ -84,6 +84,7 @@ class Inbox:
 
     def _write(self, batches: list[_Batch]) -> None:
         now = time.time()
+        error: NotKept | None = NotKept("the disk was not written to")
         try:
             with self._opened() as database:
                 for batch in batches:
@@ -91,11 +92,12 @@ class Inbox:
                         row = (now, _ORDER.dump_json(order).decode())
                         written = database.execute("INSERT INTO orders (at, said) VALUES (?, ?)", row)
                         batch.kept.append(Kept(written.lastrowid or 0, now, order))
-        except NotKept as error:
+            error = None
+        except NotKept as refused:
+            error = refused
+        finally:  # whatever it was, nobody is told yes who was not written
             for batch in batches:
-                batch.error = error
-        for batch in batches:
-            batch.done = True
+                batch.error, batch.done = error, True
 
     def _delete(self, numbers: list[tuple[int]]) -> None:
         with self._opened() as database:

@@ -46,20 +46,30 @@ class _Waiting:
     kept: Kept
     stored: "asyncio.Future[Stored]"
     answered: bool = False  # its sender went away without the run's id: the log tells it
-    refused: bool = False  # which the log has told
+    refusal: str = ""  # Prefect's last
 
-    def log(self, status: Literal["stored", "refused", "given up"], reason: str = "", run: str = "") -> None:
+    def log(self, status: Literal["stored", "refused", "given up"], run: str = "") -> None:
         """What became of it after the answer."""
         if self.answered:
+            reason = "" if run else self.refusal
             log_kept(self.kept.order.delivery, time.time() - self.kept.at, status, reason, run)
 
-    def waits_again(self, reason: str) -> bool:
-        """Whether it still does after a refusal; said once, and when it is given up."""
-        old = self.kept.at < time.time() - KEEP_SECONDS
-        if old or not self.refused:
-            self.log("given up" if old else "refused", reason)
-        self.refused = True
-        return not old
+    def leave(self) -> None:
+        """Its sender waits no longer."""
+        self.answered = True
+        if self.refusal and not self.stored.done():
+            self.log("refused")
+
+    def waits_again(self, reason: str, *, answered: bool) -> bool:
+        """Whether it still does after a refusal; said once, and when it is given up.
+
+        `answered`: by Prefect; for one that is away it may wait for ever.
+        """
+        first, self.refusal = not self.refusal, reason
+        gives_up = answered and self.kept.at < time.time() - KEEP_SECONDS
+        if gives_up or first:
+            self.log("given up" if gives_up else "refused")
+        return not gives_up
 
 
 @dataclass
@@ -101,6 +111,11 @@ class RunQueue:
         return self._coming + len(self._waiting) + self._going
 
     @property
+    def fresh(self) -> int:
+        """How many of them Prefect has not refused yet."""
+        return self.waiting - sum(bool(one.refusal) for one in self._waiting)
+
+    @property
     def trouble(self) -> str:
         """Why nothing would be taken now; empty where it would."""
         if self.waiting >= self._capacity:
@@ -116,10 +131,15 @@ class RunQueue:
         if self.waiting + len(orders) > self._capacity:
             raise Full(f"{self.waiting} runs are waiting to be stored already")
         self._coming += len(orders)
-        mine = await asyncio.shield(asyncio.create_task(self._keep(orders)))
-        await asyncio.wait([one.stored for one in mine], timeout=patience)
+        keeping = asyncio.create_task(self._keep(orders))
+        try:
+            mine = await asyncio.shield(keeping)
+            await asyncio.wait([one.stored for one in mine], timeout=patience)
+        except asyncio.CancelledError:
+            keeping.add_done_callback(_leave)
+            raise
         for one in mine:
-            one.answered = True
+            one.leave()
         return [one.stored.result() if one.stored.done() else None for one in mine]
 
     async def _keep(self, orders: Sequence[Order]) -> list[_Waiting]:
@@ -142,8 +162,9 @@ class RunQueue:
 
     async def work(self) -> None:
         """Store what waits, what an earlier receiver left first, until cancelled."""
-        for left in self._add(await self._left()):
-            left.answered = True
+        known = {one.kept.number for one in self._waiting}
+        for left in self._add([one for one in await self._left() if one.number not in known]):
+            left.leave()
         pause = FIRST_PAUSE
         while True:
             while not self._waiting:
@@ -152,6 +173,8 @@ class RunQueue:
             self._new.clear()
             if await self._write(self._take()):
                 pause = FIRST_PAUSE
+                continue
+            if any(not one.refusal for one in self._waiting):
                 continue
             with suppress(TimeoutError):  # what comes meanwhile asks Prefect at once
                 await asyncio.wait_for(self._new.wait(), pause)
@@ -169,7 +192,11 @@ class RunQueue:
             pause = min(pause * 2, LONGEST_PAUSE)
 
     def _take(self) -> list[_Write]:
-        """What has waited longest, or what covers it, and with each all that it covers; the rest stays."""
+        """What has waited longest, or what covers it, and with each all that it covers; the rest stays.
+
+        What was refused comes last: it must not keep the others out.
+        """
+        self._waiting.sort(key=lambda one: bool(one.refusal))
         tops = covered([one.kept.order.move for one in self._waiting])
         writes: dict[int, _Write] = {}
         rest: list[_Waiting] = []
@@ -187,17 +214,19 @@ class RunQueue:
 
     async def _write(self, batch: list[_Write]) -> bool:
         """Whether Prefect took any of them; what it did not take waits again, behind the others."""
+        answered = True
         try:
             async with asyncio.timeout(WRITE_SECONDS):
                 results = await self._store([one.top.kept.order for one in batch])
         except Exception as error:  # noqa: BLE001 - whatever it was, the next batch must have its turn
+            answered = False
             results = [f"Prefect does not answer ({type(error).__name__})"] * len(batch)
         again: list[_Waiting] = []
         for write, result in zip(batch, results, strict=True):
             if isinstance(result, UUID):
                 write.tell(result)
             else:
-                again += [one for one in write.all if one.waits_again(result)]
+                again += [one for one in write.all if one.waits_again(result, answered=answered)]
         settled = {one.kept.number for write in batch for one in write.all}
         self._settled += settled - {one.kept.number for one in again}
         self._waiting += again
@@ -213,3 +242,10 @@ class RunQueue:
             log_trouble("what is stored is not forgotten yet", str(error))
         else:
             self._settled.clear()
+
+
+def _leave(keeping: "asyncio.Task[list[_Waiting]]") -> None:
+    """Whoever asked for it hung up before the disk was done."""
+    if not keeping.cancelled() and keeping.exception() is None:
+        for one in keeping.result():
+            one.leave()

@@ -197,7 +197,7 @@ class Receiver:
         return HTTPStatus.ACCEPTED, _accepted(decision.starts, stored)
 
     def _patience(self) -> float:
-        return self._limits.crowd if self._queue.waiting >= CROWD else self._limits.alone
+        return self._limits.crowd if self._queue.fresh >= CROWD else self._limits.alone
 
     def _first_seen_as(self, body: bytes, identity: str) -> str:
         """The delivery that brought this body first.

@@ -67,8 +67,16 @@ def test_a_warm_up_that_the_service_is_not_ready_for_is_asked_again() -> None:
     assert [path for _, path, _ in asked] == ["/healthz"] + ["/predict"] * 6
 
 
-@pytest.mark.parametrize(("status", "seconds", "times"), [(422, 60, 1), (500, 0.3, None)])
-def test_a_warm_up_that_fails_is_told_with_the_answer(status: int, seconds: float, times: int | None) -> None:
+@pytest.mark.parametrize(
+    ("status", "seconds", "times", "said"),
+    [
+        (422, 60, 1, "the warm-up request was not answered with 2xx"),
+        (500, 0.5, None, "warming up did not end in time"),
+    ],
+)
+def test_a_warm_up_that_fails_is_told_with_the_answer(
+    status: int, seconds: float, times: int | None, said: str
+) -> None:
     """At once where the request is wrong, at the limit of the health check where it is the service."""
     asked, started = list[str](), time.monotonic()
 
@@ -76,7 +84,7 @@ def test_a_warm_up_that_fails_is_told_with_the_answer(status: int, seconds: floa
         asked.append(request.path)
         return Answer(b"no weights", status) if request.path == "/predict" else Answer()
 
-    with pytest.raises(StepFailed, match="the warm-up request was not answered with 2xx") as failed:
+    with pytest.raises(StepFailed, match=said) as failed:
         wait(answer, health={**HEALTH, "timeout": seconds}, warmup=WARMUP)
     failure = failed.value.failure
     assert failure.phase is Phase.probe
@@ -99,7 +107,7 @@ def test_a_warm_up_that_hangs_ends_with_the_limit_of_the_health_check() -> None:
         held.set()
         return ()
 
-    with pytest.raises(StepFailed, match="the warm-up request was not answered"):
+    with pytest.raises(StepFailed, match="warming up did not end in time"):
         wait(answer, log_tail=let_go, health={**HEALTH, "timeout": 0.5}, warmup=WARMUP)
 
 

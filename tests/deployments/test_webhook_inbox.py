@@ -104,10 +104,12 @@ def test_a_refused_run_waits_with_all_that_it_would_release(store: Store) -> Non
 def test_what_is_refused_for_a_day_is_given_up_and_said(
     store: Store, inbox: Path, lines: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queue, "KEEP_SECONDS", 0.3)
+    monkeypatch.setattr(queue, "KEEP_SECONDS", 1.0)
     store.refuse = lambda _: True
     with running(store, limits=HURRIED, inbox=inbox) as receiver:
         assert receiver.deliver(push(), delivery="poison").status_code == 202
+        refused = [line for line in lines if line["status"] == "refused"]  # said once it was answered
+        assert [line["reason"] for line in refused] == ["Prefect refuses the run"]
         wait_until(lambda: waiting(receiver) == 0, 20)
         wait_until(lambda: lines[-1]["status"] == "given up", 20)
     assert (lines[-1]["delivery"], lines[-1]["reason"]) == ("poison", "Prefect refuses the run")
@@ -199,6 +201,27 @@ def test_one_that_prefect_refuses_once_is_stored_without_another_delivery(store:
     with sent_while_the_store_is_held_up(store, [bad, push()]) as sent:
         store.gate.set()
         assert [len(one.result().json()["runs"]) for one in sent] == [1, 1]
+
+
+def test_what_prefect_refuses_keeps_no_other_out(store: Store) -> None:
+    """As many as are written at once, and more than make a crowd."""
+    store.refuse = lambda order: order.delivery.startswith("bad")
+    with running(store, limits=Limits(alone=5, crowd=0.1)) as receiver:
+        with ThreadPoolExecutor(15) as senders:
+            sent = [senders.submit(receiver.deliver, push(), delivery=f"bad-{n}") for n in range(15)]
+            assert {one.result().status_code for one in sent} == {202}
+        started = time.monotonic()
+        assert receiver.deliver(push()).json()["runs"]
+        assert time.monotonic() - started < 4
+        assert waiting(receiver) == 15
+
+
+def test_an_outage_of_any_length_gives_nothing_up(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue, "KEEP_SECONDS", 0.0)
+    store.trouble = [ConnectionError("away") for _ in range(3)]
+    with running(store, limits=HURRIED) as receiver:
+        assert receiver.deliver(push("d" * 40)).status_code == 202
+        wait_until(lambda: [order.start.ref for order in store.stored] == ["d" * 40], 30)
 
 
 def test_two_receivers_may_share_an_inbox(inbox: Path) -> None:
