@@ -33,6 +33,7 @@ logging.getLogger("prefect._internal.concurrency").setLevel(logging.CRITICAL)
 
 LEASE_SECONDS = 60.0  # a run that was killed frees its place this much later
 LOOK_SECONDS = 1.0
+BUSY_SECONDS = 3.0  # a place that is free is not taken for held because Prefect is slow to say so
 LONGEST_WAIT = 3600.0
 GOING = [StateType.RUNNING, StateType.PENDING]
 NEVER_RESUMED = "and never resumed."
@@ -85,7 +86,7 @@ def turn_if_free(service: str, environment: str) -> Iterator[bool]:
     name = _place(service, environment)
     with get_client(sync_client=True) as client:
         client.upsert_global_concurrency_limit_by_name(name, 1)
-    held = _hold(name)
+    held = _hold(name, BUSY_SECONDS)
     try:
         held.__enter__()
     except TimeoutError:
@@ -163,10 +164,10 @@ def _place(service: str, environment: str) -> str:
     return f"release-{environment}-{service}"
 
 
-def _hold(name: str) -> AbstractContextManager[None]:
+def _hold(name: str, seconds: float = LOOK_SECONDS) -> AbstractContextManager[None]:
     return concurrency(
         name,
-        timeout_seconds=LOOK_SECONDS,
+        timeout_seconds=seconds,
         lease_duration=LEASE_SECONDS,
         strict=True,
         raise_on_lease_renewal_failure=False,  # a Prefect outage must not end a deploy
