@@ -8,10 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from docker.errors import DockerException
-from urllib3.exceptions import HTTPError
-
-from blocks.log_reader import following_lines
+from blocks.log_reader import NO_ANSWER, following_lines
 from releases.log_stream import Line
 
 LOOK_SECONDS = 1.0
@@ -80,5 +77,5 @@ class LogFollow:
                     one.printed = [other for other in one.printed if other.moment >= line.moment]
                 one.printed.append(line)
                 self.came.put(line)
-        except (DockerException, OSError, HTTPError):
+        except NO_ANSWER:
             one.started = ""  # removed, or the engine is not there: the next look tells

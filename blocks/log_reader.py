@@ -21,6 +21,8 @@ from releases.store import NotFound, Store
 if TYPE_CHECKING:
     from releases.log_segment import Place
 
+# Reading a container's log ends so when the engine refuses, does not answer, or the answer breaks off.
+NO_ANSWER = (DockerException, OSError, HTTPError)
 ATTEMPTS = 20
 MOST_DAYS = 10  # that are listed one by one
 
@@ -147,7 +149,7 @@ def last_lines(container: Any, release: int, number: int) -> Iterator[Line]:
     try:
         frames = container.logs(stream=True, follow=False, timestamps=True, tail=number)
         yield from _lines_of(frames, container, "", release)
-    except (DockerException, OSError, HTTPError) as error:  # a release may have just removed it
+    except NO_ANSWER as error:  # a release may have just removed it
         raise Unreachable(
             f"the log of container {container.id[:SHORT_ID]} cannot be read",
             got=str(error)[:200],

@@ -1,6 +1,5 @@
 """What GitHub is to show of a run; an end that it could not be told of is kept for reconcile, at the run."""
 
-from collections.abc import Callable
 from datetime import datetime
 
 import httpx
@@ -40,22 +39,18 @@ class Shown(BaseModel):
 
     def tell(self, github: GitHub) -> bool:
         """All of an end; whether nothing of it is left to tell. What GitHub refuses it would refuse again."""
-        return self._tell(github, self.state, lambda _: False)
+        return self._tell(github, self.state, late=False)
 
     def tell_late(self, github: GitHub, *, over: bool) -> bool:
         """The same some time later. `over`: another release is live by now."""
-        state: DeploymentState = "inactive" if over else self.state
-        spoken_for = self._is_spoken_for(github, self.commit)
-        if github.away:  # it has not said
-            return False
-        return self._tell(
-            github,
-            state,
-            lambda commit: spoken_for if commit == self.commit else self._is_spoken_for(github, commit),
-        )
+        return self._tell(github, "inactive" if over else self.state, late=True)
 
-    def _tell(self, github: GitHub, deployed: DeploymentState, spoken_for: Callable[[str], bool]) -> bool:
-        if not spoken_for(self.commit) and not self.show(github):
+    def _tell(self, github: GitHub, deployed: DeploymentState, *, late: bool) -> bool:
+        """`late`: a later run may have spoken meanwhile, which is left as it is."""
+        spoken_for = late and self._is_spoken_for(github, self.commit)
+        if late and github.away:  # it has not said
+            return False
+        if not spoken_for and not self.show(github):
             return not github.away
         number = self.deployment or self._missing(github)
         if number and not github.away:
@@ -63,8 +58,10 @@ class Shown(BaseModel):
                 self.repository, number, deployed, url=self.url, link=self.link, description=self.said
             )
         takes_back = self.state == "success" and self.former not in {"", self.commit}
-        if takes_back and not github.away and not spoken_for(self.former):
-            self._end_former(github)
+        if takes_back and not github.away:
+            spoken_for = late and self._is_spoken_for(github, self.former)
+            if not spoken_for and not github.away:
+                self._end_former(github)
         return not github.away
 
     def _show(self, github: GitHub, commit: str, state: State, said: str) -> bool:

@@ -99,8 +99,7 @@ class RunQueue:
         self._inbox = inbox
         self._capacity = capacity
         self._coming = 0  # the disk is taking them
-        self._waiting: list[_Waiting] = []
-        self._going = 0  # Prefect is taking them
+        self._waiting: list[_Waiting] = []  # those that Prefect is taking included
         self._new = asyncio.Event()
         self._settled: list[int] = []  # what the disk has still to forget
         self._refusal, self._refused_at = "", 0.0  # the disk's last
@@ -108,7 +107,7 @@ class RunQueue:
     @property
     def waiting(self) -> int:
         """How many runs were asked for that Prefect has not stored yet."""
-        return self._coming + len(self._waiting) + self._going
+        return self._coming + len(self._waiting)
 
     @property
     def fresh(self) -> int:
@@ -171,7 +170,7 @@ class RunQueue:
                 self._new.clear()
                 await self._new.wait()
             self._new.clear()
-            if await self._write(self._take()):
+            if await self._write(self._next()):
                 pause = FIRST_PAUSE
                 continue
             if any(not one.refusal for one in self._waiting):
@@ -191,29 +190,25 @@ class RunQueue:
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
 
-    def _take(self) -> list[_Write]:
-        """What has waited longest, or what covers it, and with each all that it covers; the rest stays.
+    def _next(self) -> list[_Write]:
+        """What has waited longest, or what covers it, and with each all that it covers.
 
         What was refused comes last: it must not keep the others out.
         """
         self._waiting.sort(key=lambda one: bool(one.refusal))
         tops = covered([one.kept.order.move for one in self._waiting])
         writes: dict[int, _Write] = {}
-        rest: list[_Waiting] = []
         for at, one in enumerate(self._waiting):
             top = tops.get(at, at)
             if top not in writes and len(writes) == BATCH:
-                rest.append(one)
                 continue
             write = writes.setdefault(top, _Write(self._waiting[top]))
             if top != at:
                 write.below.append(one)
-        self._waiting = rest
-        self._going = sum(len(write.all) for write in writes.values())
         return list(writes.values())
 
     async def _write(self, batch: list[_Write]) -> bool:
-        """Whether Prefect took any of them; what it did not take waits again, behind the others."""
+        """Whether Prefect took any of them; what it did not take waits on."""
         answered = True
         try:
             async with asyncio.timeout(WRITE_SECONDS):
@@ -221,16 +216,16 @@ class RunQueue:
         except Exception as error:  # noqa: BLE001 - whatever it was, the next batch must have its turn
             answered = False
             results = [f"Prefect does not answer ({type(error).__name__})"] * len(batch)
-        again: list[_Waiting] = []
+        settled: set[int] = set()
         for write, result in zip(batch, results, strict=True):
             if isinstance(result, UUID):
                 write.tell(result)
+                settled |= {one.kept.number for one in write.all}
             else:
-                again += [one for one in write.all if one.waits_again(result, answered=answered)]
-        settled = {one.kept.number for write in batch for one in write.all}
-        self._settled += settled - {one.kept.number for one in again}
-        self._waiting += again
-        self._going = 0
+                given_up = [one for one in write.all if not one.waits_again(result, answered=answered)]
+                settled |= {one.kept.number for one in given_up}
+        self._waiting = [one for one in self._waiting if one.kept.number not in settled]
+        self._settled += settled
         await self._forget()
         return any(isinstance(result, UUID) for result in results)
 

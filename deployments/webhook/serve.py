@@ -13,7 +13,7 @@ from prefect.client.orchestration import PrefectClient, get_client
 
 from deployments.machine.home import Home
 from deployments.webhook.inbox import Inbox
-from deployments.webhook.log import LOGGER
+from deployments.webhook.log import LOGGER, log_trouble
 from deployments.webhook.prefect_api import RunStore, Setup, read_setup
 from deployments.webhook.queue import RunQueue
 from deployments.webhook.receiver import make_app
@@ -48,7 +48,7 @@ class Fresh:
                 self._setup = await read_setup(self._client)
             self._at = time.monotonic()
         except Exception as error:  # noqa: BLE001 - it is tried again; deliveries say that Prefect is away
-            LOGGER.warning('{"status": "rules not read", "reason": "%s"}', type(error).__name__)
+            log_trouble("rules not read", type(error).__name__)
 
 
 def make_service() -> FastAPI:
