@@ -11,7 +11,7 @@ from prefect.runtime import flow_run
 from pydantic import SecretStr
 
 from blocks.environment import Environment, load_environment
-from blocks.github import GitHub
+from blocks.github import GitHub, Status
 from flows import github_feedback, unheard
 from flows.github_feedback import told_github
 from flows.github_shown import UNHEARD
@@ -189,6 +189,29 @@ def test_a_commit_that_was_taken_back_is_told_late_too(
     look(where, monkeypatch)
     assert last(fake)[0] == "success"
     assert last(fake, FORMER) == ("error", f"taken back: {COMMIT[:8]} is live again")
+
+
+def test_what_github_cannot_say_of_the_former_commit_is_not_written_over(
+    where: Environment, fake: FakeGitHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is away for the one question whether a later run has spoken of it."""
+
+    def takes_back(github: github_feedback.Feedback) -> None:
+        github.former = FORMER
+        lives(github)
+
+    def status(self: GitHub, repository: str, commit: str, context: str) -> Status | None:
+        fake.always = DOWN if commit == FORMER else None
+        found = asks(self, repository, commit, context)
+        fake.always = None
+        return found
+
+    run, asks = play(where, goes_away(fake), takes_back), GitHub.status
+    monkeypatch.setattr(GitHub, "status", status)
+    look(where, monkeypatch)
+    assert last(fake)[0] == "success"
+    assert FORMER not in [commit for commit, _ in fake.statuses]
+    assert UNHEARD in read(run).tags, "it is asked again"
 
 
 def test_while_github_is_away_only_one_run_asks_it_and_a_day_later_none(
