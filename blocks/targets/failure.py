@@ -23,12 +23,14 @@ def failed(service: str, failure: Failure, node: str = "") -> Failed:
     took = f" after {failure.elapsed:.1f} s" if failure.elapsed is not None else ""
     limit = f" (limit {failure.limit:.0f} s)" if failure.limit is not None else ""
     got = [f"{failure.reason}{took}{limit}", failure.last_answer, *failure.log_tail]
+    # What is to be mended then is no command; who takes the release back has the one that shows the lines.
+    probing = failure.phase is Phase.probe
     return Failed(
         f"{service} failed in `{failure.phase}`",
         where=node,
-        expected=READY if failure.phase is Phase.probe else "",
+        expected="; ".join(filter(None, [READY, failure.next_step])) if probing else "",
         got="\n       ".join(line for line in got if line),
-        next_step=failure.next_step,
+        next_step="" if probing else failure.next_step,
     )
 
 
