@@ -92,12 +92,15 @@ class Result:
     seconds: float = 0.0
     stored_after: float = 0.0  # from the last answer on
 
-    def line(self, name: str) -> str:
+    def line(self, name: str, one_by_one: float) -> str:
+        """`one_by_one`: runs a second by Prefect's own client, in the same run of this bench."""
+        taken = len(self.latencies) / self.seconds
+        stored = len(self.latencies) / (self.seconds + self.stored_after)
         times = sorted(self.latencies) or [float("nan")]
         p99 = times[min(len(times) - 1, int(len(times) * 0.99))]
         middle = statistics.median(times)
         return (
-            f"{name:<24} {len(self.latencies) / self.seconds:7.1f}/s"
+            f"{name:<24} {taken:7.1f}/s ({taken / one_by_one:4.1f}x, stored {stored / one_by_one:4.1f}x)"
             f"  p50 {middle * 1000:6.0f} ms  p99 {p99 * 1000:6.0f} ms"
             f"  accepted {len(self.latencies):4}, all stored after {self.stored_after:5.1f} s"
             f"  503 {self.refused.total():4}  failed {len(self.failures):3}"
@@ -271,7 +274,8 @@ def main() -> None:
         tempfile.TemporaryDirectory(prefix="model-deploy-bench-") as folder,
         receiver(Path(folder)) as (port, pid),
     ):
-        print(f"Prefect's own client, one by one: {serial(SERIAL):.1f} runs/s")
+        one_by_one = serial(SERIAL)
+        print(f"Prefect's own client, one by one: {one_by_one:.1f} runs/s (1x)")
         print(f"receiver's memory: {resident_mb(pid):.0f} MB")
         for pushes in (OneBranch(), Apart()):
             accepted, before = 0, stored()
@@ -281,7 +285,7 @@ def main() -> None:
                 result.stored_after = wait_until_stored(port)
                 accepted += len(result.latencies)
                 name = f"burst of {BURST}" if bursts else f"{senders} senders"
-                print(result.line(f"{pushes.name}, {name}"), flush=True)
+                print(result.line(f"{pushes.name}, {name}", one_by_one), flush=True)
                 for reason, times in (result.refused + Counter(result.failures)).items():
                     print(f"    {times} times {reason}")
                 if missing := result.runs - (runs := stored()):

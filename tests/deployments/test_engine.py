@@ -1,5 +1,6 @@
 """The container engine is installed with its client, wherever the distribution has it, and started."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,21 @@ def starter(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
 
 
 def test_one_that_is_installed_and_stopped_is_started(starter: Path) -> None:
+    assert engine.ensure_engine().path == str(starter.parent / "docker")
+
+
+def test_one_that_is_silent_while_it_starts_is_waited_for(
+    starter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its socket takes calls before it answers any: 21 s long where it found containers to start again."""
+    silent_once = f"""
+        [ -e {starter.parent}/running ] || exit 1
+        [ -e {starter.parent}/asked ] && echo 28.2.2 27.1.0 && exit
+        > {starter.parent}/asked
+        exec {sys.executable} -c 'import time; time.sleep(60)'
+    """
+    (starter.parent / "docker").write_text(f"#!/bin/sh\n{silent_once}\n")
+    monkeypatch.setattr(engine, "ANSWER_SECONDS", 0.3)
     assert engine.ensure_engine().path == str(starter.parent / "docker")
 
 
