@@ -63,11 +63,12 @@ def check_out(source: str, ref: str, path: str, into: Path, also: str = "") -> C
         _copy_worktree(repository / prefix, folder)
         _check_lfs(folder)
         return Checkout(folder, repository, revision, masked(source), dirty=True, tree="")
-    inside = f"{revision}:{prefix}" if prefix else f"{revision}^{{tree}}"
+    inside = f"{revision}:{prefix}/" if prefix else f"{revision}^{{tree}}"
     tree = git(repository, "rev-parse", "--verify", "--quiet", inside)
     if tree.code != 0:
         raise BadInput(f"there is no folder {path}", where=f"{masked(source)} at {ref}")
     _export(repository, revision, prefix, folder)
+    folder /= prefix
     _check_lfs(folder)
     tags = git(repository, "tag", "--points-at", revision).output.split()
     return Checkout(
@@ -150,23 +151,24 @@ def _copy_worktree(repository: Path, folder: Path) -> None:
 
 
 def _export(repository: Path, revision: str, prefix: str, folder: Path) -> None:
-    """Write a commit's files, those of its submodules included. Git's own filters (LFS) apply."""
+    """Write a commit's files under `prefix`, those of its submodules included, as a checkout does.
+
+    With Git's own filters (LFS), and an index of its own: the repository stays as it is.
+    """
     with tempfile.TemporaryDirectory(prefix="model-deploy-export-") as scratch:
-        archive = Path(scratch) / "context.tar"
-        inside = ["--", prefix] if prefix else []  # not REVISION:prefix, which knows no .gitattributes above
-        depth = f"--strip-components={len(Path(prefix).parts)}"
-        for argv in (
-            ["git", "-C", str(repository), "archive", "--format=tar", "-o", str(archive), revision, *inside],
-            ["tar", "-xf", str(archive), "-C", str(folder), depth],
+        own = {**NO_QUESTIONS, "GIT_INDEX_FILE": f"{scratch}/index"}
+        there = ["git", "-C", str(repository), f"--work-tree={folder}"]
+        for words in (
+            ["read-tree", revision],  # all of it: .gitattributes above `prefix` count too
+            ["checkout", "--quiet", "--", f":(top,literal){prefix}"],
         ):
-            finished = run(argv, timeout=GIT_SECONDS, env=NO_QUESTIONS)
+            finished = run([*there, *words], timeout=GIT_SECONDS, env=own)
             if finished.code != 0:
                 raise Failed("the sources cannot be exported", got=finished.tail)
         for submodule in submodules(repository, revision, prefix):
-            home = submodule.repository(repository, Path(scratch))
-            within = folder / Path(submodule.path).relative_to(prefix or ".")
+            within = folder / submodule.path
             within.mkdir(parents=True, exist_ok=True)
-            _export(home, submodule.revision, "", within)
+            _export(submodule.repository(repository, Path(scratch)), submodule.revision, "", within)
 
 
 def _check_lfs(folder: Path) -> None:

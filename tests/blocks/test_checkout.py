@@ -63,6 +63,15 @@ def test_a_folder_of_the_repository_has_a_tree_of_its_own(repository: Repository
     assert before.tree == after.tree, "a change elsewhere would have built it again"
 
 
+def test_sources_are_what_a_checkout_has_not_an_archive(repository: Repository, tmp_path: Path) -> None:
+    attributes = "tests export-ignore\n*.txt text eol=crlf\n"
+    repository.commit(**{".gitattributes": attributes, "api__tests": "test", "api__a.txt": "a\n"})
+    found = check_out(str(repository.folder), "HEAD", "api", tmp_path / "1")
+    assert sorted(file.name for file in found.folder.iterdir()) == ["a.txt", "app", "tests"]
+    assert (found.folder / "a.txt").read_bytes() == b"a\r\n", "what stands above the folder holds in it"
+    assert repository.git("status", "--porcelain") == "", "the repository's own index was touched"
+
+
 def test_a_url_is_fetched_and_its_branches_are_known(repository: Repository, tmp_path: Path) -> None:
     repository.git("branch", "staging")
     repository.commit(api__app="newer")
@@ -121,6 +130,7 @@ def test_lfs_pointers_are_never_built_into_an_image(repository: Repository, tmp_
     [
         ("{repo}", "mian", "", "did you mean main"),
         ("{repo}", "HEAD", "nowhere", "there is no folder nowhere"),
+        ("{repo}", "HEAD", "Dockerfile", "there is no folder Dockerfile"),
         ("{repo}/../empty", "HEAD", "", "not a git repository"),
         ("{repo}/../none", "HEAD", "", "no such folder"),
         ("file:///nowhere/at/all", "HEAD", "", "cannot be fetched"),
