@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -42,7 +43,8 @@ def find_docker() -> DockerClient:
 
 @cache  # asking takes a tenth of a second, and a release needs to know a dozen times
 def _find(paths: tuple[str, ...], _host: str) -> DockerClient:
-    asked = [_probe(path) for path in paths]
+    with ThreadPoolExecutor() as pool:
+        asked = list(pool.map(_probe, paths))
     clients = [one for one in asked if isinstance(one, DockerClient)]
     able = [client for client in clients if client.buildkit is not BuildKit.none]
     if able:
