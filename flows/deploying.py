@@ -23,6 +23,7 @@ from releases.problem import Problem
 from releases.provisioning.resources import RELEASED
 from releases.release import Outcome, Release, Verdict
 from releases.rollout import WHOLE
+from releases.smoke import checks_of
 from releases.spec import Run, SmokeCheck
 from releases.status import Phase, ServiceStatus
 
@@ -50,11 +51,10 @@ class Deployed:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def deploy(
-    environment: Environment, release: Release, checks: list[SmokeCheck], bake: float, watch: Stopwatch
-) -> Deployed:
+def deploy(environment: Environment, release: Release, bake: float, watch: Stopwatch) -> Deployed:
     """Bring a claimed release to its users, or take it back. Raises Problem, after the way back is done."""
     load_beside()
+    checks = checks_of(release)
     if not checks:
         say_loudly(
             "NO SMOKE CHECKS: model-deploy.yaml names none; it is only seen that the new release answers"

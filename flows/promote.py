@@ -17,7 +17,6 @@ from flows.earlier import copy_model
 from flows.github_feedback import commit_of, told_github
 from flows.issuing import have_certificate
 from flows.result import ReleaseResult
-from flows.rollback import smoke_checks
 from flows.stopwatch import Step, Stopwatch
 from flows.tagging import tag_version
 from flows.turn import name_the_end, stop_if_cancelled
@@ -25,7 +24,7 @@ from releases.approval import Proposal
 from releases.evidence import Proof
 from releases.problem import Failed, Refused
 from releases.release import Release
-from releases.smoke import p95
+from releases.smoke import checks_of, p95
 
 STEPS = [Step.look_at_source, Step.reach, Step.certificate, Step.copy, *deploying.STEPS]
 
@@ -76,7 +75,7 @@ def promote(
             with hooks_around(where, admission.proposal):
                 github.begins(commit_of(proven[0]))
                 made = claim(where, proven[0], image, admission)
-                deployed = deploy(where, made, smoke_checks(made), made.bake, watch)
+                deployed = deploy(where, made, made.bake, watch)
         github.is_live(deployed.url)
         pages.publish(deployed, before, made.source)
     tag_version(where, made)
@@ -118,7 +117,7 @@ def look_at_the_source(source: Environment, service: str) -> tuple[Release, Proo
     urls = source.target.urls(release.public_port)
     try:
         results = run_checks_on_each(
-            smoke_checks(release), urls, release.number, None, stop_if_cancelled, release.host
+            checks_of(release), urls, release.number, None, stop_if_cancelled, release.host
         )
     except Failed as failed:
         failed.what = f"release {release.number} of {service} is not well in {source.name}: {failed.what}"

@@ -26,7 +26,6 @@ from flows.turn import name_the_end, stop_if_cancelled
 from releases.approval import Proposal
 from releases.problem import BadInput, Refused
 from releases.release import Release, ReleasedModel
-from releases.smoke import checks_of
 from releases.version import TAGS, newest
 
 STEPS = [
@@ -99,10 +98,9 @@ def release(
             image, tests = find_or_make_image(where, sources, watch, rebuild=rebuild)
             stop_if_cancelled()
             before = where.ledger(sources.service).live()
-            checks = checks_of(sources.spec.smoke, sources.spec.run.health.path)
             with hooks_around(where, admission.proposal):
                 made = claim(where, sources, image, weights, admission, tests)
-                deployed = deploy(where, made, checks, sources.spec.confirm.bake, watch)
+                deployed = deploy(where, made, made.bake, watch)
         github.is_live(deployed.url)
         pages.publish(deployed, before, str(sources.checkout.repository))
     tag_version(where, made)

@@ -19,8 +19,6 @@ from flows.stopwatch import Step, Stopwatch
 from flows.turn import name_the_end, turn
 from releases.problem import BadInput
 from releases.release import Release
-from releases.smoke import checks_of
-from releases.spec import SmokeCheck
 
 STEPS = [Step.reach, Step.look_for_image, Step.certificate, *deploying.STEPS]
 
@@ -71,7 +69,7 @@ def rollback(
             github.takes_back(live.release)
             github.begins(commit_of(old))
             made = ledger.claim(lambda number: again(old, number))
-            deployed = deploy(where, made, smoke_checks(old), bake, watch)
+            deployed = deploy(where, made, bake, watch)
         github.is_live(deployed.url)
     pages.publish(deployed, live, old.source)
     bar.done()
@@ -91,8 +89,3 @@ def again(old: Release, number: int) -> Release:
         "created_by": str(flow_run.id or ""),
     }
     return old.model_copy(update=changes)
-
-
-def smoke_checks(old: Release) -> list[SmokeCheck]:
-    """The checks that the release itself was tested with."""
-    return checks_of(list(old.smoke), old.run.health.path)

@@ -7,6 +7,7 @@ from typing import Any
 
 import jsonschema
 
+from releases.release import Release
 from releases.spec import Expect, SmokeCheck
 
 SHOWN = 300
@@ -57,8 +58,9 @@ def p95(latencies: list[float]) -> float:
     return ordered[max(0, math.ceil(0.95 * len(ordered)) - 1)]
 
 
-def checks_of(checks: list[SmokeCheck], health_path: str | None) -> list[SmokeCheck]:
-    """The spec's checks; without any, that the new release answers its health path."""
-    if checks or health_path is None:
-        return checks
-    return [SmokeCheck(name="health", path=health_path)]
+def checks_of(release: Release) -> list[SmokeCheck]:
+    """Its spec's checks; without any, that it answers its health path."""
+    path = release.run.health.path
+    if release.smoke or path is None:
+        return list(release.smoke)
+    return [SmokeCheck(name="health", path=path)]

@@ -65,13 +65,13 @@ def as_yaml(block: Any) -> str:
 
 @flow
 def one_release(environment: Environment, release: Release, bake: float = 0) -> Deployed:
-    return deploy(environment, release, [RIGHT], bake, Stopwatch(lambda _: None))
+    return deploy(environment, release, bake, Stopwatch(lambda _: None))
 
 
 def claimed(environment: Environment, vms: Vms, behaviour: str = "right") -> Release:  # noqa: F811
     def make(number: int) -> Release:
         made = vms.release(number, env={"BEHAVIOUR": behaviour}, health={"timeout": 5})
-        return made.model_copy(update={"environment": "production"})
+        return made.model_copy(update={"environment": "production", "smoke": (RIGHT,)})
 
     return environment.ledger("iris").claim(make)
 

@@ -1,9 +1,12 @@
 """Whether an answer fits what was expected."""
 
+from datetime import UTC, datetime
+
 import pytest
 
+from releases.release import Release
 from releases.smoke import checks_of, contains, misfit, p95
-from releases.spec import Expect, SmokeCheck
+from releases.spec import Expect, Health, Run, SmokeCheck
 
 
 @pytest.mark.parametrize(
@@ -44,7 +47,15 @@ def test_p95_is_a_latency_that_was_measured() -> None:
 
 
 def test_without_checks_the_health_path_is_one() -> None:
-    assert [check.path for check in checks_of([], "/healthz")] == ["/healthz"]
-    assert checks_of([], None) == []
-    own = [SmokeCheck(path="/x")]
-    assert checks_of(own, "/healthz") == own
+    assert [check.path for check in checks_of(release("/healthz"))] == ["/healthz"]
+    assert checks_of(release(None)) == []
+    own = SmokeCheck(path="/x")
+    assert checks_of(release("/healthz", own)) == [own]
+
+
+def release(health_path: str | None, *smoke: SmokeCheck) -> Release:
+    return Release(
+        service="iris", environment="local", number=1, image="i@sha256:" + "0" * 64, version="1", port=80,
+        public_port=80, run=Run(health=Health(path=health_path)), smoke=smoke, confirm_window=60,
+        created=datetime.now(UTC),
+    )  # fmt: skip
