@@ -61,7 +61,8 @@ def main() -> None:
             measure(here, ours, script, argv, {**here.environment, **docker.environment}, rounds)
         finally:
             subprocess.run(["docker", "rm", "-fv", f"bench-script-{port}"], capture_output=True, check=False)
-    print(f"Prefect's own fixed cost (import, connect, a flow that does nothing): {prefect:.2f} s\n")
+    said = "import, connect, a flow with a parameter that does nothing"
+    print(f"Prefect's own fixed cost ({said}): {prefect:.2f} s\n")
     print(f"{'':<14}{'script':>9}{'ours':>9}{'less Prefect':>14}{'in the flow':>13}{'ratio':>8}")
     for kind in ("first time", "code change", "no change"):
         wall, flow, plain = ours.median(kind), ours.median(f"{kind}, flow"), script.median(kind)

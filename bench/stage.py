@@ -19,9 +19,9 @@ NOTHING = """
 from prefect import flow
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 @flow
-def nothing(): pass
+def nothing(source: str): pass
 with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):  # as `model-deploy` runs its flows
-    nothing()
+    nothing(".")
 """
 
 
@@ -38,7 +38,7 @@ class Stage:
         return timed([str(COMMAND), *arguments], self.environment)
 
     def prefect_seconds(self) -> float:
-        """Prefect's own fixed cost: import it, connect, run a flow that does nothing."""
+        """Prefect's own fixed cost: import it, connect, run a flow with a parameter that does nothing."""
         return timed([sys.executable, "-c", NOTHING], {**self.environment, **environment(self.home)})[0]
 
 
