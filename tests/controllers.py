@@ -105,6 +105,8 @@ def serve() -> None:
     from deployments.connection import connected
 
     with connected(quiet=True):
+        import fastapi.encoders  # noqa: F401 - Prefect does, when it writes a run's parameters
+
         import flows.promote
         import flows.reconcile
         import flows.release

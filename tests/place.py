@@ -18,6 +18,7 @@ from deployments.machine.home import Home
 from deployments.machine.images import agent_image
 from tests.controllers import Command, Controllers, Done, wait_until
 from tests.prefect_api import ask
+from tests.prefect_database import have_database
 
 SPEC = """
 name: sample
@@ -150,6 +151,7 @@ def place(folder: Path) -> Iterator[Place]:
     made = Place(repository, Home(home), node, environment)
     made.git("init", "--quiet", "--initial-branch=main")
     try:
+        have_database(made.home)
         up = command(made, "up", "--no-worker")
         assert up.returncode == 0, up.stderr
         made.controllers = Controllers(folder / "commands", environment)

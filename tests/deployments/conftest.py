@@ -23,6 +23,7 @@ from deployments import stack
 from deployments.machine.home import Home, free_ports
 from deployments.webhook.signature import sign
 from tests.github.server import TOKEN, FakeGitHub, running
+from tests.prefect_database import have_database
 
 EXAMPLES = "@octokit/webhooks-examples@7.6.1"
 MODEL_DEPLOY = str(Path(sys.executable).parent / "model-deploy")
@@ -157,6 +158,7 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect
     with running() as github:
         server = PrefectServer(home, github)
         try:
+            have_database(home)
             stack.ensure_server(home)
             applied = server.model_deploy("apply", str(file))
             assert applied.returncode == 0, applied.stderr

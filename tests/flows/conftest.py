@@ -5,21 +5,40 @@ from pathlib import Path
 
 import pytest
 from prefect.events.worker import EventsWorker
-from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-from prefect.testing.utilities import prefect_test_harness
+from prefect.logging.handlers import APILogWorker
+from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
 from blocks.cloud_logging import CloudLogging
 from blocks.store import DirectoryStore
+from deployments import stack
+from deployments.machine.home import Home
 from sandbox.world import Settings
+from tests.prefect_database import have_database
 from tests.sandbox.conftest import Cloud, start
 
 
 @pytest.fixture(scope="package")
-def server() -> Iterator[None]:
-    EventsWorker.drain_all()  # one that was begun for another server would go on telling that one
-    without_heartbeats = temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None})  # a second a run
-    with prefect_test_harness(server_startup_timeout=240), without_heartbeats:
-        yield
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    tell_all()  # what was begun for another server would go on telling that one
+    home = Home(tmp_path_factory.mktemp("prefect") / "home")
+    have_database(home)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("PREFECT_API_URL", raising=False)
+        try:
+            stack.ensure_server(home)
+            patch.setenv("PREFECT_API_URL", stack.api_url(home))
+            without_heartbeats = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}  # a second a run
+            with temporary_settings({PREFECT_API_URL: stack.api_url(home), **without_heartbeats}):
+                yield
+        finally:
+            tell_all()
+            stack.stop(home)
+
+
+def tell_all() -> None:
+    """Have what Prefect sends beside the flows sent, before its server goes."""
+    APILogWorker.drain_all()
+    EventsWorker.drain_all()
 
 
 @pytest.fixture

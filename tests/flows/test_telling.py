@@ -5,6 +5,7 @@ import socketserver
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import replace
 from email import message_from_string
 from email.policy import default
@@ -212,7 +213,7 @@ def worker(deployment: UUID) -> Iterator[None]:
                     client.set_flow_run_state(run.id, Pending())
                     run_flow(note, flow_run=run, parameters=run.parameters, return_type="state")
 
-    thread = threading.Thread(target=work)
+    thread = threading.Thread(target=copy_context().run, args=(work,))  # with this server in its settings
     thread.start()
     try:
         yield
