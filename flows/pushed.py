@@ -9,13 +9,14 @@ from prefect.context import FlowRunContext
 from prefect.states import Cancelled
 
 from blocks.environment import Environment
-from blocks.pushed_runs import PUSHED, SUPERSEDED, UNSURE, attempt, read_runs, tags_of
+from blocks.pushed_runs import PUSHED, SUPERSEDED, TAG, UNSURE, attempt, read_runs, tags_of
 from blocks.remote import changed_files, read_refs
 from flows.approval import WAITS
 from flows.missed import known_of, matters
 from flows.turn import current_run
 from releases.problem import NothingToDo, Superseded, Unreachable
 from releases.reconcile import is_repeat
+from releases.version import newest_like
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,9 @@ class Pushed:
     branch: str
 
     def is_newest(self) -> bool:
-        """Whether no newer commit of the branch matters to the service. Raises Unreachable."""
+        """Whether no newer commit that matters to the service, or no newer tag, is there. Raises Unreachable."""
+        if not self.branch:
+            return bool(_own_tag()) and not self._newer_tag()
         head = read_refs(self.source).branches.get(self.branch)
         if head == self.commit:
             return True
@@ -82,6 +85,21 @@ class Pushed:
             live = self.environment.ledger(self.service).live()
             if live and live.release.revision == self.commit and not live.release.dirty:
                 raise NothingToDo(f"nothing to do: {self.commit[:8]} is live already")
+            newer = self._newer_tag()
+            if newer:
+                raise Superseded(
+                    f"{_own_tag()} at {self.commit[:8]} is not the newest version",
+                    got=newer,
+                    next_step=f"to go back to it all the same: model-deploy release {self.source}"
+                    f" --ref {self.commit[:8]} -e {self.environment.name}",
+                )
+
+    def _newer_tag(self) -> str:
+        """The newest version's tag and its commit, where that is another. Raises Unreachable."""
+        own, there = _own_tag(), read_refs(self.source).tags
+        last = newest_like(own, [own, *there])
+        commit = there.get(last, self.commit)  # its own may be deleted by now, or moved
+        return f"{last} at {commit[:8]}" if commit != self.commit else ""
 
     def _stop_if_untouched(self) -> None:
         watched = self.environment.watched(self.service)
@@ -110,6 +128,11 @@ def end_outdated(where: Environment, service: str) -> list[FlowRun]:
             client.set_flow_run_state(run.id, Cancelled(name=SUPERSEDED, message=said))
         ended.append(run)
     return ended
+
+
+def _own_tag() -> str:
+    """The version's that has started the run; empty where none has."""
+    return next((tag.removeprefix(TAG) for tag in current_tags() if tag.startswith(TAG)), "")
 
 
 def current_tags() -> set[str]:

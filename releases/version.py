@@ -50,6 +50,12 @@ def newest(tags: Iterable[str], pattern: str = TAGS) -> str:
     return max(versions)[1] if versions else ""
 
 
+def newest_like(tag: str, tags: Iterable[str]) -> str:
+    """The highest version among the tags that have the same words before it; empty if `tag` names none."""
+    found = _VERSION.fullmatch(tag)
+    return newest(tags, f"{tag[: found.start(1)]}*") if found else ""
+
+
 def following(last: str, messages: Sequence[str]) -> str:
     """The version after these commits; empty where there are none since the last."""
     now = read_version(last)

@@ -61,7 +61,38 @@ def test_a_tag_on_what_is_live_starts_nothing(repository: Repository) -> None:
     first, second = repository.git("rev-parse", "HEAD"), repository.commit("iris/b")
     goes_live(where, second)
     assert ended(where, second, "", "tag:v1.1") == "NothingToDo", "`release: auto` has made it"
+    repository.git("tag", "v1.2", first)
     assert ended(where, first, "", "tag:v1.2") == "Completed", "the way back by a tag"
+
+
+def test_an_older_tag_that_arrives_after_a_newer_one_never_goes_back(repository: Repository) -> None:
+    where = environment(repository.path, tags="*v*")
+    first, second = repository.git("rev-parse", "HEAD"), repository.commit("iris/b")
+    for tag, commit in {"v1.0": first, "v1.1": second, "rose-v7": first, "nightly-v": second}.items():
+        repository.git("tag", tag, commit)
+    assert ended(where, first, "", "tag:v1.0") == "Superseded"
+    assert ended(where, second, "", "tag:v1.1") == "Completed"
+    assert ended(where, first, "", "tag:rose-v7") == "Completed", "iris and rose have versions of their own"
+    assert ended(where, first, "", "tag:nightly-v") == "Completed", "what is no version has no order"
+    repository.git("tag", "--force", "v1.1", first)
+    assert ended(where, second, "", "tag:v1.1") == "Superseded", "the tag was moved since"
+
+
+def test_a_tag_that_waits_for_its_turn_gives_way_to_no_older_one(repository: Repository) -> None:
+    where = environment(repository.path, tags="v*")
+    first, second = repository.git("rev-parse", "HEAD"), repository.commit("iris/b")
+    for tag, commit in {"v1.0": first, "v1.1": second}.items():
+        repository.git("tag", tag, commit)
+    found = {}
+
+    @flow
+    def waits(commit: str) -> bool:
+        return Pushed(where, "iris", str(repository.path), commit, "").may_be_newest()
+
+    for tag, commit in {"v1.0": first, "v1.1": second, "": second}.items():
+        with tags(*([PUSHED, f"tag:{tag}"] if tag else [])):
+            found[tag] = waits(commit)
+    assert found == {"v1.0": False, "v1.1": True, "": False}, "what a person asks for gives way to any later"
 
 
 def test_nobody_is_asked_any_more_about_a_commit_that_a_newer_push_has_left_behind(
