@@ -3,8 +3,10 @@
 import http.client
 import json
 import socket
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -133,16 +135,36 @@ def _said(method: str, path: str, status: int, body: str) -> str:
 def _request(
     address: str, port: int, method: str, path: str, body: bytes | None, limit: float
 ) -> tuple[int, str]:
-    """Status and the body's beginning; status 0 and the error when there was no answer."""
+    """Status and the body's beginning; status 0 and the error when there was no whole answer in time."""
     connection = http.client.HTTPConnection(address, port, timeout=CONNECT_SECONDS)
+    late = threading.Event()
     try:
         connection.connect()
         connection.sock.settimeout(limit)
-        headers = {"Content-Type": "application/json"} if body is not None else {}
-        connection.request(method, path, body, headers)
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode(errors="replace")[:BODY_SHOWN]
+        with _broken_off(connection.sock, limit, late):
+            headers = {"Content-Type": "application/json"} if body is not None else {}
+            connection.request(method, path, body, headers)
+            answer = connection.getresponse()
+            said = answer.status, answer.read().decode(errors="replace")[:BODY_SHOWN]
     except (OSError, http.client.HTTPException) as error:
-        return 0, f"{type(error).__name__}: {error}"
+        said = 0, f"{type(error).__name__}: {error}"
     finally:
         connection.close()
+    return (0, f"no whole answer within {limit:.1f} s") if late.is_set() else said
+
+
+@contextmanager
+def _broken_off(connection: socket.socket, seconds: float, late: threading.Event) -> Iterator[None]:
+    """End the connection after so long: a socket's own timeout begins anew with every byte that comes."""
+
+    def end() -> None:
+        late.set()
+        with suppress(OSError):  # it has just ended
+            connection.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds, end)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

@@ -136,10 +136,10 @@ def _run(
     for _ in range(check.requests):
         between()
         started = time.monotonic()
-        answer = _send(client, check, token)
+        answer, body = _send(client, check, token)
         latencies.append(time.monotonic() - started)
         _see_release(check, answer, release, started)
-        wrong = misfit(check.expect, answer.status_code, answer.headers, answer.text)
+        wrong = misfit(check.expect, answer.status_code, answer.headers, body)
         if wrong:
             raise _failed(check, *wrong, started)
     budget = check.expect.p95
@@ -149,17 +149,22 @@ def _run(
     return CheckResult(check.title, tuple(latencies))
 
 
-def _send(client: httpx.Client, check: SmokeCheck, token: str | None) -> httpx.Response:
+def _send(client: httpx.Client, check: SmokeCheck, token: str | None) -> tuple[httpx.Response, str]:
+    """The answer and its body. Raises Failed, also where the body goes on for longer than the check may."""
     headers = {**check.headers, **({CANDIDATE_HEADER: token} if token else {})}
     content = None
     if check.json_body is not None:
         content = json.dumps(check.json_body)
         headers.setdefault("content-type", "application/json")
-    started = time.monotonic()
+    started, body = time.monotonic(), bytearray()
+    asked = client.stream(check.method, check.path, headers=headers, content=content, timeout=check.timeout)
     try:
-        return client.request(
-            check.method, check.path, headers=headers, content=content, timeout=check.timeout
-        )
+        with asked as answer:
+            for part in answer.iter_bytes():  # httpx's timeout begins anew with each
+                body += part
+                if time.monotonic() - started > check.timeout:
+                    raise httpx.ReadTimeout("its body has no end yet")
+            return answer, body.decode(answer.encoding or "utf-8", errors="replace")
     except httpx.HTTPError as error:
         raise _unanswered(check, error, started) from error
 

@@ -30,7 +30,7 @@ class Pushed:
     branch: str
 
     def is_newest(self) -> bool:
-        """Whether no newer commit that matters to the service, or no newer tag, is there. Raises Unreachable."""
+        """Whether no newer commit matters to the service, or no newer tag is there. Raises Unreachable."""
         if not self.branch:
             return bool(_own_tag()) and not self._newer_tag()
         head = read_refs(self.source).branches.get(self.branch)

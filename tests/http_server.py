@@ -3,7 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -28,6 +28,7 @@ class Answer:
     body: bytes = b""
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
+    endless: bool = False  # the body comes again and again, for as long as anybody listens
 
 
 def json_answer(said: object, status: int = 200) -> Answer:
@@ -39,6 +40,8 @@ def json_answer(said: object, status: int = 200) -> Answer:
 def serving(answer: Callable[[Request], Answer]) -> Iterator[str]:
     """The address of a server that answers so; several requests at once."""
 
+    over = threading.Event()
+
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -46,10 +49,14 @@ def serving(answer: Callable[[Request], Answer]) -> Iterator[str]:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             said = answer(Request(self.command, self.path, self.headers, body))
             self.send_response(said.status)
-            for name, value in {"Content-Length": str(len(said.body)), **said.headers}.items():
+            length = {"Connection": "close"} if said.endless else {"Content-Length": str(len(said.body))}
+            for name, value in {**length, **said.headers}.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(said.body)
+            with suppress(OSError):
+                while said.endless and not over.wait(POLL_SECONDS):
+                    self.wfile.write(said.body)
 
         do_GET = do_POST = do_PATCH = do_DELETE = _serve  # noqa: N815
 
@@ -61,6 +68,7 @@ def serving(answer: Callable[[Request], Answer]) -> Iterator[str]:
     try:
         yield f"http://127.0.0.1:{server.server_port}"
     finally:
+        over.set()
         server.shutdown()
         thread.join()
         server.server_close()

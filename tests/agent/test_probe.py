@@ -129,6 +129,18 @@ def test_one_that_never_gets_healthy_is_given_up_at_its_limit_with_its_last_answ
     assert failed.value.failure.limit == 0.2
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/predict"])
+def test_an_answer_without_an_end_is_none(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "ANSWER_SECONDS", 0.3)
+    with pytest.raises(StepFailed, match="in time") as failed:
+        wait(
+            lambda request: Answer(b".", endless=request.path == path),
+            health={**HEALTH, "timeout": 0.5},
+            warmup=WARMUP,
+        )
+    assert "no whole answer within 0." in failed.value.failure.last_answer
+
+
 def test_nobody_waits_for_what_is_no_longer_wanted() -> None:
     with pytest.raises(Interrupted):
         wait(lambda _: Answer(status=503), interrupted=lambda: True, health=HEALTH)

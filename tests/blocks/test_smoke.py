@@ -107,6 +107,15 @@ def test_without_checks_it_is_still_seen_who_answers(release: int, fine: bool) -
     assert tokens == ["secret"]
 
 
+def test_an_answer_without_an_end_fails_at_the_limit() -> None:
+    with (
+        serving(lambda _: Answer(b".", headers={RELEASE_HEADER: "7"}, endless=True)) as url,
+        pytest.raises(Failed) as caught,
+    ):
+        checked(url, timeout=0.3)
+    assert caught.value.got == "ReadTimeout: its body has no end yet"
+
+
 def test_a_service_that_is_away_is_said_with_the_limit() -> None:
     with answering(RIGHT) as (url, _):
         pass
