@@ -53,8 +53,8 @@ def serving(answer: Callable[[Request], Answer]) -> Iterator[str]:
             for name, value in {**length, **said.headers}.items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(said.body)
-            with suppress(OSError):
+            with suppress(OSError):  # who asked may not have waited
+                self.wfile.write(said.body)
                 while said.endless and not over.wait(POLL_SECONDS):
                     self.wfile.write(said.body)
 

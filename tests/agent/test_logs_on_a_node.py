@@ -4,9 +4,11 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import orjson
 import pytest
 
 from blocks.log_follow import LogFollow
@@ -40,15 +42,22 @@ def follow(node: LocalNode) -> list[int]:
     return seen
 
 
+def lines_of(release: int, store: Path) -> list[str]:
+    raw = b"".join(one.raw for one in stored(store) if one.header.origin.release == release)
+    return [orjson.loads(line)["log"].strip() for line in raw.splitlines()]
+
+
 @pytest.mark.fault(28)
 def test_the_last_lines_of_a_replaced_container_are_in_the_store(node: LocalNode) -> None:
     store = node.target.home / "store"
-    node.confirmed(node.release())
+    node.confirmed(node.release("says goodbye"))
     seen = follow(node)
     wait(lambda: 1 in seen)
     node.confirmed(node.release())
     wait(lambda: 2 in seen)  # `logs --follow` goes on with the container that took over
-    wait(lambda: any(one.header.origin.release == 1 for one in stored(store)))
+    wait(lambda: "goodbye 1000" in lines_of(1, store))
+    goodbyes = [f"goodbye {number}" for number in range(1, 1001)]
+    assert lines_of(1, store) == ["starting says goodbye", *goodbyes], "said on SIGTERM, in the last moment"
     found = [one for one in stored(store) if one.header.origin.release == 1]
     assert contiguous(found)
     origin = found[0].header.origin

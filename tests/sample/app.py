@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -40,6 +41,12 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *args: object) -> None: ...
 
 
+def say_goodbye(*_: object) -> None:
+    for number in range(1, 1001):
+        print("goodbye", number, flush=True)
+    os._exit(0)
+
+
 class Server(ThreadingHTTPServer):
     request_queue_size = 256
 
@@ -52,4 +59,6 @@ if BEHAVIOUR == "slow start":
     time.sleep(2)
 if BEHAVIOUR == "crashes later":
     threading.Timer(float(os.environ.get("AFTER", "2")), lambda: os._exit(4)).start()
+if BEHAVIOUR == "says goodbye":
+    signal.signal(signal.SIGTERM, say_goodbye)
 Server(("", 8000), Handler).serve_forever()
