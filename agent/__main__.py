@@ -1,6 +1,7 @@
 """`python -m agent`: the program on a node."""
 
 import argparse
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from agent.traffic import Traffic
 
 CONTAINERS = Path("/containers")
 STATE = Path("/state")
+SOCKET = Path("/var/run/docker.sock")
 
 
 def main() -> None:
@@ -33,6 +35,7 @@ def main() -> None:
     agent = Agent(given.node, around, engine, edge, Disk(STATE), BootClock(given.boot))
     if CONTAINERS.exists() and around.store is not None:
         follow_logs(engine, around.store, agent.report_logs)
+    threading.Thread(target=end_with_the_socket, daemon=True).start()
     threading.Thread(target=status_page.serve, args=[agent.shown_to], daemon=True).start()
     Traffic(given.node, STATE / "traffic", agent.environment, around.store, agent.shared.times).start()
     agent.begin()
@@ -47,6 +50,18 @@ def main() -> None:
     threading.Thread(target=agent.shared.certificates.run, daemon=True).start()
     threading.Thread(target=agent.challenges.run, daemon=True).start()
     agent.watch()
+
+
+def end_with_the_socket() -> None:
+    """End when the engine has made itself another socket: only another start of this container sees that one.
+
+    Without systemd the engine makes one at each of its starts; with `live-restore` containers outlive those.
+    """
+    while SOCKET.exists() and SOCKET.stat().st_nlink:  # mounted by itself, the old one stays, without a name
+        time.sleep(RETRY_SECONDS)
+    if SOCKET.exists():
+        print("the engine was started anew, and so is the agent", flush=True)  # noqa: T201
+        os._exit(1)
 
 
 def follow_logs(engine: Engine, store: Uploads, report: Callable[[str], None]) -> None:

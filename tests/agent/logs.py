@@ -86,6 +86,12 @@ def stored(store: Path) -> list[Stored]:
     )
 
 
+def lines_of(release: int, store: Path) -> list[str]:
+    """What the release's containers have written, as far as it is in the store."""
+    raw = b"".join(one.raw for one in stored(store) if one.header.origin.release == release)
+    return [orjson.loads(line)["log"].strip() for line in raw.splitlines()]
+
+
 def gaps(store: Path) -> list[Gap]:
     return [Gap.model_validate_json(path.read_bytes()) for path in (store / SEGMENTS).rglob("*.gap.json")]
 

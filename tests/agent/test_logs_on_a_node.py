@@ -4,16 +4,14 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import orjson
 import pytest
 
 from blocks.log_follow import LogFollow
 from deployments.log_commands import _containers
-from tests.agent.logs import contiguous, stored
+from tests.agent.logs import contiguous, lines_of, stored
 from tests.conftest import LocalNode
 
 pytestmark = pytest.mark.containers
@@ -40,11 +38,6 @@ def follow(node: LocalNode) -> list[int]:
 
     threading.Thread(target=read, daemon=True).start()
     return seen
-
-
-def lines_of(release: int, store: Path) -> list[str]:
-    raw = b"".join(one.raw for one in stored(store) if one.header.origin.release == release)
-    return [orjson.loads(line)["log"].strip() for line in raw.splitlines()]
 
 
 @pytest.mark.fault(28)

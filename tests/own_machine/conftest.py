@@ -37,8 +37,8 @@ class Machine:
     folder: Path
     daemon: subprocess.Popen | None = field(default=None)
 
-    def power_on(self) -> None:
-        argv = ["dockerd", "--data-root", str(self.folder / "docker"), "--exec-root", "/run/docker"]
+    def power_on(self, *options: str) -> None:
+        argv = ["dockerd", *options, "--data-root", str(self.folder / "docker"), "--exec-root", "/run/docker"]
         argv += ["--pidfile", "/run/docker.pid"]
         Path("/run/docker.pid").unlink(missing_ok=True)
         with (self.folder / "dockerd.log").open("ab") as log:

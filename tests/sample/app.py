@@ -47,6 +47,12 @@ def say_goodbye(*_: object) -> None:
     os._exit(0)
 
 
+def count() -> None:
+    for number in itertools.count(1):
+        print("count", number, flush=True)
+        time.sleep(0.01)
+
+
 class Server(ThreadingHTTPServer):
     request_queue_size = 256
 
@@ -59,6 +65,8 @@ if BEHAVIOUR == "slow start":
     time.sleep(2)
 if BEHAVIOUR == "crashes later":
     threading.Timer(float(os.environ.get("AFTER", "2")), lambda: os._exit(4)).start()
+if BEHAVIOUR == "counts":
+    threading.Thread(target=count, daemon=True).start()
 if BEHAVIOUR == "says goodbye":
     signal.signal(signal.SIGTERM, say_goodbye)
 Server(("", 8000), Handler).serve_forever()
