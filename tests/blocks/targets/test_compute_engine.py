@@ -348,6 +348,28 @@ def test_a_vm_that_goes_off_in_mid_release_does_not_block_the_way_back(vms: Vms)
 
 
 @pytest.mark.fault(22)
+def test_a_vm_that_is_deleted_in_mid_release_is_named_and_does_not_block_the_way_back(
+    vms: Vms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("blocks.targets.silence.SILENT_SECONDS", 0.5)
+    vms.add("a", "b", "c")
+    target = vms.target(max_unavailable=3)
+    vms.confirmed(target, 1)
+    vms.agents.pulls["b"] = 60
+    generation = target.propose(vms.release(2), KEY)
+    vms.cloud.call("DELETE", f"/compute/v1/projects/sandbox/zones/{ZONE}/instances/b")
+    vms.names.remove("b")
+    with pytest.raises(Unreachable, match="b does not answer while iris is released to it") as lost:
+        target.wait_for("iris", generation, is_in(Phase.verify), 60)
+    assert lost.value.got == "the machine is gone"
+    back = target.revert("iris", generation)
+    target.wait_for("iris", back, is_in(Phase.live), SECONDS)
+    assert vms.live() == {"a": "1", "c": "1"}
+    target._known.read_at = float("-inf")
+    assert [one.node for one in target.nodes()] == [f"{ZONE}/a", f"{ZONE}/c"]
+
+
+@pytest.mark.fault(22)
 def test_a_rollback_goes_on_without_a_vm_that_is_off_which_finds_it_when_it_starts(
     vms: Vms, caplog: pytest.LogCaptureFixture
 ) -> None:
