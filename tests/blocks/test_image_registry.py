@@ -1,12 +1,12 @@
 """A real registry, reached through a line that breaks (FAULTS.md row 11), and tags that move (row 12)."""
 
-import itertools
 import secrets
 import socket
 import socketserver
 import subprocess
 import threading
 import traceback
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,17 +30,27 @@ pytestmark = pytest.mark.containers
 
 
 @contextmanager
-def line_to(port: int, broken: int) -> Iterator[int]:
-    """A port in front of another; the first `broken` connections that upload are cut in the middle."""
-    cut = itertools.count()
+def line_to(port: int, broken: int = 0, refused: int = 0) -> Iterator[tuple[int, Counter[str]]]:
+    """A port in front of another, and what was met there.
+
+    The first `broken` connections that upload are cut in the middle, the first `refused` manifests get a 503.
+    """
+    met = Counter[str]()
 
     class Line(socketserver.BaseRequestHandler):
         def handle(self) -> None:
             with socket.create_connection(("127.0.0.1", port)) as behind:
                 threading.Thread(target=self.back, args=[behind], daemon=True).start()
                 while data := self.request.recv(65536):
-                    if data.startswith(b"PATCH") and next(cut) < broken:
+                    if data.startswith(b"PATCH") and met["cut"] < broken:
+                        met["cut"] += 1
                         self.request.shutdown(socket.SHUT_RDWR)
+                        return
+                    if data.startswith(b"PUT") and b"/manifests/" in data and met["refused"] < refused:
+                        met["refused"] += 1
+                        self.request.sendall(
+                            b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+                        )
                         return
                     behind.sendall(data)
 
@@ -61,7 +71,7 @@ def line_to(port: int, broken: int) -> Iterator[int]:
 
     with Server(("127.0.0.1", 0), Line) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server.server_address[1]
+        yield server.server_address[1], met
         server.shutdown()
 
 
@@ -71,13 +81,17 @@ def local_image() -> Iterator[str]:
         yield image
 
 
+@pytest.mark.parametrize("trouble", [{"broken": 1}, {"refused": 2}])
 @pytest.mark.fault(11)
-def test_a_push_that_is_cut_is_tried_again_and_has_the_same_digest(registry: str, local_image: str) -> None:
+def test_a_push_that_is_cut_or_refused_is_tried_again_and_has_the_same_digest(
+    registry: str, local_image: str, trouble: dict[str, int]
+) -> None:
     port = int(registry.rsplit(":", 1)[1])
     name = secrets.token_hex(4)
-    with line_to(port, broken=1) as broken:
-        through = ImageRegistry(prefix=f"localhost:{broken}")
+    with line_to(port, **trouble) as (line, met):
+        through = ImageRegistry(prefix=f"localhost:{line}")
         pushed = through.push(local_image, through.repository(name), ["one", "two"])
+    assert met.total() == sum(trouble.values()), "it went through without trouble"
     straight = ImageRegistry(prefix=registry)
     found = straight.find(straight.repository(name), "two")
     assert found is not None
@@ -85,7 +99,7 @@ def test_a_push_that_is_cut_is_tried_again_and_has_the_same_digest(registry: str
 
 
 def test_a_registry_that_is_away_is_said_after_some_attempts(local_image: str) -> None:
-    with line_to(1, broken=0) as nowhere:
+    with line_to(1) as (nowhere, _):
         registry = ImageRegistry(prefix=f"localhost:{nowhere}")
         with pytest.raises(Unreachable, match="4 attempts"):
             registry.push(local_image, registry.repository("x"), ["one"])
