@@ -27,12 +27,21 @@ def test_schedules_make_runs(prefect_server: PrefectServer) -> None:
     wait_until(all_have_a_run, LOOKS)
 
 
-def test_ten_releases_run_at_once_or_as_many_as_a_person_has_set(prefect_server: PrefectServer) -> None:
-    queue = f"{stack.api_url(prefect_server.home)}/work_pools/local/queues/releases"
+def test_ten_releases_run_at_once_or_as_many_as_a_person_has_set_and_a_paused_pool_stays_so(
+    prefect_server: PrefectServer,
+) -> None:
+    pool = f"{stack.api_url(prefect_server.home)}/work_pools/local"
+    queue = f"{pool}/queues/releases"
     assert ask(queue, "GET", "")["concurrency_limit"] == 10
     ask(queue, "PATCH", "", {"concurrency_limit": 3})
-    register_flows(prefect_server.home)
-    assert ask(queue, "GET", "")["concurrency_limit"] == 3
+    ask(pool, "PATCH", "", {"is_paused": True, "concurrency_limit": 5})
+    try:
+        register_flows(prefect_server.home)
+        assert ask(queue, "GET", "")["concurrency_limit"] == 3
+        kept = ask(pool, "GET", "")
+        assert (kept["is_paused"], kept["concurrency_limit"]) == (True, 5)
+    finally:
+        ask(pool, "PATCH", "", {"is_paused": False, "concurrency_limit": None})
 
 
 def test_without_a_file_the_one_that_was_applied_is_applied_again(prefect_server: PrefectServer) -> None:
