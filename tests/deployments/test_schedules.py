@@ -1,8 +1,12 @@
 """Flows with a schedule are started by it: Prefect's own scheduler, on the libraries that uv.lock names."""
 
+from collections.abc import Iterator
 from typing import Any
 
+import pytest
+
 from deployments import stack
+from deployments.pauses import pauses_kept
 from tests.controllers import wait_until
 from tests.deployments.conftest import PrefectServer, register_flows
 from tests.prefect_api import ask
@@ -70,3 +74,35 @@ def test_what_a_person_paused_stays_paused_when_the_flows_are_registered_again(
     assert [one["active"] for one in deployed("report")["schedules"]] == [False]
     assert deployed("collect-data")["paused"]
     assert [one["active"] for one in deployed("export-logs")["schedules"]] == [True]
+
+
+@pytest.fixture
+def theirs(prefect_server: PrefectServer) -> Iterator[str]:
+    """A deployment `report` that others have at the same server, active; its id."""
+    api = stack.api_url(prefect_server.home)
+    flow = ask(api, "POST", "/flows/", {"name": "theirs"})["id"]
+    made = ask(api, "POST", "/deployments/", {"name": "report", "flow_id": flow})["id"]
+    yield str(made)
+    ask(api, "DELETE", f"/deployments/{made}")
+
+
+def test_a_pause_outlives_a_registration_that_is_cut_short_and_is_nobody_elses(
+    prefect_server: PrefectServer, theirs: str
+) -> None:
+    api = stack.api_url(prefect_server.home)
+    found = ask(api, "POST", "/deployments/filter", {"deployments": {"name": {"any_": ["report"]}}})
+    (ours,) = {one["id"] for one in found} - {theirs}
+    ask(api, "POST", f"/deployments/{ours}/pause_deployment")
+
+    def registered_and_stopped() -> None:
+        with pauses_kept(api):
+            ask(api, "POST", f"/deployments/{ours}/resume_deployment")  # as registering it does
+            raise KeyboardInterrupt
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            registered_and_stopped()
+        assert ask(api, "GET", f"/deployments/{ours}")["paused"]
+        assert not ask(api, "GET", f"/deployments/{theirs}")["paused"]
+    finally:
+        ask(api, "POST", f"/deployments/{ours}/resume_deployment")
