@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from base64 import b64encode
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 
@@ -100,7 +101,7 @@ def ensure_running(home: Home, process: Process) -> None:
 
 def register_flows(home: Home, *, in_containers: bool) -> str:
     """Have the work pools, and every deployment of prefect.yaml; what was done. Raises Failed."""
-    ensure_pools(home, api_url(home), ROOT, in_containers=in_containers)
+    ensure_pools(home, api_url(home), ROOT, partial(_stop, home), in_containers=in_containers)
     argv = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
     with pauses_kept(api_url(home)):
         finished = run(argv, timeout=DEPLOY_SECONDS, cwd=ROOT, env=environment(home))

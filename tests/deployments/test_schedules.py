@@ -1,12 +1,15 @@
 """Flows with a schedule are started by it: Prefect's own scheduler, on the libraries that uv.lock names."""
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from blocks.command import Finished
 from deployments import stack
 from deployments.pauses import pauses_kept
+from deployments.processes import POOLS, Process
 from tests.controllers import wait_until
 from tests.deployments.conftest import PrefectServer, register_flows
 from tests.prefect_api import ask
@@ -106,3 +109,26 @@ def test_a_pause_outlives_a_registration_that_is_cut_short_and_is_nobody_elses(
         assert not ask(api, "GET", f"/deployments/{theirs}")["paused"]
     finally:
         ask(api, "POST", f"/deployments/{ours}/resume_deployment")
+
+
+def test_a_worker_is_started_anew_where_its_pool_changes_its_kind(
+    prefect_server: PrefectServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `up` does after `script/demo`, whose scheduled runs get no container each."""
+    home = prefect_server.home
+    pool = f"{stack.api_url(home)}/work_pools/of-a-demo"
+    monkeypatch.setitem(POOLS, Process.scheduled, "of-a-demo")
+    monkeypatch.setattr(stack, "command", lambda *_: [sys.executable, "-c", "import time; time.sleep(600)"])
+    monkeypatch.setattr(stack, "run", lambda argv, **_: Finished(tuple(argv), 0, "", 0))
+    pids = []
+    try:
+        for in_containers in (False, False, True):
+            stack.register_flows(home, in_containers=in_containers)
+            stack.ensure_running(home, Process.scheduled)
+            pids.append((home.path / "scheduled.pid").read_text())
+        assert ask(pool, "GET", "")["type"] == "docker"
+    finally:
+        stack._stop(home, Process.scheduled)
+        ask(pool, "DELETE", "")
+    assert pids[0] == pids[1], "it was ended without a need"
+    assert pids[1] != pids[2], "it is a worker of the kind before"
