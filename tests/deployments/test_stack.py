@@ -99,6 +99,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
     monkeypatch.setattr(stack, "command", lambda *_: [sys.executable, "-c", "import time; time.sleep(600)"])
     monkeypatch.setattr(stack, "SERVER_SECONDS", 0.5)
     home = Home(tmp_path / "home")
+    home.chosen()
     yield home
     stack.stop(home)
 
