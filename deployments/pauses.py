@@ -3,6 +3,8 @@
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from blocks.pick_lists import TAG
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -17,11 +19,21 @@ def pauses_kept(api: str) -> "Iterator[None]":
     from prefect.settings import PREFECT_API_URL, temporary_settings  # noqa: PLC0415
 
     with temporary_settings({PREFECT_API_URL: api}), get_client(sync_client=True) as client:
-        before = {one.name: one for one in client.read_deployments()}
-        yield
-        for one in client.read_deployments():
-            if one.name in before:
-                _pause(client, one, before[one.name])
+        before = {one.id: one for one in _ours(client)}
+        try:
+            yield
+        finally:  # what was registered before the end is active
+            for one in _ours(client):
+                if one.id in before:
+                    _pause(client, one, before[one.id])
+
+
+def _ours(client: "SyncPrefectClient") -> "list[DeploymentResponse]":
+    """Not those that others have at the same server, whatever their names."""
+    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags  # noqa: PLC0415
+
+    tagged = DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG]))
+    return client.read_deployments(deployment_filter=tagged)
 
 
 def _pause(client: "SyncPrefectClient", now: "DeploymentResponse", before: "DeploymentResponse") -> None:

@@ -2,25 +2,30 @@
 
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deployments.machine.home import Home
 from deployments.machine.images import flows_image
 from deployments.processes import POOLS, Process
 
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+
 RELEASES = "releases"  # the queue of runs that build or deploy, so that reconcile never waits for them
 AT_ONCE = 10
 
 
-def ensure_pools(home: Home, api: str, checkout: Path, *, in_containers: bool) -> None:
+def ensure_pools(
+    home: Home, api: str, checkout: Path, end: Callable[[Process], object], *, in_containers: bool
+) -> None:
     """Have both pools, with their settings as they are today; scheduled runs may get a container each.
 
-    `api`: the address of Prefect's.
+    `api`: the address of Prefect's. `end` ends the worker of a pool whose kind changes: it keeps its own.
     """
     from prefect.client.orchestration import get_client  # noqa: PLC0415 - imports Prefect
-    from prefect.client.schemas.actions import WorkPoolCreate  # noqa: PLC0415
     from prefect.exceptions import ObjectAlreadyExists  # noqa: PLC0415
     from prefect.settings import PREFECT_API_URL, temporary_settings  # noqa: PLC0415
     from prefect.workers.process import ProcessWorker  # noqa: PLC0415
@@ -36,17 +41,33 @@ def ensure_pools(home: Home, api: str, checkout: Path, *, in_containers: bool) -
         Process.scheduled: ("docker", apart) if in_containers else ("process", here),
     }
     with temporary_settings({PREFECT_API_URL: api}), get_client(sync_client=True) as client:
-        kinds = {pool.name: pool.type for pool in client.read_work_pools()}
         for process, (kind, template) in wanted.items():
-            name = POOLS[process]
-            if kinds.get(name, kind) != kind:  # a pool's kind cannot be changed
-                client.delete_work_pool(name)
-            pool = WorkPoolCreate(name=name, type=kind, base_job_template=template)
-            client.create_work_pool(pool, overwrite=True)
+            _ensure_pool(client, process, kind, template, end)
         with suppress(ObjectAlreadyExists):  # what was set in the UI since stays
             client.create_work_queue(
                 RELEASES, concurrency_limit=AT_ONCE, work_pool_name=POOLS[Process.worker]
             )
+
+
+def _ensure_pool(
+    client: "SyncPrefectClient",
+    process: Process,
+    kind: str,
+    template: dict[str, Any],
+    end: Callable[[Process], object],
+) -> None:
+    from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate  # noqa: PLC0415
+
+    name = POOLS[process]
+    kinds = {pool.name: pool.type for pool in client.read_work_pools()}
+    if kinds.get(name) == kind:  # a pause or a limit that a person has set stays
+        client.update_work_pool(name, WorkPoolUpdate(base_job_template=template))
+        return
+    if name in kinds:  # a pool's kind cannot be changed
+        end(process)
+        client.delete_work_pool(name)
+    pool = WorkPoolCreate(name=name, type=kind, base_job_template=template)
+    client.create_work_pool(pool, overwrite=True)
 
 
 def in_a_container(home: Home) -> dict[str, Any]:

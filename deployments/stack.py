@@ -1,5 +1,6 @@
 """The processes beside the releases on one machine: started, looked after, stopped; flows registered."""
 
+import fcntl
 import json
 import os
 import re
@@ -10,7 +11,8 @@ import time
 import urllib.error
 import urllib.request
 from base64 import b64encode
-from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from blocks.command import run
 from deployments.machine.home import Home
 from deployments.pauses import pauses_kept
 from deployments.pools import ensure_pools
-from deployments.processes import POOLS, Process, command
+from deployments.processes import LOOPBACK, POOLS, Process, command, reached_at
 from releases.problem import BadInput, Failed, Unreachable
 
 ROOT = Path(__file__).parent.parent
@@ -27,6 +29,9 @@ SERVER_SECONDS = 120
 DEPLOY_SECONDS = 180
 STOP_SECONDS = 15
 EXEC_SECONDS = 1.0
+AS_BEFORE = (
+    "start it as before: docker compose … up, systemctl restart model-deploy, or model-deploy run server"
+)
 CLOUD = re.compile(r"https://api\.prefect\.cloud/api/accounts/([^/]+)/workspaces/([^/]+)/?")
 
 
@@ -36,7 +41,7 @@ def api_url(home: Home) -> str:
 
 
 def _own_api_url(home: Home) -> str:
-    return f"http://127.0.0.1:{home.chosen().prefect_port}/api"
+    return f"http://{reached_at(Process.server)}:{home.chosen().prefect_port}/api"
 
 
 def environment(home: Home) -> dict[str, str]:
@@ -63,9 +68,10 @@ def ensure_server(home: Home, *, start: bool = True) -> str:
             raise Unreachable(
                 "the Prefect server does not answer", where=url, next_step="check PREFECT_API_URL"
             )
+        start = start and reached_at(Process.server) == LOOPBACK  # what is started here listens nowhere else
         if start:
-            _start(home, Process.server)
-        _wait_for_server(home, url, lambda: not start or bool(_alive(home, Process.server)))
+            ensure_running(home, Process.server)
+        _wait_for_server(home, url, started=start)
     return interface(home)
 
 
@@ -93,14 +99,17 @@ def workers(home: Home) -> dict[str, bool]:
 
 
 def ensure_running(home: Home, process: Process) -> None:
-    """Have the process running in the background."""
-    if not _alive(home, process):
-        _start(home, process)
+    """Have the process running in the background, once, however many commands want it."""
+    home.prepare()
+    with (home.path / "start.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not _alive(home, process):
+            _start(home, process)
 
 
 def register_flows(home: Home, *, in_containers: bool) -> str:
     """Have the work pools, and every deployment of prefect.yaml; what was done. Raises Failed."""
-    ensure_pools(home, api_url(home), ROOT, in_containers=in_containers)
+    ensure_pools(home, api_url(home), ROOT, partial(_stop, home), in_containers=in_containers)
     argv = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
     with pauses_kept(api_url(home)):
         finished = run(argv, timeout=DEPLOY_SECONDS, cwd=ROOT, env=environment(home))
@@ -115,7 +124,6 @@ def stop(home: Home) -> list[str]:
 
 
 def _start(home: Home, process: Process) -> None:
-    home.prepare()
     with (home.path / f"{process}.log").open("ab") as log:
         started = subprocess.Popen(
             command(process, home),
@@ -132,12 +140,13 @@ def _start(home: Home, process: Process) -> None:
 def _stop(home: Home, process: Process) -> bool:
     pid = _alive(home, process)
     if pid:
-        os.killpg(pid, signal.SIGTERM)
-        deadline = time.monotonic() + STOP_SECONDS
-        while _alive(home, process) and time.monotonic() < deadline:
-            time.sleep(0.1)
-        if _alive(home, process):
-            os.killpg(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it may end by itself meanwhile
+            os.killpg(pid, signal.SIGTERM)
+            deadline = time.monotonic() + STOP_SECONDS
+            while _alive(home, process) and time.monotonic() < deadline:
+                time.sleep(0.1)
+            if _alive(home, process):
+                os.killpg(pid, signal.SIGKILL)
     _pid_file(home, process).unlink(missing_ok=True)
     return bool(pid)
 
@@ -203,14 +212,14 @@ def _login() -> dict[str, str]:
     return {"Authorization": f"Basic {b64encode(user.encode()).decode()}"} if user else {}
 
 
-def _wait_for_server(home: Home, url: str, alive: Callable[[], bool]) -> None:
+def _wait_for_server(home: Home, url: str, *, started: bool) -> None:
     deadline = time.monotonic() + SERVER_SECONDS
     while not _answers(url):
-        if time.monotonic() > deadline or not alive():
+        if time.monotonic() > deadline or (started and not _alive(home, Process.server)):
             raise Unreachable(
-                "Prefect's server does not start",
+                f"Prefect's server does not {'start' if started else 'answer'}",
                 where=url,
                 expected=f"an answer within {SERVER_SECONDS} s",
-                next_step=f"tail {home.path / 'server.log'}",
+                next_step=f"tail {home.path / 'server.log'}" if started else AS_BEFORE,
             )
         time.sleep(0.2)

@@ -26,7 +26,8 @@ def ensure_engine() -> DockerClient:
     try:
         return find_docker()
     except Unreachable:
-        if not may_install():
+        # Where one is named, another on this machine is not wanted.
+        if os.environ.get("DOCKER_HOST") or not may_install():
             raise
     if not shutil.which("dockerd") or not shutil.which("docker"):
         # Debian has the client apart since version 13, as a recommendation only.

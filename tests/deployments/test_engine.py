@@ -18,6 +18,7 @@ def test_a_client_that_comes_apart_is_installed_too(
         (tmp_path / name).chmod(0o755)
     (tmp_path / "docker").write_text("#!/bin/sh\nexit 1\n")
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
     monkeypatch.setattr(engine, "may_install", lambda: True)
     monkeypatch.setattr(engine, "_start_daemon", lambda: None)
     monkeypatch.setattr(engine, "find_docker", finds_one_after(said))
@@ -48,6 +49,15 @@ def starter(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
 
 def test_one_that_is_installed_and_stopped_is_started(starter: Path) -> None:
     assert engine.ensure_engine().path == str(starter.parent / "docker")
+
+
+def test_one_that_is_elsewhere_and_does_not_answer_is_none_to_start_here(
+    starter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "tcp://builder.example:2376")
+    with pytest.raises(engine.Unreachable, match="no container engine answers"):
+        engine.ensure_engine()
+    assert not (starter.parent / "running").exists()
 
 
 def test_one_that_is_silent_while_it_starts_is_waited_for(
