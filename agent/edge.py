@@ -51,7 +51,7 @@ class Edge:
         with self.lock:
             if not (self.folder / "haproxy.cfg").exists():
                 self._write()
-            self._remove_if_published_elsewhere()
+            self._remove_if_other()
             self._ensure_container()
 
     def remember(self, service: Service) -> None:
@@ -200,15 +200,17 @@ class Edge:
         except OSError:
             return ""
 
-    def _remove_if_published_elsewhere(self) -> None:
-        """Docker publishes ports at a container's start only; other ones cost a moment."""
+    def _remove_if_other(self) -> None:
+        """A container keeps the ports and the image it was made with; other ones cost a moment."""
         try:
             found = self.engine.client.containers.get(self.name)
         except NotFound:
             return
         bound = found.attrs["HostConfig"]["PortBindings"] or {}
         at = {(one["HostIp"], int(one["HostPort"])) for ways in bound.values() for one in ways}
-        if at != {(self.listen, port) for port in self._published()}:
+        elsewhere = at != {(self.listen, port) for port in self._published()}
+        renewed = found.attrs["Config"]["Image"] != self.image and self.engine.has_image(self.image)
+        if elsewhere or renewed:
             found.remove(force=True)
             self._write()
 
