@@ -93,6 +93,7 @@ class Swapper:
         self.backoff = 0.0
         self.changed = ""
         self.behind = True  # the edge may not have been told what is remembered
+        self.about, self.phase = ServiceDesired(), Phase.idle  # how far the last look came, and with what
 
     def run(self) -> None:
         """Swap for ever. A crash is reported and tried again; it never reaches the other services."""
@@ -106,7 +107,7 @@ class Swapper:
                 if not isinstance(error, DockerException | EdgeError | OSError):
                     traceback.print_exc()
                 with suppress(DockerException, OSError):  # the engine may be what is away
-                    self._report(Phase.idle)
+                    self._report()
             if pause:
                 self.wake.wait(pause)
 
@@ -123,7 +124,8 @@ class Swapper:
         release = swap.goal(wanted, self.memory)
         step = swap.next_step(wanted, self.memory, seen, self._here(release), self.node.clock())
         phase = step.phase if isinstance(step, swap_steps.Rest) else PHASES[type(step)]
-        self._report(phase)
+        self.about, self.phase = wanted, phase
+        self._report()
         started = time.monotonic()
         try:
             self._carry_out(step, wanted)
@@ -277,7 +279,7 @@ class Swapper:
                 if wanted.confirmed is not None:
                     self.changed = self.node.engine.changed_by_hand(container, wanted.confirmed)
         if self.changed != before:
-            self._report(Phase.live)
+            self._report()
         self._converge(wanted)
         if wanted.confirmed is not None:
             self.node.images.kept.used(self.service, wanted.confirmed.image)
@@ -285,8 +287,9 @@ class Swapper:
         self.node.models.prune(self.service)
         self.node.certificates.prune()
 
-    def _report(self, phase: Phase) -> None:
-        wanted, memory, trial = self.wanted(), self.memory, self.memory.trial
+    def _report(self) -> None:
+        """Of what was looked at last: of something newer nobody could say how far it is."""
+        wanted, phase, memory, trial = self.about, self.phase, self.memory, self.memory.trial
         failure = memory.reverted.get(wanted.generation)
         resting = phase in {Phase.live, Phase.idle, Phase.drain}
         seen = self.node.engine.containers(self.service)

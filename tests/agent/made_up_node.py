@@ -8,6 +8,7 @@ from typing import Any
 
 from agent import swapper
 from agent.answer_times import AnswerTimes
+from agent.edge import EdgeError
 from agent.haproxy import Service
 from agent.memory import Disk
 from agent.swapper import Swapper
@@ -34,6 +35,7 @@ class World:
     started: int = 0
     exits: str = ""  # how a new container ends, before anybody has looked
     says: tuple[str, ...] = ()
+    edge_away: bool = False  # HAProxy's socket does not answer
     gap: bool = False  # `swap: replace`: nobody serves for a while
     touched: list[tuple[Phase, str]] = field(default_factory=list)
     dies_at: int = -1
@@ -151,6 +153,8 @@ class FakeEdge:
     services: dict[str, Service] = field(default_factory=dict)
 
     def converge(self, service: Service) -> None:
+        if self.world.edge_away:
+            raise EdgeError("HAProxy's runtime socket does not answer")
         with self.world.touch("edge"):
             self.world.told = self.services[service.name] = service
 

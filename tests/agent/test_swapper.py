@@ -1,6 +1,7 @@
 """The agent's swap on a node that is only data: killed at everything it touches; its limits; what it says."""
 
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -24,6 +25,8 @@ ALL_THE_WAY = {
     Phase.drain,
     Phase.live,
 }
+
+AT_REST = {Phase.live, Phase.drain, Phase.idle, Phase.reverted}  # as flows/deploying.py reads it
 
 
 @pytest.fixture
@@ -102,6 +105,30 @@ def test_the_live_releases_limits_hold_until_it_has_no_more_traffic(world: World
     world.wanted = desire.revert(world.wanted, world.wanted.generation)
     world.turns(lambda status: status.phase is Phase.live, agent)
     assert limits(backend) == ("60000", "2048")
+
+
+def test_a_release_is_not_said_to_be_taken_back_while_the_edge_cannot_be_told(world: World) -> None:
+    propose(world, 1)
+    agent = finish(world)
+    propose(world, 2)
+    generation = world.wanted.generation
+    world.turns(lambda status: status.phase is Phase.verify, agent)
+    world.wanted = desire.shift(world.wanted, generation, 100)
+    world.turns(lambda status: status.phase is Phase.bake, agent)
+    world.wanted = desire.revert(world.wanted, generation)
+    world.edge_away = True
+    for restarted in (agent, world.agent()):
+        restarted.wake = MagicMock()
+        restarted.wake.wait.side_effect = [None, Killed]
+        with pytest.raises(Killed):
+            restarted.run()
+        assert world.live() == 2
+        assert "does not answer" in world.status.message
+        done = world.status.generation > generation and world.status.phase in AT_REST
+        assert not done, "a controller would take it for done"
+    world.edge_away = False
+    world.turns(lambda status: status.generation > generation and status.phase is Phase.live, restarted)
+    assert world.live() == 1
 
 
 def test_without_a_size_limit_on_one_side_a_canary_has_none() -> None:
