@@ -138,6 +138,7 @@ class Edge:
         HAProxy first: what it does not take must not lie there when it starts the next time.
         """
         with self.lock:
+            self._load()
             made, given, committed, listed = haproxy.certificate_commands(str(path), text)
             self._send(made)
             said = self._send(given) + self._send(committed)

@@ -26,8 +26,8 @@ from releases.status import Counters, Failure, Phase, ServiceStatus, SideBySide
 from releases.swap_memory import Clock, Container, Memory, Running
 
 LOOK_EVERY = 60.0
-# Steps towards a candidate, of which none has touched what serves.
-BEFORE_A_TRIAL = (
+# Steps towards a release that does not serve yet.
+BEFORE_A_SWITCH = (
     swap_steps.Pull,
     swap_steps.Fetch,
     swap_steps.Stop,
@@ -165,9 +165,8 @@ class Swapper:
 
     def _carry_out(self, step: swap_steps.Step, wanted: ServiceDesired) -> None:  # noqa: C901, PLR0912 - one case per kind
         engine, clock = self.node.engine, self.node.clock
-        candidate = candidate_of(wanted)
-        if isinstance(step, BEFORE_A_TRIAL) and candidate and swap.goal(wanted, self.memory) == candidate:
-            self._certify(candidate)
+        if isinstance(step, BEFORE_A_SWITCH):
+            self._certify(wanted)
         match step:
             case swap_steps.Pull(release):
                 self.node.images.pull(self.service, release.image)
@@ -204,13 +203,20 @@ class Swapper:
                 self.memory = swap_memory.removed(self.memory, container)
             case swap_steps.Rest(Phase.live):
                 self._tidy(wanted)
-            case swap_steps.Rest(Phase.idle) if self.service in self.node.edge.services:
-                self._converge(wanted)  # a first release that failed was there: its name is free again
+            case swap_steps.Rest(Phase.idle):
+                if self.service in self.node.edge.services:
+                    self._converge(wanted)  # a first release that failed was there: its name is free again
+                self.node.certificates.prune(self.service)
 
-    def _certify(self, candidate: Release) -> None:
-        if self.certified != self.generation:
-            self.node.certificates.require(candidate)
-            self.certified = self.generation
+    def _certify(self, wanted: ServiceDesired) -> None:
+        release, certificates = swap.goal(wanted, self.memory), self.node.certificates
+        if release is not None and release == candidate_of(wanted):
+            if self.certified != self.generation:
+                certificates.require(release)
+                self.certified = self.generation
+        elif release is not None and certificates.is_missing(release):
+            with suppress(StepFailed):  # what is confirmed starts all the same, and the status tells
+                certificates.require(release)
 
     def _fetch(self, release: Release) -> None:
         generation = self.wanted().generation
@@ -285,7 +291,7 @@ class Swapper:
             self.node.images.kept.used(self.service, wanted.confirmed.image)
         self.node.images.kept.prune(self.service)
         self.node.models.prune(self.service)
-        self.node.certificates.prune()
+        self.node.certificates.prune(self.service)
 
     def _report(self) -> None:
         """Of what was looked at last: of something newer nobody could say how far it is."""

@@ -51,7 +51,7 @@ def edge(tmp_path: Path) -> Edge:
     made.folder, made.services, made.thumbprint, made.told = tmp_path, {}, "", {}
     made.ports, made.listen, made.subnet, made.name = Ports((80,)), "0.0.0.0", "10.0.0", "n-edge"
     made.lock = threading.Lock()
-    made._send = lambda _: "Pid: 1"  # type: ignore[method-assign]
+    made._send = lambda _: "Pid: 1\nSuccess!"  # type: ignore[method-assign]
     return made
 
 
@@ -72,3 +72,13 @@ def test_the_edge_runs_the_image_that_is_named(
     edge.ensure()
     assert engine.made == made
     assert engine.runs
+
+
+def test_a_certificate_that_is_had_before_the_edge_is_up_waits_for_it(edge: Edge) -> None:
+    engine: Any = OneContainer(NEW)
+    edge.engine, edge.image, engine.runs = engine, NEW, ""
+    (edge.folder / "certs").mkdir()
+    edge.make_room = lambda: 0
+    edge.use_certificate(edge.folder / "certs" / "iris-tls.pem", "chain and key")
+    assert engine.made == [NEW]
+    assert [path.read_text() for path in edge.certificates()] == ["chain and key"]

@@ -9,6 +9,8 @@ from agent import haproxy
 from agent.haproxy import Limits
 from agent.swapper import Swapper
 from releases import desired as desire
+from releases.desired import ServiceDesired
+from releases.release import Release
 from releases.status import Phase, ServiceStatus
 from releases.swap_memory import Slot
 from tests.agent.made_up_node import Killed, World
@@ -128,6 +130,33 @@ def test_a_release_is_not_said_to_be_taken_back_while_the_edge_cannot_be_told(wo
         assert not done, "a controller would take it for done"
     world.edge_away = False
     world.turns(lambda status: status.generation > generation and status.phase is Phase.live, restarted)
+    assert world.live() == 1
+
+
+def secured(number: int, secret: str) -> Release:
+    return release(number, hosts={"local": {"names": ["iris.test"], "certificate": secret}})
+
+
+def test_a_new_node_has_the_certificates_of_what_is_confirmed_and_of_the_candidate(world: World) -> None:
+    world.wanted = ServiceDesired(generation=4, confirmed=secured(1, "old"))
+    world.wanted = desire.propose(world.wanted, secured(2, "new"), "key")
+    world.turns(lambda status: status.phase is Phase.verify)
+    assert world.live() == 1
+    started = [what for _, what in world.touched if what == "create" or what.startswith("certificate")]
+    assert started == ["certificate old", "create", "certificate new", "create"]
+
+
+def test_a_secret_that_is_away_keeps_nothing_confirmed_from_starting_and_refuses_a_candidate(
+    world: World,
+) -> None:
+    world.secrets_away = True
+    world.wanted = ServiceDesired(generation=4, confirmed=secured(1, "old"))
+    agent = world.turns(lambda status: status.phase is Phase.live)
+    assert world.live() == 1
+    world.wanted = desire.propose(world.wanted, secured(2, "new"), "key")
+    world.turns(lambda status: status.phase is Phase.reverted, agent)
+    assert world.status.failure is not None
+    assert world.status.failure.reason == "the secret is not on this node"
     assert world.live() == 1
 
 
