@@ -1,6 +1,7 @@
 """The edge: HAProxy in a container of its own. It owns the public ports and is switched at runtime."""
 
 import csv
+import os
 import socket
 import threading
 import time
@@ -188,11 +189,17 @@ class Edge:
         self._write_file("haproxy.cfg", haproxy.config(self.services.values(), self._where()))
 
     def _write_file(self, name: str, text: str, *, into: str = "", mode: int = 0o644) -> None:
+        path, data = self.folder / into / name, text.encode()
+        if path.exists() and path.read_bytes() == data:
+            return  # a switch waits for the disk, and few files change
         fresh = self.folder / f"{name}.new"  # never in the folder of certificates: HAProxy reads all of that
         fresh.touch(mode)
         fresh.chmod(mode)
-        fresh.write_text(text, encoding="utf-8")
-        fresh.replace(self.folder / into / name)
+        with fresh.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
 
     def _loaded(self) -> str:
         """The structure HAProxy runs with, written after every load."""

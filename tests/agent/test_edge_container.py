@@ -1,5 +1,6 @@
 """Which container of the edge goes on when an agent starts; the engine is only data."""
 
+import os
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -50,7 +51,7 @@ def edge(tmp_path: Path) -> Edge:
     made = Edge.__new__(Edge)
     made.folder, made.services, made.thumbprint, made.told = tmp_path, {}, "", {}
     made.ports, made.listen, made.subnet, made.name = Ports((80,)), "0.0.0.0", "10.0.0", "n-edge"
-    made.lock = threading.Lock()
+    made.lock, made.make_room = threading.Lock(), lambda: 0
     made._send = lambda _: "Pid: 1\nSuccess!"  # type: ignore[method-assign]
     return made
 
@@ -78,7 +79,23 @@ def test_a_certificate_that_is_had_before_the_edge_is_up_waits_for_it(edge: Edge
     engine: Any = OneContainer(NEW)
     edge.engine, edge.image, engine.runs = engine, NEW, ""
     (edge.folder / "certs").mkdir()
-    edge.make_room = lambda: 0
     edge.use_certificate(edge.folder / "certs" / "iris-tls.pem", "chain and key")
     assert engine.made == [NEW]
     assert [path.read_text() for path in edge.certificates()] == ["chain and key"]
+
+
+def test_what_a_vm_that_is_reset_starts_from_is_on_its_disk(
+    edge: Edge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = set[int]()
+    monkeypatch.setattr("agent.edge.os.fsync", lambda number: synced.add(os.fstat(number).st_ino))
+    engine: Any = OneContainer(OLD)
+    edge.engine, edge.image, engine.runs = engine, OLD, ""
+    (edge.folder / "certs").mkdir()
+    edge.use_certificate(edge.folder / "certs" / "iris-tls.pem", "chain and key")
+    files = [path for path in edge.folder.rglob("*") if path.is_file()]
+    assert {"haproxy.cfg", "routes.map", "iris-tls.pem"} <= {path.name for path in files}
+    assert [path.name for path in files if path.stat().st_ino not in synced] == []
+    synced.clear()
+    edge.answer_challenges()
+    assert not synced, "what has not changed makes a switch wait for the disk"
