@@ -115,18 +115,20 @@ class Agent:
         self.keys |= {
             name: one.candidate.key_sha256 for name, one in desired.services.items() if one.candidate
         }
-        for service in set(desired.services) | self.shared.disk.services():
-            self._swapper(service).wake.set()
+        self.wake()
+        services = set(desired.services) | self.shared.disk.services()
+        new = {service: self._swapper(service) for service in services - set(self.swappers)}
+        self.swappers |= new
+        # Only now: the first one that tells the edge tells it every service known by then, and no other.
+        for service, swapper in new.items():
+            threading.Thread(target=swapper.run, name=service, daemon=True).start()
         self.challenges.want(desired.acme)  # now that the edge knows every service
 
     def _swapper(self, service: str) -> Swapper:
-        if service not in self.swappers:
-            swapper = Swapper(service, self.shared, lambda: self.wanted(service), self.report)
-            if swapper.memory.confirmed is not None or swapper.memory.trial is not None:
-                self.shared.edge.remember(swapper.at_the_edge(self.wanted(service)))
-            self.swappers[service] = swapper
-            threading.Thread(target=swapper.run, name=service, daemon=True).start()
-        return self.swappers[service]
+        swapper = Swapper(service, self.shared, lambda: self.wanted(service), self.report)
+        if swapper.memory.confirmed is not None or swapper.memory.trial is not None:
+            self.shared.edge.remember(swapper.at_the_edge(self.wanted(service)))
+        return swapper
 
     def wake(self) -> None:
         """Have every service looked at again."""
@@ -154,7 +156,7 @@ class Agent:
     def _needed(self) -> list[Release]:
         wanted = list(self.desired.services.values())
         releases = [one.confirmed for one in wanted] + [
-            swapper.memory.confirmed for swapper in self.swappers.values()
+            swapper.memory.confirmed for swapper in list(self.swappers.values())
         ]
         releases += [one.candidate.release for one in wanted if one.candidate]
         return [release for release in releases if release is not None]

@@ -39,7 +39,7 @@ class Certificates:
         self.secrets = secrets
         self.lock = threading.Lock()
         self.known: dict[str, Known] = {}
-        self.coming: dict[str, str] = {}  # service → its candidate's, before it has a place at the edge
+        self.coming: dict[str, str] = {}  # service → that of a release which has no place at the edge yet
         self.changed: Callable[[], None] = lambda: None
 
     def run(self) -> None:
@@ -58,12 +58,12 @@ class Certificates:
                 self._renew(reference, hosts)
 
     def require(self, release: Release) -> None:
-        """Have the certificate of a release that is to be tried. Raises StepFailed; what serves goes on."""
+        """Have the certificate of a release that is to start. Raises StepFailed; what serves goes on."""
         if not release.certificate:
             return
-        self.coming[release.service] = release.certificate
-        hosts = sorted({*release.hosts, *self._in_use().get(release.certificate, [])})
         with self.lock:
+            self.coming[release.service] = release.certificate
+            hosts = sorted({*release.hosts, *self._in_use().get(release.certificate, [])})
             problem = self._renew(release.certificate, hosts)
         if problem:
             raise StepFailed(
@@ -71,6 +71,10 @@ class Certificates:
                 f"the certificate of {release.service} cannot be used: {problem}",
                 next_step=f"put a chain and its key, as PEM, into the secret {release.certificate}",
             )
+
+    def is_missing(self, release: Release) -> bool:
+        """Whether the release has a certificate of which the edge has no version at all."""
+        return bool(release.certificate) and not self._path(release.certificate).exists()
 
     def status(self, places: Iterable[Place]) -> CertificateStatus | None:
         """Of the first place that has one."""
@@ -82,9 +86,10 @@ class Certificates:
         problem = known.problem or ("it ends soon" if soon else "")
         return CertificateStatus(secret=reference, expires=known.expires, problem=problem)
 
-    def prune(self) -> None:
-        """Forget those that no place names any more."""
+    def prune(self, service: str) -> None:
+        """The service is at rest, so nothing of it is coming: forget what no place names any more."""
         with self.lock:
+            self.coming.pop(service, None)
             used = {_file(reference) for reference in (*self._in_use(), *self.coming.values())}
             for path in self.edge.certificates():
                 if path.name not in used:
@@ -100,7 +105,7 @@ class Certificates:
 
     def _renew(self, reference: str, hosts: list[str]) -> str:
         """Why the secret's version is not used; empty: it is."""
-        path = self.edge.folder / "certs" / _file(reference)
+        path = self._path(reference)
         problem, expires = "", None
         try:
             text = pem.normal(self._read(reference))
@@ -115,6 +120,9 @@ class Certificates:
             problem, expires = f"{error}", self._serving(path)
         self.known[reference] = Known(expires, problem)
         return problem
+
+    def _path(self, reference: str) -> Path:
+        return self.edge.folder / "certs" / _file(reference)
 
     def _read(self, reference: str) -> str:
         parsed = SecretReference.parse(reference)

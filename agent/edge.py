@@ -1,6 +1,7 @@
 """The edge: HAProxy in a container of its own. It owns the public ports and is switched at runtime."""
 
 import csv
+import os
 import socket
 import threading
 import time
@@ -51,7 +52,7 @@ class Edge:
         with self.lock:
             if not (self.folder / "haproxy.cfg").exists():
                 self._write()
-            self._remove_if_published_elsewhere()
+            self._remove_if_other()
             self._ensure_container()
 
     def remember(self, service: Service) -> None:
@@ -138,6 +139,7 @@ class Edge:
         HAProxy first: what it does not take must not lie there when it starts the next time.
         """
         with self.lock:
+            self._load()
             made, given, committed, listed = haproxy.certificate_commands(str(path), text)
             self._send(made)
             said = self._send(given) + self._send(committed)
@@ -187,11 +189,17 @@ class Edge:
         self._write_file("haproxy.cfg", haproxy.config(self.services.values(), self._where()))
 
     def _write_file(self, name: str, text: str, *, into: str = "", mode: int = 0o644) -> None:
+        path, data = self.folder / into / name, text.encode()
+        if path.exists() and path.read_bytes() == data:
+            return  # a switch waits for the disk, and few files change
         fresh = self.folder / f"{name}.new"  # never in the folder of certificates: HAProxy reads all of that
         fresh.touch(mode)
         fresh.chmod(mode)
-        fresh.write_text(text, encoding="utf-8")
-        fresh.replace(self.folder / into / name)
+        with fresh.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
 
     def _loaded(self) -> str:
         """The structure HAProxy runs with, written after every load."""
@@ -200,15 +208,17 @@ class Edge:
         except OSError:
             return ""
 
-    def _remove_if_published_elsewhere(self) -> None:
-        """Docker publishes ports at a container's start only; other ones cost a moment."""
+    def _remove_if_other(self) -> None:
+        """A container keeps the ports and the image it was made with; other ones cost a moment."""
         try:
             found = self.engine.client.containers.get(self.name)
         except NotFound:
             return
         bound = found.attrs["HostConfig"]["PortBindings"] or {}
         at = {(one["HostIp"], int(one["HostPort"])) for ways in bound.values() for one in ways}
-        if at != {(self.listen, port) for port in self._published()}:
+        elsewhere = at != {(self.listen, port) for port in self._published()}
+        renewed = found.attrs["Config"]["Image"] != self.image and self.engine.has_image(self.image)
+        if elsewhere or renewed:
             found.remove(force=True)
             self._write()
 

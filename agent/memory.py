@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -34,6 +35,7 @@ class Disk:
         self.folder = folder
         self.room = Room(folder / "ballast")
         self.unsaved: dict[str, Memory] = {}
+        self.lock = threading.RLock()  # of memories: the newest is what stays
 
     def load(self, service: str) -> tuple[Memory, str]:
         """The service's memory, and what was wrong with the file if it could not be read."""
@@ -51,19 +53,21 @@ class Disk:
 
         A way back does not wait for room: what fills the disk may be the candidate.
         """
-        try:
-            self._write(self.folder / f"{service}.json", _MEMORY.dump_json(memory))
-        except OSError as error:
-            if not is_full(error) or memory.trial is not None:
-                raise
-            self.unsaved[service] = memory
-            return
-        self.unsaved.pop(service, None)
+        with self.lock:
+            try:
+                self._write(self.folder / f"{service}.json", _MEMORY.dump_json(memory))
+            except OSError as error:
+                if not is_full(error) or memory.trial is not None:
+                    raise
+                self.unsaved[service] = memory
+                return
+            self.unsaved.pop(service, None)
 
     def recover(self) -> None:
         """After a full disk: write what could not be written, and lay the ballast again."""
-        for service, memory in list(self.unsaved.items()):
-            self.save(service, memory)
+        with self.lock:
+            for service, memory in list(self.unsaved.items()):
+                self.save(service, memory)
         if not self.unsaved:
             self.room.lay()
 
@@ -107,7 +111,7 @@ class Disk:
 
 def write(path: Path, data: bytes) -> None:
     """Write whole or not at all, and on disk when it returns."""
-    fresh = path.with_suffix(".new")
+    fresh = path.with_name(f"{path.name}.new")
     with fresh.open("wb") as file:
         file.write(data)
         file.flush()

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import re
 import shutil
 import threading
 import time
@@ -24,6 +25,7 @@ from releases.store import Moved
 STALLED_SECONDS = 900.0  # without progress; a large model may take as long as it needs
 AT_ONCE = 4  # files
 BLOCK = 1 << 20
+OURS = re.compile(r"([0-9a-f]{64})(\..+)?")  # what else lies there is somebody else's
 
 
 class Models:
@@ -89,7 +91,8 @@ class Models:
         if not self.folder.is_dir():
             return
         known = {thing for things in self.kept.disk.kept(self.kept.name).values() for thing in things}
-        unknown = {path.name.split(".")[0] for path in self.folder.iterdir()} - known
+        here = {found[1] for path in self.folder.iterdir() if (found := OURS.fullmatch(path.name))}
+        unknown = here - known
         if unknown:
             for sha256 in unknown - self.kept.needed():
                 remove(self.folder, sha256)

@@ -26,8 +26,8 @@ from releases.status import Counters, Failure, Phase, ServiceStatus, SideBySide
 from releases.swap_memory import Clock, Container, Memory, Running
 
 LOOK_EVERY = 60.0
-# Steps towards a candidate, of which none has touched what serves.
-BEFORE_A_TRIAL = (
+# Steps towards a release that does not serve yet.
+BEFORE_A_SWITCH = (
     swap_steps.Pull,
     swap_steps.Fetch,
     swap_steps.Stop,
@@ -93,6 +93,7 @@ class Swapper:
         self.backoff = 0.0
         self.changed = ""
         self.behind = True  # the edge may not have been told what is remembered
+        self.about, self.phase = ServiceDesired(), Phase.idle  # how far the last look came, and with what
 
     def run(self) -> None:
         """Swap for ever. A crash is reported and tried again; it never reaches the other services."""
@@ -106,7 +107,7 @@ class Swapper:
                 if not isinstance(error, DockerException | EdgeError | OSError):
                     traceback.print_exc()
                 with suppress(DockerException, OSError):  # the engine may be what is away
-                    self._report(Phase.idle)
+                    self._report()
             if pause:
                 self.wake.wait(pause)
 
@@ -123,7 +124,8 @@ class Swapper:
         release = swap.goal(wanted, self.memory)
         step = swap.next_step(wanted, self.memory, seen, self._here(release), self.node.clock())
         phase = step.phase if isinstance(step, swap_steps.Rest) else PHASES[type(step)]
-        self._report(phase)
+        self.about, self.phase = wanted, phase
+        self._report()
         started = time.monotonic()
         try:
             self._carry_out(step, wanted)
@@ -163,9 +165,8 @@ class Swapper:
 
     def _carry_out(self, step: swap_steps.Step, wanted: ServiceDesired) -> None:  # noqa: C901, PLR0912 - one case per kind
         engine, clock = self.node.engine, self.node.clock
-        candidate = candidate_of(wanted)
-        if isinstance(step, BEFORE_A_TRIAL) and candidate and swap.goal(wanted, self.memory) == candidate:
-            self._certify(candidate)
+        if isinstance(step, BEFORE_A_SWITCH):
+            self._certify(wanted)
         match step:
             case swap_steps.Pull(release):
                 self.node.images.pull(self.service, release.image)
@@ -202,13 +203,20 @@ class Swapper:
                 self.memory = swap_memory.removed(self.memory, container)
             case swap_steps.Rest(Phase.live):
                 self._tidy(wanted)
-            case swap_steps.Rest(Phase.idle) if self.service in self.node.edge.services:
-                self._converge(wanted)  # a first release that failed was there: its name is free again
+            case swap_steps.Rest(Phase.idle):
+                if self.service in self.node.edge.services:
+                    self._converge(wanted)  # a first release that failed was there: its name is free again
+                self.node.certificates.prune(self.service)
 
-    def _certify(self, candidate: Release) -> None:
-        if self.certified != self.generation:
-            self.node.certificates.require(candidate)
-            self.certified = self.generation
+    def _certify(self, wanted: ServiceDesired) -> None:
+        release, certificates = swap.goal(wanted, self.memory), self.node.certificates
+        if release is not None and release == candidate_of(wanted):
+            if self.certified != self.generation:
+                certificates.require(release)
+                self.certified = self.generation
+        elif release is not None and certificates.is_missing(release):
+            with suppress(StepFailed):  # what is confirmed starts all the same, and the status tells
+                certificates.require(release)
 
     def _fetch(self, release: Release) -> None:
         generation = self.wanted().generation
@@ -277,16 +285,17 @@ class Swapper:
                 if wanted.confirmed is not None:
                     self.changed = self.node.engine.changed_by_hand(container, wanted.confirmed)
         if self.changed != before:
-            self._report(Phase.live)
+            self._report()
         self._converge(wanted)
         if wanted.confirmed is not None:
             self.node.images.kept.used(self.service, wanted.confirmed.image)
         self.node.images.kept.prune(self.service)
         self.node.models.prune(self.service)
-        self.node.certificates.prune()
+        self.node.certificates.prune(self.service)
 
-    def _report(self, phase: Phase) -> None:
-        wanted, memory, trial = self.wanted(), self.memory, self.memory.trial
+    def _report(self) -> None:
+        """Of what was looked at last: of something newer nobody could say how far it is."""
+        wanted, phase, memory, trial = self.about, self.phase, self.memory, self.memory.trial
         failure = memory.reverted.get(wanted.generation)
         resting = phase in {Phase.live, Phase.idle, Phase.drain}
         seen = self.node.engine.containers(self.service)

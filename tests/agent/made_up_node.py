@@ -8,6 +8,8 @@ from typing import Any
 
 from agent import swapper
 from agent.answer_times import AnswerTimes
+from agent.edge import EdgeError
+from agent.failure import StepFailed
 from agent.haproxy import Service
 from agent.memory import Disk
 from agent.swapper import Swapper
@@ -34,6 +36,9 @@ class World:
     started: int = 0
     exits: str = ""  # how a new container ends, before anybody has looked
     says: tuple[str, ...] = ()
+    edge_away: bool = False  # HAProxy's socket does not answer
+    certificates: set[str] = field(default_factory=set)  # those the edge can show
+    secrets_away: bool = False
     gap: bool = False  # `swap: replace`: nobody serves for a while
     touched: list[tuple[Phase, str]] = field(default_factory=list)
     dies_at: int = -1
@@ -70,7 +75,7 @@ class World:
             "disk": TouchyDisk(self),
             "images": Images(self),
             "models": Models(self),
-            "certificates": Certificates(),
+            "certificates": Certificates(self),
             "times": AnswerTimes(),
         }
         node: Any = swapper.Node(clock=lambda: Clock(1.0, "boot"), **parts)
@@ -151,6 +156,8 @@ class FakeEdge:
     services: dict[str, Service] = field(default_factory=dict)
 
     def converge(self, service: Service) -> None:
+        if self.world.edge_away:
+            raise EdgeError("HAProxy's runtime socket does not answer")
         with self.world.touch("edge"):
             self.world.told = self.services[service.name] = service
 
@@ -211,7 +218,20 @@ class Models:
     def prune(self, _service: str) -> None: ...
 
 
+@dataclass
 class Certificates:
-    def require(self, _release: Release) -> None: ...
-    def prune(self) -> None: ...
+    world: World
+
+    def is_missing(self, release: Release) -> bool:
+        return bool(release.certificate) and release.certificate not in self.world.certificates
+
+    def require(self, release: Release) -> None:
+        if not release.certificate:
+            return
+        with self.world.touch(f"certificate {release.certificate}"):
+            if self.world.secrets_away:
+                raise StepFailed(Phase.start, "the secret is not on this node")
+            self.world.certificates.add(release.certificate)
+
+    def prune(self, _service: str) -> None: ...
     def status(self, _places: object) -> None: ...

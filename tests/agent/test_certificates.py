@@ -57,11 +57,20 @@ def test_a_candidates_certificate_is_kept_until_it_has_its_place_and_an_old_one_
         (bench.secrets / name).write_text(certificate("iris.test"))
         bench.certificates.require(release("iris", name))
     bench.serve("iris", "old")
-    bench.certificates.prune()  # another service has come to rest
+    bench.certificates.prune("churn")
     assert bench.files() == ["new.pem", "old.pem"]
     bench.serve("iris", "new")
-    bench.certificates.prune()
+    bench.certificates.prune("iris")
     assert bench.files() == ["new.pem"]
+
+
+def test_the_certificate_of_a_candidate_that_was_taken_back_goes(bench: Bench) -> None:
+    for name in ("old", "new"):
+        (bench.secrets / name).write_text(certificate("iris.test"))
+        bench.certificates.require(release("iris", name))
+    bench.serve("iris", "old")
+    bench.certificates.prune("iris")
+    assert bench.files() == ["old.pem"], "the key of what nobody serves is still there"
 
 
 def test_a_secret_that_is_away_takes_nothing_away_and_is_said(bench: Bench) -> None:

@@ -36,7 +36,7 @@ def disk(tmp_path: Path) -> Disk:
 
 def fill(disk: Disk, *names: str) -> list[Path]:
     """Whatever is written under these names finds no room."""
-    links = [(disk.folder / name).with_suffix(".new") for name in names]
+    links = [disk.folder / f"{name}.new" for name in names]
     for link in links:
         link.symlink_to(FULL)
     return links

@@ -190,6 +190,18 @@ def test_old_models_go_but_never_one_that_is_needed(bench: Bench) -> None:
     assert there == {model.sha256 for model in [models[0], *models[-KEEP:]]}
 
 
+def test_what_somebody_else_has_put_beside_the_models_takes_none_away(bench: Bench) -> None:
+    model = bench.publish("v1")
+    bench.fetch(model)
+    (bench.cache / ".DS_Store").touch()
+    (bench.cache / "notes.txt").touch()
+    (bench.cache / "lost+found").mkdir()
+    bench.models.prune("sample")
+    bench.assert_whole(model)
+    strangers = {path.name for path in bench.cache.iterdir() if not path.name.startswith(model.sha256)}
+    assert strangers == {".DS_Store", "notes.txt", "lost+found"}
+
+
 def test_a_full_disk_frees_retired_models_first_and_then_says_what_is_missing(
     small_disk: Path, tmp_path: Path
 ) -> None:

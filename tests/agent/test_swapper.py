@@ -1,6 +1,7 @@
 """The agent's swap on a node that is only data: killed at everything it touches; its limits; what it says."""
 
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -8,6 +9,8 @@ from agent import haproxy
 from agent.haproxy import Limits
 from agent.swapper import Swapper
 from releases import desired as desire
+from releases.desired import ServiceDesired
+from releases.release import Release
 from releases.status import Phase, ServiceStatus
 from releases.swap_memory import Slot
 from tests.agent.made_up_node import Killed, World
@@ -24,6 +27,8 @@ ALL_THE_WAY = {
     Phase.drain,
     Phase.live,
 }
+
+AT_REST = {Phase.live, Phase.drain, Phase.idle, Phase.reverted}  # as flows/deploying.py reads it
 
 
 @pytest.fixture
@@ -102,6 +107,57 @@ def test_the_live_releases_limits_hold_until_it_has_no_more_traffic(world: World
     world.wanted = desire.revert(world.wanted, world.wanted.generation)
     world.turns(lambda status: status.phase is Phase.live, agent)
     assert limits(backend) == ("60000", "2048")
+
+
+def test_a_release_is_not_said_to_be_taken_back_while_the_edge_cannot_be_told(world: World) -> None:
+    propose(world, 1)
+    agent = finish(world)
+    propose(world, 2)
+    generation = world.wanted.generation
+    world.turns(lambda status: status.phase is Phase.verify, agent)
+    world.wanted = desire.shift(world.wanted, generation, 100)
+    world.turns(lambda status: status.phase is Phase.bake, agent)
+    world.wanted = desire.revert(world.wanted, generation)
+    world.edge_away = True
+    for restarted in (agent, world.agent()):
+        restarted.wake = MagicMock()
+        restarted.wake.wait.side_effect = [None, Killed]
+        with pytest.raises(Killed):
+            restarted.run()
+        assert world.live() == 2
+        assert "does not answer" in world.status.message
+        done = world.status.generation > generation and world.status.phase in AT_REST
+        assert not done, "a controller would take it for done"
+    world.edge_away = False
+    world.turns(lambda status: status.generation > generation and status.phase is Phase.live, restarted)
+    assert world.live() == 1
+
+
+def secured(number: int, secret: str) -> Release:
+    return release(number, hosts={"local": {"names": ["iris.test"], "certificate": secret}})
+
+
+def test_a_new_node_has_the_certificates_of_what_is_confirmed_and_of_the_candidate(world: World) -> None:
+    world.wanted = ServiceDesired(generation=4, confirmed=secured(1, "old"))
+    world.wanted = desire.propose(world.wanted, secured(2, "new"), "key")
+    world.turns(lambda status: status.phase is Phase.verify)
+    assert world.live() == 1
+    started = [what for _, what in world.touched if what == "create" or what.startswith("certificate")]
+    assert started == ["certificate old", "create", "certificate new", "create"]
+
+
+def test_a_secret_that_is_away_keeps_nothing_confirmed_from_starting_and_refuses_a_candidate(
+    world: World,
+) -> None:
+    world.secrets_away = True
+    world.wanted = ServiceDesired(generation=4, confirmed=secured(1, "old"))
+    agent = world.turns(lambda status: status.phase is Phase.live)
+    assert world.live() == 1
+    world.wanted = desire.propose(world.wanted, secured(2, "new"), "key")
+    world.turns(lambda status: status.phase is Phase.reverted, agent)
+    assert world.status.failure is not None
+    assert world.status.failure.reason == "the secret is not on this node"
+    assert world.live() == 1
 
 
 def test_without_a_size_limit_on_one_side_a_canary_has_none() -> None:
