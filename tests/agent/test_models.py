@@ -51,8 +51,8 @@ class Bench:
         self.store.publish(wanted, sources_in(source), Silent())
         return self.store.released(wanted)
 
-    def fetch(self, model: ReleasedModel, interrupted: bool = False) -> None:
-        self.models.fetch("sample", model, lambda: interrupted)
+    def fetch(self, model: ReleasedModel, interrupted: bool = False, service: str = "sample") -> None:
+        self.models.fetch(service, model, lambda: interrupted)
 
     def published(self, model: ReleasedModel, path: str = "weights.bin") -> Path:
         manifest = self.store.get(model.name, model.version).manifest
@@ -188,6 +188,22 @@ def test_old_models_go_but_never_one_that_is_needed(bench: Bench) -> None:
     bench.models.prune("sample")
     there = {path.name.removesuffix(".manifest") for path in bench.cache.iterdir()}
     assert there == {model.sha256 for model in [models[0], *models[-KEEP:]]}
+
+
+def test_what_another_service_keeps_for_going_back_stays_until_that_one_lets_go(bench: Bench) -> None:
+    shared, *newer = [bench.publish(f"v{number}") for number in range(KEEP + 1)]
+    for service in ("other", "sample"):
+        bench.fetch(shared, service=service)
+    for model in newer:
+        bench.fetch(model)
+    bench.models.prune("sample")
+    bench.assert_whole(shared)
+    for model in newer:
+        bench.fetch(model, service="other")
+    bench.models.prune("other")
+    assert not bench.fetched(shared).exists()
+    for model in newer:
+        bench.assert_whole(model)
 
 
 def test_a_full_disk_frees_retired_models_first_and_then_says_what_is_missing(
