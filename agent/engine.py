@@ -278,11 +278,13 @@ class Engine:
         values = {
             "node": self.node,
             "service": release.service,
+            "environment": release.environment,
             "release": str(release.number),
             "fingerprint": release.fingerprint,
             "generation": str(generation),
             "slot": str(slot),
             "model": release.model_sha256,
+            "model-version": release.model.version if release.model else "",
         }
         return {f"{PREFIX}.{name}": value for name, value in values.items() if value}
 
