@@ -8,6 +8,7 @@ from typing import Any
 
 from agent import swapper
 from agent.answer_times import AnswerTimes
+from agent.failure import Interrupted
 from agent.haproxy import Service
 from agent.memory import Disk
 from agent.swapper import Swapper
@@ -34,6 +35,7 @@ class World:
     started: int = 0
     exits: str = ""  # how a new container ends, before anybody has looked
     says: tuple[str, ...] = ()
+    while_pulling: Callable[[], None] = lambda: None
     gap: bool = False  # `swap: replace`: nobody serves for a while
     touched: list[tuple[Phase, str]] = field(default_factory=list)
     dies_at: int = -1
@@ -185,8 +187,11 @@ class Images:
 
         return Kept()
 
-    def pull(self, _service: str, image: str) -> None:
+    def pull(self, _service: str, image: str, interrupted: Callable[[], bool]) -> None:
         with self.world.touch("pull"):
+            self.world.while_pulling()
+            if interrupted():
+                raise Interrupted
             self.world.here.add(image)
 
     def with_room(self, work: Callable[[], None]) -> None:
