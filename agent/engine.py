@@ -11,7 +11,7 @@ from docker.types import LogConfig, Mount
 from urllib3.exceptions import HTTPError
 
 from agent import gpus, volumes
-from agent.failure import StepFailed
+from agent.failure import Interrupted, StepFailed
 from agent.inspected import PREFIX, container_of, exit_reason
 from agent.secrets import Secrets
 from releases.registry_refusal import missing_right
@@ -108,15 +108,15 @@ class Engine:
         if not self.has_image(image):
             self.pull(image)
 
-    def pull(self, image: str) -> None:
-        """Pull by digest. Raises StepFailed."""
+    def pull(self, image: str, interrupted: "Callable[[], bool]" = lambda: False) -> None:
+        """Pull by digest. Raises StepFailed, Interrupted."""
         try:
             try:
-                self._pull(image, refused=False)
+                self._pull(image, interrupted, refused=False)
             except DockerException as error:
                 if self.login is None or not any(word in _words(error) for word in REFUSED):
                     raise
-                self._pull(image, refused=True)
+                self._pull(image, interrupted, refused=True)
         except AWAY as error:
             raise StepFailed(
                 Phase.pull,
@@ -124,12 +124,14 @@ class Engine:
                 next_step=missing_right(_words(error), "(the VM's account)")[1] or f"docker pull {image}",
             ) from error
 
-    def _pull(self, image: str, *, refused: bool) -> None:
+    def _pull(self, image: str, interrupted: "Callable[[], bool]", *, refused: bool) -> None:
         puller: Any = self.puller.api
         login = self.login.of(image, refused=refused) if self.login else None
         # `images.pull` would read over an error in the stream and complain of a missing image
         for line in puller.pull(image, stream=True, decode=True, auth_config=login):
             _raise_error(line)
+            if interrupted():
+                raise Interrupted  # hung up on, the engine ends the pull
 
     def remove_image(self, image: str) -> bool:
         """Remove an image; False while a container has it. One that is gone is fine."""
@@ -278,11 +280,13 @@ class Engine:
         values = {
             "node": self.node,
             "service": release.service,
+            "environment": release.environment,
             "release": str(release.number),
             "fingerprint": release.fingerprint,
             "generation": str(generation),
             "slot": str(slot),
             "model": release.model_sha256,
+            "model-version": release.model.version if release.model else "",
         }
         return {f"{PREFIX}.{name}": value for name, value in values.items() if value}
 

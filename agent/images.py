@@ -15,9 +15,9 @@ class Images:
         self.kept = kept
         self.make_room = make_room
 
-    def pull(self, service: str, image: str) -> None:
-        """Have the image here; with the disk full, what is retired goes first. Raises StepFailed."""
-        self.with_room(lambda: self.engine.pull(image))
+    def pull(self, service: str, image: str, interrupted: Callable[[], bool]) -> None:
+        """Have the image here; a full disk lets go of what is retired. Raises StepFailed, Interrupted."""
+        self.with_room(lambda: self.engine.pull(image, interrupted))
         self.kept.used(service, image)
 
     def with_room(self, work: Callable[[], None]) -> None:

@@ -29,12 +29,13 @@ class Kept:
                 self.disk.save_kept(self.name, {**known, service: newest})
 
     def prune(self, service: str) -> None:
-        """Remove all but the service's newest."""
+        """Remove all but the service's newest, and what others have among theirs."""
         with self.lock:
             known = self.disk.kept(self.name)
             retired = known.get(service, [])[KEEP:]
             if retired:
-                kept = [thing for thing in retired if not self._remove(thing)]
+                others = {thing for name in known.keys() - {service} for thing in known[name][:KEEP]}
+                kept = [thing for thing in retired if thing in others or not self._remove(thing)]
                 self.disk.save_kept(self.name, {**known, service: known[service][:KEEP] + kept})
 
     def free(self) -> int:

@@ -27,6 +27,8 @@ def normal(text: str) -> str:
         raise Unfit("its private key is encrypted")
     if not any(kind.endswith("PRIVATE KEY") for kind, _ in blocks):
         raise Unfit("it holds no private key (BEGIN PRIVATE KEY)")
+    if not all(block.isascii() for _, block in blocks):
+        raise Unfit("a block of it is not plain ASCII")
     lines = [line.strip() for _, block in blocks for line in block.splitlines()]
     return "\n".join(line for line in lines if line) + "\n"
 

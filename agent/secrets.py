@@ -35,3 +35,10 @@ class SecretFiles:
                 f"the secret {reference.name!r} is not on this node",
                 next_step=f"write it to secrets/{reference.name}",
             ) from error
+        except UnicodeDecodeError:
+            # `from None`: such an error holds the value
+            raise StepFailed(
+                Phase.start,
+                f"the secret {reference.name!r} is no UTF-8 text",
+                next_step=f"write it as UTF-8 to secrets/{reference.name}",
+            ) from None

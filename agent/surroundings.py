@@ -36,7 +36,7 @@ class Surroundings:
 
     secrets: Secrets
     login: Login | None
-    store: Uploads | None  # of finished log segments
+    store: Uploads | None  # of finished log segments and the edge's counts
     models: ModelFiles
     source: Callable[[Engine], Source]
     tell: Callable[[NodeStatus], None]
@@ -81,7 +81,7 @@ def add_vm_arguments(parser: argparse.ArgumentParser) -> None:
     on_vm = parser.add_argument_group("on a VM")
     on_vm.add_argument("--metadata", help="the metadata server's address; without, this is a laptop")
     on_vm.add_argument("--registry", default="", help="the host that gets the VM's token at a pull")
-    on_vm.add_argument("--bucket", default="", help="for finished log segments")
+    on_vm.add_argument("--bucket", default="", help="for finished log segments and the edge's counts")
     on_vm.add_argument("--models-bucket", default="", help="where models are fetched from")
     on_vm.add_argument("--storage", default="https://storage.googleapis.com")
     on_vm.add_argument("--secret-manager", default="https://secretmanager.googleapis.com")

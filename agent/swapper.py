@@ -169,7 +169,9 @@ class Swapper:
             self._certify(wanted)
         match step:
             case swap_steps.Pull(release):
-                self.node.images.pull(self.service, release.image)
+                self.node.images.pull(
+                    self.service, release.image, lambda: self.wanted().generation != wanted.generation
+                )
             case swap_steps.Fetch(release):
                 self._fetch(release)
             case swap_steps.Start(release, slot):

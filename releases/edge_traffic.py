@@ -14,6 +14,7 @@ from releases import log_export
 from releases.log_segment import partition
 
 EDGE = "edge"  # in the place of a service's name
+COUNTS = f"{log_export.PARTS}service={EDGE}/"
 SERVER_ERROR = 500
 GROWTH = 1.05  # each step of the times is so much longer than the one before: how exact a percentile is
 

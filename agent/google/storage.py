@@ -1,4 +1,4 @@
-"""Cloud Storage by its JSON API, as far as a node needs it: read, list, create, never replace or delete.
+"""Cloud Storage by its JSON API, as far as a node needs it: read, create, never replace or delete.
 
 https://cloud.google.com/storage/docs/json_api/v1/objects
 """
@@ -34,16 +34,6 @@ class Bucket:
         """A small object's content and generation. Raises NotFound, GoogleError."""
         answer = self._get(key, {"alt": "media"})
         return answer.content, int(answer.headers["X-Goog-Generation"])
-
-    def list(self, prefix: str) -> Iterator[str]:
-        """Keys that start with the prefix, sorted. Raises GoogleError."""
-        query = {"prefix": prefix, "fields": "items/name,nextPageToken"}
-        while True:
-            page = self.api.call("GET", f"/storage/v1/b/{self.name}/o", query).json()
-            yield from (str(item["name"]) for item in page.get("items", []))
-            if "nextPageToken" not in page:
-                return
-            query["pageToken"] = page["nextPageToken"]
 
     def download(self, key: str, file: Path, moved: Moved = nobody) -> str:
         """To a file, whole or not at all; its SHA-256 in hex. Raises NotFound, GoogleError.

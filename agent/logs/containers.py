@@ -38,16 +38,28 @@ class Containers:
 
 def _origin(node: str, attrs: dict[str, Any]) -> Origin:
     labels = attrs["Config"]["Labels"]
-    environment = dict(line.partition("=")[::2] for line in attrs["Config"].get("Env") or [])
+    environment, model_version = _told(attrs["Config"])
     return Origin(
         service=labels[f"{PREFIX}.service"],
-        environment=environment.get("ENVIRONMENT", "unknown"),
+        environment=environment,
         node=node,
         container=attrs["Id"],
         release=int(labels.get(f"{PREFIX}.release", "0")),
-        model_version=environment.get("MODEL_VERSION", ""),
+        model_version=model_version,
         log_files=_log_files(attrs),
     )
+
+
+def _told(config: dict[str, Any]) -> tuple[str, str]:
+    """Environment and model version: of what an older agent started only the variables say them.
+
+    A service may set those otherwise for itself; so they are asked only there.
+    """
+    labels = config["Labels"]
+    if f"{PREFIX}.environment" in labels:
+        return labels[f"{PREFIX}.environment"], labels.get(f"{PREFIX}.model-version", "")
+    variables = dict(line.partition("=")[::2] for line in config.get("Env") or [])
+    return variables.get("ENVIRONMENT", "unknown"), variables.get("MODEL_VERSION", "")
 
 
 def _log_files(attrs: dict[str, Any]) -> int:

@@ -189,7 +189,7 @@ class ContainerDeclaration(ComputeEngineInstances):
         return found
 
     def _restart_with(self, node: Node, release: Release) -> None:
-        env = {**release.run.env, "RELEASE": str(release.number), "ENVIRONMENT": release.environment}
+        env = {"RELEASE": str(release.number), "ENVIRONMENT": release.environment, **release.run.env}
         name = container_name(release.service, release.environment, release.number)
 
         def make(vm: Vm) -> dict[str, str]:

@@ -16,15 +16,13 @@ from pydantic import Field, ValidationError
 
 from blocks.light_block import LightBlock
 from blocks.secrets import SecretFiles, Secrets
-from blocks.targets import desired_file
+from blocks.targets import desired_file, local_folders
 from blocks.targets.failure import failed
 from blocks.targets.local_network import ensure_network
 from blocks.targets.target import Target, no_check
 from releases import desired as desire
 from releases import place
 from releases.desired import ServiceDesired
-from releases.log_segment import SEGMENTS
-from releases.model_manifest import MODELS
 from releases.place import Place, Taken
 from releases.problem import Failed, Refused, Unreachable
 from releases.release import Release
@@ -252,8 +250,9 @@ class LocalTarget(LightBlock, Block):
             arguments += ["--tls-ports", ",".join(str(port) for port in self.tls_ports)]
         arguments += ["--edge-image", self.edge_image, "--models", str(self.home / "models")]
         arguments += ["--image", self.agent_image]
+        binds = local_folders.binds(self.home, self.node)
         try:
-            key = f"{client.images.get(self.agent_image).id} {' '.join(arguments)}"
+            key = " ".join([f"{client.images.get(self.agent_image).id}", *arguments, *binds])
         except ImageNotFound as error:
             raise Refused(
                 f"the agent's image {self.agent_image} is not on this machine", next_step="model-deploy up"
@@ -268,7 +267,7 @@ class LocalTarget(LightBlock, Block):
         except NotFound:
             pass
         self._check_ports_free(client)
-        self._start_agent(client, name, f"{subnet}.2", arguments, key)
+        self._start_agent(client, name, f"{subnet}.2", arguments, binds, key)
 
     def _check_ports_free(self, client: docker.DockerClient) -> None:
         """Before the edge exists: a port that another program has is said now, by name of the port."""
@@ -287,37 +286,25 @@ class LocalTarget(LightBlock, Block):
                     ) from error
 
     def _start_agent(
-        self, client: docker.DockerClient, name: str, address: str, arguments: list[str], key: str
+        self,
+        client: docker.DockerClient,
+        name: str,
+        address: str,
+        arguments: list[str],
+        binds: list[str],
+        key: str,
     ) -> None:
         api: Any = client.api
         for volume in (f"{self.node}-state", f"{self.node}-edge"):
             client.volumes.create(volume, labels={LABEL: self.node})
-        self.folder.mkdir(parents=True, exist_ok=True)
-        secrets = self.home / "secrets"
-        secrets.mkdir(mode=0o700, parents=True, exist_ok=True)
-        segments = self.home / "store" / SEGMENTS
-        segments.mkdir(parents=True, exist_ok=True)
-        published, fetched = self.home / "store" / MODELS, self.home / "models"
-        for folder in (published, fetched):
-            folder.mkdir(parents=True, exist_ok=True)
-        binds = {
-            str(published): {"bind": f"/store/{MODELS.rstrip('/')}", "mode": "ro"},
-            str(fetched): {"bind": "/models", "mode": "rw"},
-            f"{client.info()['DockerRootDir']}/containers": {"bind": "/containers", "mode": "ro"},
-            str(segments): {"bind": f"/store/{SEGMENTS.rstrip('/')}", "mode": "rw"},  # and nothing else of it
-            "/var/run/docker.sock": {"bind": "/var/run/docker.sock", "mode": "rw"},
-            str(self.folder): {"bind": "/node", "mode": "rw"},
-            str(secrets): {"bind": "/secrets", "mode": "ro"},
-            f"{self.node}-state": {"bind": "/state", "mode": "rw"},
-            f"{self.node}-edge": {"bind": "/edge", "mode": "rw"},
-        }
+        local_folders.make(self.home)
         created = api.create_container(
             self.agent_image,
             command=arguments,
             name=name,
             labels={LABEL: self.node, ARGUMENTS: key},
             host_config=api.create_host_config(
-                binds=binds,
+                binds=[*binds, f"{client.info()['DockerRootDir']}/containers:/containers:ro"],
                 init=True,
                 restart_policy={"Name": "always"},
                 log_config={"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}},

@@ -30,7 +30,7 @@ class NodeBoot:
     edge_image: str  # HAProxy 2.6 or newer
     registry: str  # Artifact Registry's host, such as europe-west1-docker.pkg.dev
     ports: tuple[int, ...]  # the edge's; each answers /_model-deploy/status, with a service on it or not
-    bucket: str = ""  # for finished log segments; empty: they stay on the node, bounded
+    bucket: str = ""  # for log segments and the edge's counts; empty: no log is followed
     models_bucket: str = ""  # where models are fetched from; empty: only those in images are served
     tls_ports: tuple[int, ...] = ()  # the edge's, where TLS ends
     gpu: bool = False  # install the driver at boot, and tell the agent where it is

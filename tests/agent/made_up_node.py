@@ -9,7 +9,7 @@ from typing import Any
 from agent import swapper
 from agent.answer_times import AnswerTimes
 from agent.edge import EdgeError
-from agent.failure import StepFailed
+from agent.failure import Interrupted, StepFailed
 from agent.haproxy import Service
 from agent.memory import Disk
 from agent.swapper import Swapper
@@ -39,6 +39,7 @@ class World:
     edge_away: bool = False  # HAProxy's socket does not answer
     certificates: set[str] = field(default_factory=set)  # those the edge can show
     secrets_away: bool = False
+    while_pulling: Callable[[], None] = lambda: None
     gap: bool = False  # `swap: replace`: nobody serves for a while
     touched: list[tuple[Phase, str]] = field(default_factory=list)
     dies_at: int = -1
@@ -192,8 +193,11 @@ class Images:
 
         return Kept()
 
-    def pull(self, _service: str, image: str) -> None:
+    def pull(self, _service: str, image: str, interrupted: Callable[[], bool]) -> None:
         with self.world.touch("pull"):
+            self.world.while_pulling()
+            if interrupted():
+                raise Interrupted
             self.world.here.add(image)
 
     def with_room(self, work: Callable[[], None]) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from agent.certificates import Certificates
 from agent.failure import StepFailed
+from agent.pem import normal
 from agent.secrets import SecretFiles
 from releases.place import Place
 from releases.release import Release
@@ -84,6 +85,22 @@ def test_a_secret_that_is_away_takes_nothing_away_and_is_said(bench: Bench) -> N
     assert "'tls' is not on this node" in status.problem
     assert status.expires is not None, "the one before is served"
     assert bench.files() == ["tls.pem"]
+
+
+def test_a_secret_that_is_no_text_is_said_and_another_is_renewed_all_the_same(bench: Bench) -> None:
+    for name in ("iris", "rose"):
+        (bench.secrets / name).write_text(certificate(f"{name}.test"))
+        bench.certificates.require(release(name, name))
+        bench.serve(name, name)
+    (bench.secrets / "iris").write_text(certificate("iris.test"), encoding="utf-16")  # PowerShell's `>`
+    newer = certificate("rose.test", days=90)
+    (bench.secrets / "rose").write_text(newer)
+    bench.certificates.renew()
+    status = bench.certificates.status(bench.places["iris"].places)
+    assert status is not None
+    assert status.problem == "the secret 'iris' is no UTF-8 text"
+    assert status.expires is not None, "the one before is served"
+    assert (bench.edge / "certs" / "rose.pem").read_text() == normal(newer)
 
 
 def test_one_certificate_of_two_services_must_fit_both(bench: Bench) -> None:

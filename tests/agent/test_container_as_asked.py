@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from agent.engine import Engine
+from agent.logs.containers import Containers
 from agent.secrets import SecretFiles
 from bench.node import LocalNode
+from releases.release import ReleasedModel
 from releases.swap_memory import Container, Running, Slot
 from tests.agent.showing import ENTRYPOINT, command
 from tests.agent.test_gpus import asked, started_with
@@ -73,6 +75,25 @@ def test_a_container_is_stopped_with_the_time_its_own_release_gave_it(
         after_a_release_with_another = Engine("n", SecretFiles(Path("/none")), Path("/models"))
         after_a_release_with_another.remove(Container("c1", "old", 1, Slot.a, Running.running))
     assert stopped == ["t=33"]
+
+
+def test_lines_belong_where_the_release_does_whatever_the_service_calls_its_environment(
+    asked: list[dict],
+) -> None:
+    model = ReleasedModel(name="iris", version="v1.1")
+    body = started_with(asked, model=model, env={"ENVIRONMENT": "eu/prod", "MODEL_VERSION": "x"})
+    assert {"ENVIRONMENT=eu/prod", "MODEL_VERSION=x"} <= set(body["Env"])
+    engine = Engine("n", SecretFiles(Path("/none")), Path("/models"))
+    (origin,) = Containers(engine)().values()
+    assert (origin.environment, origin.model_version) == ("local", "v1.1")
+
+
+def test_what_an_older_agent_has_started_is_known_by_its_variables(asked: list[dict]) -> None:
+    body = started_with(asked, env={"MODEL_VERSION": "v1"})
+    del body["Labels"]["model-deploy.environment"]
+    engine = Engine("n", SecretFiles(Path("/none")), Path("/models"))
+    (origin,) = Containers(engine)().values()
+    assert (origin.environment, origin.model_version) == ("local", "v1")
 
 
 @pytest.mark.containers

@@ -109,16 +109,6 @@ def test_missing_is_missing(bucket: Bucket, tmp_path: Path) -> None:
     assert not (tmp_path / "down").exists()
 
 
-def test_all_pages_are_listed(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import sandbox.storage.objects
-
-    monkeypatch.setattr(sandbox.storage.objects, "MOST", 3)
-    for number in range(8):
-        bucket.upload(f"some/{number}", file(tmp_path, b""))
-    bucket.upload("other", file(tmp_path, b""))
-    assert list(bucket.list("some/")) == [f"some/{number}" for number in range(8)]
-
-
 def test_a_download_that_breaks_goes_on_where_it_broke(
     bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

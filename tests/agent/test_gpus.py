@@ -10,7 +10,7 @@ import pytest
 from agent.engine import Engine
 from agent.secrets import SecretFiles
 from releases.problem import BadInput
-from releases.release import Release
+from releases.release import Release, ReleasedModel
 from releases.spec import Run
 from releases.spec_file import read_spec
 from releases.swap_memory import Slot
@@ -42,8 +42,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict]]:
 def standing(bodies: list[dict], path: str) -> object:
     """What was made before, as the engine lists and describes it."""
     found = [
-        {"Id": f"c{at}", "Config": {"Labels": body["Labels"]}, "HostConfig": body["HostConfig"]}
-        for at, body in enumerate(bodies)
+        {"Id": f"c{at}", "Config": body, "HostConfig": body["HostConfig"]} for at, body in enumerate(bodies)
     ]
     return next((one for one in found if f"/{one['Id']}/" in path), found)
 
@@ -53,12 +52,18 @@ def started(asked: list[dict], driver: str = "", **resources: object) -> dict:
     return started_with(asked, driver, swap="replace", resources=resources)["HostConfig"]
 
 
-def started_with(asked: list[dict], driver: str = "", service: str = "iris", **given: object) -> dict:
+def started_with(
+    asked: list[dict],
+    driver: str = "",
+    service: str = "iris",
+    model: ReleasedModel | None = None,
+    **given: object,
+) -> dict:
     """What was asked for."""
     run = Run.model_validate(given)
     release = Release(
         service=service, environment="local", number=1, image="i@sha256:" + "0" * 64, version="1", port=80,
-        public_port=80, run=run, confirm_window=60, created=datetime.now(UTC),
+        public_port=80, run=run, confirm_window=60, created=datetime.now(UTC), model=model,
     )  # fmt: skip
     Engine("n", SecretFiles(Path("/none")), Path("/models"), None, driver).start(
         release, Slot.a, "10.0.0.2", 1

@@ -51,8 +51,8 @@ class Bench:
         self.store.publish(wanted, sources_in(source), Silent())
         return self.store.released(wanted)
 
-    def fetch(self, model: ReleasedModel, interrupted: bool = False) -> None:
-        self.models.fetch("sample", model, lambda: interrupted)
+    def fetch(self, model: ReleasedModel, interrupted: bool = False, service: str = "sample") -> None:
+        self.models.fetch(service, model, lambda: interrupted)
 
     def published(self, model: ReleasedModel, path: str = "weights.bin") -> Path:
         manifest = self.store.get(model.name, model.version).manifest
@@ -200,6 +200,22 @@ def test_what_somebody_else_has_put_beside_the_models_takes_none_away(bench: Ben
     bench.assert_whole(model)
     strangers = {path.name for path in bench.cache.iterdir() if not path.name.startswith(model.sha256)}
     assert strangers == {".DS_Store", "notes.txt", "lost+found"}
+
+
+def test_what_another_service_keeps_for_going_back_stays_until_that_one_lets_go(bench: Bench) -> None:
+    shared, *newer = [bench.publish(f"v{number}") for number in range(KEEP + 1)]
+    for service in ("other", "sample"):
+        bench.fetch(shared, service=service)
+    for model in newer:
+        bench.fetch(model)
+    bench.models.prune("sample")
+    bench.assert_whole(shared)
+    for model in newer:
+        bench.fetch(model, service="other")
+    bench.models.prune("other")
+    assert not bench.fetched(shared).exists()
+    for model in newer:
+        bench.assert_whole(model)
 
 
 def test_a_full_disk_frees_retired_models_first_and_then_says_what_is_missing(

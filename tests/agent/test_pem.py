@@ -40,9 +40,10 @@ def test_one_that_fits_is_told_with_its_end(tmp_path: Path) -> None:
         ),
         (certificate("iris.test").replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY"), "is encrypted"),
         (certificate("iris.test").replace("MIIB", "!!!!"), "OpenSSL cannot read it"),
+        (certificate("iris.test").replace("MIIB", "MIIÄ"), "a block of it is not plain ASCII"),
         ("hello", "it holds no certificate"),
     ],
-    ids=["host", "expired", "no key", "no certificate", "mismatch", "encrypted", "broken", "junk"],
+    ids=["host", "expired", "no key", "no certificate", "mismatch", "encrypted", "broken", "letters", "junk"],
 )
 def test_one_that_does_not_is_refused_with_the_reason_and_without_the_key(
     tmp_path: Path, text: str, said: str

@@ -83,6 +83,20 @@ def test_an_agent_killed_at_anything_it_touches_goes_on_where_it_was(
     assert killed_in == ALL_THE_WAY - {Phase.verify, Phase.bake}, "those wait: nothing is touched in them"
 
 
+def test_a_release_that_is_taken_back_while_its_image_is_pulled_holds_nothing_up(world: World) -> None:
+    propose(world, 1)
+    agent = finish(world)
+
+    def take_back() -> None:
+        world.wanted = desire.revert(world.wanted, world.wanted.generation)
+
+    before, world.while_pulling = set(world.here), take_back
+    propose(world, 2)
+    world.turns(lambda status: status.generation == world.wanted.generation, agent)
+    assert world.status.phase is Phase.live
+    assert world.here == before, "it was pulled to the end"
+
+
 def test_the_live_releases_limits_hold_until_it_has_no_more_traffic(world: World) -> None:
     def limits(key: str) -> tuple[str, str]:
         assert world.told is not None

@@ -71,7 +71,8 @@ def plain(release: Release) -> Release:
 
 
 def on_trial(vms: Vms, where: ContainerDeclaration, number: int) -> int:
-    release = plain(vms.release(number, env={"MODE": "new"})).model_copy(update={"port": vms.agents.port})
+    env = {"MODE": "new", "ENVIRONMENT": "prod"}
+    release = plain(vms.release(number, env=env)).model_copy(update={"port": vms.agents.port})
     generation = where.propose(release, KEY)
     where.wait_for("iris", generation, is_in(Phase.verify), SECONDS)
     where.shift("iris", generation, 100)
@@ -93,6 +94,7 @@ def test_a_release_restarts_the_vm_with_the_new_image_and_back(
     metadata = vms.cloud.world.instances["sandbox", ZONE, "a"].metadata()
     container = yaml.safe_load(metadata["gce-container-declaration"])["spec"]["containers"][0]
     assert {"name": "MODE", "value": "new"} in container["env"]
+    assert {"name": "ENVIRONMENT", "value": "prod"} in container["env"]  # as the agent has it
     assert container["volumeMounts"] == [{"name": "data", "mountPath": "/data"}]
     assert container["name"] == "iris.local.1"  # so its entries in Cloud Logging say whose they are
     assert where.cloud_logging.project == vms.cloud.project
