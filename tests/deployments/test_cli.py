@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from deployments import cli
+from releases.problem import BadInput
 from releases.status import NodeStatus
 
 ROOT = Path(__file__).parent.parent.parent
@@ -35,6 +36,19 @@ def test_the_published_schema_is_the_one_the_code_has() -> None:
     done = subprocess.run([MODEL_DEPLOY, "schema"], capture_output=True, text=True, check=True)
     published = (ROOT / "docs" / "model-deploy.schema.json").read_text(encoding="utf-8")
     assert json.loads(published) == json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("decision", ["approve", "reject"])
+def test_who_has_no_login_is_asked_for_a_name(monkeypatch: pytest.MonkeyPatch, decision: str) -> None:
+    """As a container's user often has none."""
+
+    def nobody() -> str:
+        raise KeyError("getpwuid(): uid not found: 1234")
+
+    monkeypatch.setattr("getpass.getuser", nobody)
+    asked = CliRunner().invoke(cli.app, [decision, "amber-fox"]).exception
+    assert isinstance(asked, BadInput)
+    assert asked.next_step == f"model-deploy {decision} amber-fox --by NAME"
 
 
 def test_status_says_that_log_lines_do_not_get_to_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
