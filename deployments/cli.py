@@ -80,7 +80,7 @@ def release(
     check_no_credentials(source)
     if Path(source).exists():
         source = str(Path(source).absolute())
-    with connected(quiet=as_json), job_summary() as summary:
+    with job_summary() as summary, connected(quiet=as_json):
         from flows.release import release as flow  # noqa: PLC0415 - imports Prefect
 
         result = flow(

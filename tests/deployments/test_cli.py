@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from deployments import cli
-from releases.problem import BadInput
+from releases.problem import BadInput, Unreachable
 from releases.status import NodeStatus
 
 ROOT = Path(__file__).parent.parent.parent
@@ -36,6 +36,19 @@ def test_the_published_schema_is_the_one_the_code_has() -> None:
     done = subprocess.run([MODEL_DEPLOY, "schema"], capture_output=True, text=True, check=True)
     published = (ROOT / "docs" / "model-deploy.schema.json").read_text(encoding="utf-8")
     assert json.loads(published) == json.loads(done.stdout)
+
+
+def test_a_release_that_finds_no_server_is_in_the_jobs_summary(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+
+    def away(**_: bool) -> nullcontext[None]:
+        raise Unreachable("Prefect's server does not answer")
+
+    monkeypatch.setattr(cli, "connected", away)
+    assert isinstance(CliRunner().invoke(cli.app, ["release"]).exception, Unreachable)
+    assert "Prefect's server does not answer" in (tmp_path / "summary.md").read_text()
 
 
 @pytest.mark.parametrize("decision", ["approve", "reject"])
