@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from deployments import cli
 from releases.problem import BadInput, Unreachable
-from releases.status import NodeStatus
+from releases.status import NodeStatus, ServiceStatus
 
 ROOT = Path(__file__).parent.parent.parent
 MODEL_DEPLOY = str(Path(sys.executable).parent / "model-deploy")
@@ -36,6 +36,20 @@ def test_the_published_schema_is_the_one_the_code_has() -> None:
     done = subprocess.run([MODEL_DEPLOY, "schema"], capture_output=True, text=True, check=True)
     published = (ROOT / "docs" / "model-deploy.schema.json").read_text(encoding="utf-8")
     assert json.loads(published) == json.loads(done.stdout)
+
+
+def test_status_of_a_service_that_does_not_run_names_those_that_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "no service runs here yet; next: model-deploy release" in status(monkeypatch, "irsi")
+    told = status(monkeypatch, "irsi", iris=ServiceStatus(live=1))
+    assert told == "irsi does not run here; what does: iris\n"
+
+
+def status(monkeypatch: pytest.MonkeyPatch, *words: str, **services: ServiceStatus) -> str:
+    said = NodeStatus(node="n", at=datetime.now(UTC), services=services)
+    target = SimpleNamespace(nodes=lambda: [said])
+    monkeypatch.setattr(cli, "connected", lambda **_: nullcontext())
+    monkeypatch.setattr(cli, "load", lambda _: SimpleNamespace(target=target))
+    return CliRunner().invoke(cli.app, ["status", *words]).output
 
 
 def test_a_release_that_finds_no_server_is_in_the_jobs_summary(
