@@ -63,7 +63,7 @@ class ImageBuilder(LightBlock, Block):
     def bases(self, context: Path, build: Build) -> dict[str, str]:
         """Every base image and its id, pulled if it is not here. Raises Unreachable, BadInput, Failed."""
         docker = find_docker()
-        text = (context / build.dockerfile).read_text(encoding="utf-8")
+        text = _text(context / build.dockerfile)
         return {image: self._base_id(docker, image) for image in base_images(text, build.args)}
 
     def build(
@@ -77,7 +77,7 @@ class ImageBuilder(LightBlock, Block):
     ) -> str:
         """Build and tag; returns the tag. Raises Failed with the last lines, or when `stop` is set."""
         docker = find_docker()
-        declared = (context / build.dockerfile).read_text(encoding="utf-8")
+        declared = _text(context / build.dockerfile)
         own = {"REVISION": "revision", "VERSION": "version", "SOURCE": "source", "CREATED": "created"}
         values = {
             name: labels[f"org.opencontainers.image.{key}"]
@@ -221,6 +221,11 @@ class TestsFailed(Failed):
 
 
 _PORTS = "{{range $port, $_ := .Config.ExposedPorts}}{{$port}} {{end}}"
+
+
+def _text(dockerfile: Path) -> str:
+    """As the engine takes it: an old encoding in a comment is no mistake."""
+    return dockerfile.read_text(encoding="utf-8", errors="replace")
 
 
 def build_command(

@@ -1,6 +1,7 @@
 """What a service has printed: exported parts, segments that wait for the export, and live containers."""
 
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -140,21 +141,15 @@ class LogHistory:
 
 
 def live_lines(container: Any, since: datetime, release: int) -> Iterator[Line]:
-    """What the engine still has of a container's lines; pieces of a long line are joined."""
+    """What the engine still has of a container's lines, pieces joined. Raises Unreachable."""
     return in_order([_one_stream(container, name, since, release) for name in ("stdout", "stderr")])
 
 
 def last_lines(container: Any, release: int, number: int) -> Iterator[Line]:
     """The last that the engine still has, in the order they were printed. Raises Unreachable."""
-    try:
+    with _readable(container):
         frames = container.logs(stream=True, follow=False, timestamps=True, tail=number)
         yield from _lines_of(frames, container, "", release)
-    except NO_ANSWER as error:  # a release may have just removed it
-        raise Unreachable(
-            f"the log of container {container.id[:SHORT_ID]} cannot be read",
-            got=str(error)[:200],
-            next_step="the same again",
-        ) from error
 
 
 def following_lines(
@@ -169,10 +164,23 @@ def following_lines(
 
 def _one_stream(container: Any, stream: str, since: datetime, release: int) -> Iterator[Line]:
     wanted = {name: name == stream for name in ("stdout", "stderr")}
-    frames = container.logs(
-        stream=True, follow=False, timestamps=True, since=int(since.timestamp()), **wanted
-    )
-    return _lines_of(frames, container, stream, release)
+    with _readable(container):
+        frames = container.logs(
+            stream=True, follow=False, timestamps=True, since=int(since.timestamp()), **wanted
+        )
+        yield from _lines_of(frames, container, stream, release)
+
+
+@contextmanager
+def _readable(container: Any) -> Iterator[None]:
+    try:
+        yield
+    except NO_ANSWER as error:  # a release may have just removed it
+        raise Unreachable(
+            f"the log of container {container.id[:SHORT_ID]} cannot be read",
+            got=str(error)[:200],
+            next_step="the same again",
+        ) from error
 
 
 def _lines_of(frames: Iterable[bytes], container: Any, stream: str, release: int) -> Iterator[Line]:

@@ -1,12 +1,11 @@
 """`model-deploy promote`, `pending`, `approve`, `reject`."""
 
-import getpass
 import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deployments.connection import connected, service_here
+from deployments.connection import connected, person, service_here
 from deployments.release_result import show_result
 from releases.problem import BadInput, Refused
 
@@ -65,11 +64,18 @@ def reject(run: Run, reason: Reason = "", by: By = "") -> None:
 
 
 def _answer(run: str, decision: str, by: str, reason: str) -> None:
+    by = by or person()
+    if not by:
+        raise BadInput(
+            "who are you? The release records who answered",
+            expected="a name: the user of this process has none",
+            next_step=f"model-deploy {decision} {run} --by NAME",
+        )
     with connected(quiet=True):
         from deployments.approvals import answer, waiting  # noqa: PLC0415 - imports Prefect
 
         meant = _meant(run, waiting())
-        refused = answer(meant, decision, by or getpass.getuser(), reason)
+        refused = answer(meant, decision, by, reason)
     if refused:
         raise Refused(f"{meant.name} does not take the answer", got=refused, next_step="model-deploy pending")
     typer.echo(f"{meant.name}: {decision}{'d' if decision[-1] == 'e' else 'ed'}")

@@ -80,7 +80,7 @@ def release(
     check_no_credentials(source)
     if Path(source).exists():
         source = str(Path(source).absolute())
-    with connected(quiet=as_json), job_summary() as summary:
+    with job_summary() as summary, connected(quiet=as_json):
         from flows.release import release as flow  # noqa: PLC0415 - imports Prefect
 
         result = flow(
@@ -112,12 +112,17 @@ def rollback(
 
 
 @app.command()
-def status(service: OfService = "", environment: InEnvironment = "local", as_json: AsJson = False) -> None:
+def status(
+    service: Annotated[str, typer.Argument(help="Service; all if not given.")] = "",
+    environment: InEnvironment = "local",
+    as_json: AsJson = False,
+) -> None:
     """What is live, what is on trial, and what was reverted and why."""
     with connected(quiet=True):
         target = load(environment).target
         nodes = target.nodes()
-    names = sorted({name for node in nodes for name in node.services if service in {"", name}})
+    running = sorted({name for node in nodes for name in node.services})
+    names = [name for name in running if service in {"", name}]
     if as_json:
         whole = {name: target.status(name) for name in names}
         typer.echo(json.dumps({name: one.model_dump(mode="json") for name, one in whole.items()}))
@@ -138,8 +143,10 @@ def status(service: OfService = "", environment: InEnvironment = "local", as_jso
             typer.echo(f"{name}{at}: {live} at {where}{trial}{why}")
             if one.certificate:
                 typer.echo(f"  {one.certificate}")
-    if not names:
+    if not running:
         typer.echo("no service runs here yet; next: model-deploy release")
+    elif not names:
+        typer.echo(f"{service} does not run here; what does: {', '.join(running)}")
 
 
 @app.command()

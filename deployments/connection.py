@@ -64,6 +64,16 @@ def load(name: str) -> "Environment":
     return load_environment(name)
 
 
+def person() -> str:
+    """Who types the command, by their login; empty for a user without a name, as in many containers."""
+    import getpass  # noqa: PLC0415
+
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return ""
+
+
 def service_here(given: str) -> str:
     """The service that was named, else the one that `release .` would release here. Raises BadInput."""
     from releases.spec_file import SPEC_FILE, name_of, read_spec  # noqa: PLC0415

@@ -94,7 +94,7 @@ def refused(release: Callable[[], object]) -> Problem:
 def _git(*words: str) -> None:
     finished = run(["git", *words], timeout=120)
     if finished.code != 0:
-        raise Failed("the wrong version cannot be made", got=finished.tail)
+        raise Failed("the version to release cannot be made", got=finished.tail)
 
 
 if __name__ == "__main__":

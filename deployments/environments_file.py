@@ -46,13 +46,6 @@ def parse(file: Path) -> dict[str, Described]:
     """Every environment in it. Raises BadInput that names the field and the nearest known key."""
     try:
         return _File.model_validate(yaml.safe_load(file.read_text(encoding="utf-8"))).environments
-    except (OSError, yaml.YAMLError) as error:
-        raise BadInput(
-            "the environments cannot be read",
-            where=str(file),
-            got=str(error),
-            next_step="mend it, or model-deploy apply FILE with the one that is to count from now on",
-        ) from error
     except ValidationError as error:
         first = error.errors()[0]
         place = first["loc"]
@@ -61,3 +54,10 @@ def parse(file: Path) -> dict[str, Described]:
             raise unknown(str(place[-1]), known_keys(_File, place[:-1]), field, str(file)) from error
         expected = plainly(first["msg"])
         raise BadInput(f"`{field}` is not right", where=str(file), expected=expected) from error
+    except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: no UTF-8, or no such day
+        raise BadInput(
+            "the environments cannot be read",
+            where=str(file),
+            got=str(error),
+            next_step="mend it, or model-deploy apply FILE with the one that is to count from now on",
+        ) from error

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from releases.problem import Problem
+from releases.problem import NothingToDo, Problem, Refused, Superseded
 
 if TYPE_CHECKING:
     from flows.result import ReleaseResult
@@ -41,10 +41,18 @@ def job_summary() -> Iterator[JobSummary]:
     try:
         yield summary
     except Problem as problem:
-        summary.text = f"## The release has failed\n\n```\n{problem}\n```"
+        summary.text = f"## {_title(problem)}\n\n```\n{problem}\n```"
         raise
     finally:
         file = os.environ.get(VARIABLE)
         if file and summary.text:
             with Path(file).open("a", encoding="utf-8") as opened:
                 opened.write(f"{summary.text}\n")
+
+
+def _title(problem: Problem) -> str:
+    if isinstance(problem, NothingToDo):
+        return "There was nothing to release"
+    if isinstance(problem, Superseded):
+        return "The release has given way to a newer one"
+    return "The release was refused" if isinstance(problem, Refused) else "The release has failed"

@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Callable, Collection
 from functools import partial
+from pathlib import Path
 
 from blocks.command import run
 from blocks.docker_client import DockerClient, find_docker
@@ -79,9 +80,16 @@ def take_down(*, data: bool, keep_images: bool = False) -> list[str]:
         kept = f"{home.path}, the volume {registry}, the images"
         return [*done, f"kept for the next time: {kept}; to remove them too: model-deploy down --data"]
     remove_registry(docker, home.chosen().node, home.chosen().registry_port)
-    shutil.rmtree(home.path, ignore_errors=True)
-    done += [f"removed the volume {registry} and its images", f"deleted {home.path}"]
+    done += [f"removed the volume {registry} and its images", _delete(home.path)]
     return done if keep_images else [*done, *_leave_the_engine(docker)]
+
+
+def _delete(folder: Path) -> str:
+    """As much of it as this user may; what came of it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        return f"stays: {folder}, with what could not be deleted; to remove it: sudo rm -r {folder}"
+    return f"deleted {folder}"
 
 
 def _leave_the_engine(docker: DockerClient) -> list[str]:

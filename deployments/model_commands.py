@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deployments.connection import connected, load
+from deployments.connection import connected, load, person
 from releases.problem import BadInput
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def publish(
         for line in warnings(suspects_in(sources), allow_unsafe=allow_unsafe):
             typer.echo(f"warning: {line}", err=True)
         with _progress() as progress:
-            made = models.publish(model, sources, progress, metrics=measured, note=note, by=_person())
+            made = models.publish(model, sources, progress, metrics=measured, note=note, by=person())
     _say(made, as_json=as_json, words=f"{model} is published")
 
 
@@ -154,7 +154,7 @@ def alias(
     """Let a name stand for a version. A release keeps the version that it was made with."""
     with _models(environment) as models:
         version = models.get(name, version).manifest.version
-        before = models.point(name, alias_, version, by=_person())
+        before = models.point(name, alias_, version, by=person())
     if as_json:
         typer.echo(json.dumps({"name": name, "alias": alias_, "version": version, "before": before}))
         return
@@ -191,15 +191,6 @@ def _metrics(file: Path | None) -> "Mapping[str, Metric]":
             expected='JSON such as {"accuracy": 0.93}: name → number or text',
             got=str(why),
         ) from error
-
-
-def _person() -> str:
-    import getpass  # noqa: PLC0415
-
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a container's user without a name
-        return ""
 
 
 @contextmanager

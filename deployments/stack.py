@@ -1,6 +1,7 @@
 """The processes beside the releases on one machine: started, looked after, stopped; flows registered."""
 
 import fcntl
+import http.client
 import json
 import os
 import re
@@ -200,7 +201,7 @@ def _answers(url: str) -> bool:
             got=f"HTTP {error.code}",
             next_step="check PREFECT_API_KEY (Prefect Cloud) or PREFECT_API_AUTH_STRING (a server of yours)",
         ) from error
-    except OSError:
+    except (OSError, http.client.HTTPException):  # the second: what listens there speaks no HTTP
         return False
 
 

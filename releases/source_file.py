@@ -15,7 +15,7 @@ def read_sources(file: Path) -> dict[str, Source]:
     """Every source that the file declares, by name. Raises BadInput that names the field."""
     try:
         text = file.read_text(encoding="utf-8")
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise BadInput("the sources cannot be read", where=str(file), got=str(error)) from error
     return parse_sources(text, where=str(file))
 
@@ -25,8 +25,6 @@ def parse_sources(text: str, where: str = "sources.yaml") -> dict[str, Source]:
     try:
         raw = yaml.safe_load(text)
         return Sources.model_validate(raw).sources
-    except yaml.YAMLError as error:
-        raise BadInput("the sources are not YAML", where=where, got=str(error)) from error
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
@@ -36,6 +34,8 @@ def parse_sources(text: str, where: str = "sources.yaml") -> dict[str, Source]:
         got = "" if isinstance(first["input"], dict) else repr(first["input"])[:200]
         expected = plainly(first["msg"])
         raise BadInput(f"`{field}` is not right", where=where, expected=expected, got=got) from error
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: there is no such day
+        raise BadInput("the sources are not YAML", where=where, got=str(error)) from error
 
 
 def named(sources: dict[str, Source], name: str) -> Source:

@@ -19,14 +19,18 @@ def read_spec(folder: Path) -> ServiceSpec:
     path = folder / SPEC_FILE
     if not path.exists():
         return ServiceSpec()
-    return parse_spec(path.read_text(encoding="utf-8"))
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput("the spec cannot be read", where=SPEC_FILE, got=str(error)) from error
+    return parse_spec(text)
 
 
 def parse_spec(text: str, where: str = SPEC_FILE) -> ServiceSpec:
     """Parse a spec's text. Raises BadInput that names the field and the nearest known key."""
     try:
         raw = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: there is no such day
         raise BadInput("the spec is not YAML", where=where, got=str(error)) from error
     if raw is None:
         raise BadInput(

@@ -1,7 +1,7 @@
 """The local environment's private OCI registry."""
 
+import http.client
 import time
-import urllib.error
 import urllib.request
 
 from blocks.command import run
@@ -67,7 +67,7 @@ def unreachable(port: int) -> str:
     try:
         with urllib.request.urlopen(_address(port), timeout=2):
             return ""
-    except (urllib.error.URLError, OSError) as error:
+    except (OSError, http.client.HTTPException) as error:  # the second: what listens there speaks no HTTP
         return str(error)
 
 

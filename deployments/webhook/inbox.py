@@ -13,10 +13,15 @@ from pydantic import TypeAdapter, ValidationError
 from deployments.webhook.log import log_trouble
 from deployments.webhook.order import Order
 
-# AUTOINCREMENT: a number that was forgotten is never another order's.
+# AUTOINCREMENT: a number that was forgotten is never another order's. A fresh file counts from the time,
+# since orders of one that was set aside may still wait.
 _TABLE = (
     "CREATE TABLE IF NOT EXISTS orders "
     "(number INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, said TEXT NOT NULL)"
+)
+_COUNT_FROM = (
+    "INSERT INTO sqlite_sequence (name, seq) "
+    "SELECT 'orders', ? WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'orders')"
 )
 _ORDER: TypeAdapter[Order] = TypeAdapter(Order)
 LOCKED_SECONDS = 5.0
@@ -129,7 +134,9 @@ def _open(path: Path) -> sqlite3.Connection:
     database = sqlite3.connect(path, timeout=LOCKED_SECONDS, check_same_thread=False)
     database.execute("PRAGMA journal_mode = WAL")  # one fsync a transaction
     database.execute("PRAGMA synchronous = FULL")
-    database.execute(_TABLE)
+    with database:
+        database.execute(_TABLE)
+        database.execute(_COUNT_FROM, (time.time_ns(),))
     return database
 
 

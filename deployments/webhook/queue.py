@@ -161,8 +161,9 @@ class RunQueue:
 
     async def work(self) -> None:
         """Store what waits, what an earlier receiver left first, until cancelled."""
-        known = {one.kept.number for one in self._waiting}
-        for left in self._add([one for one in await self._left() if one.number not in known]):
+        found = await self._left()
+        known = {one.kept.number for one in self._waiting}  # what came meanwhile, too
+        for left in self._add([one for one in found if one.number not in known]):
             left.leave()
         pause = FIRST_PAUSE
         while True:

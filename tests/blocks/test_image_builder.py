@@ -102,3 +102,8 @@ def test_a_base_image_that_does_not_exist_is_not_worth_another_try(registry: str
     (tmp_path / "Dockerfile").write_text(f"FROM {registry}/nothing:1\n")
     with pytest.raises(BadInput, match="cannot be pulled"):
         ImageBuilder().bases(tmp_path, Build())
+
+
+def test_a_dockerfile_in_an_old_encoding_is_read_as_the_engine_reads_it(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_bytes("# für alle\nFROM scratch\n".encode("latin-1"))
+    assert ImageBuilder().bases(tmp_path, Build()) == {}

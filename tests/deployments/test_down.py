@@ -69,6 +69,17 @@ def test_with_data_every_image_that_was_made_goes_and_what_stays_is_told(home: H
         assert words in told
 
 
+def test_a_folder_that_cannot_be_deleted_is_said_to_stay(
+    home: Home, fake: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for a user whose agent has written files as root; root may delete anything."""
+    home.chosen()
+    monkeypatch.setattr(local.shutil, "rmtree", lambda *_, **__: None)
+    told = "\n".join(local.take_down(data=True))
+    assert f"deleted {home.path}" not in told
+    assert f"sudo rm -r {home.path}" in told
+
+
 def test_an_image_that_was_pulled_stays_and_is_told(home: Home, fake: Path) -> None:
     home.chosen()
     told = "\n".join(local.take_down(data=True))

@@ -6,7 +6,9 @@ import pytest
 
 from deployments.job_summary import job_summary
 from flows.result import ReleaseResult
-from releases.problem import Failed
+from releases.approval import Rejected
+from releases.freeze import Frozen
+from releases.problem import Failed, NothingToDo, Problem, Superseded
 
 RESULT = ReleaseResult(
     service="iris",
@@ -42,6 +44,22 @@ def test_a_failure_says_why(file: Path) -> None:
     with pytest.raises(Failed), job_summary():
         raise Failed("1 of 2 tests failed", where="test_model::test_accuracy")
     assert "1 of 2 tests failed\n  where: test_model::test_accuracy" in file.read_text()
+
+
+@pytest.mark.parametrize(
+    ("problem", "title"),
+    [
+        (Failed("1 of 2 tests failed"), "The release has failed"),
+        (NothingToDo("this commit is live"), "There was nothing to release"),
+        (Superseded("a newer push"), "The release has given way to a newer one"),
+        (Rejected("Ann has rejected it"), "The release was refused"),
+        (Frozen("no releases on Fridays"), "The release was refused"),
+    ],
+)
+def test_only_what_was_tried_has_failed(file: Path, problem: Problem, title: str) -> None:
+    with pytest.raises(type(problem)), job_summary():
+        raise problem
+    assert f"## {title}\n" in file.read_text()
 
 
 def test_elsewhere_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """`model-deploy logs`, with --since and without: what it says of a service nobody knows, and what --follow shows."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -118,8 +119,15 @@ def test_where_containers_are_elsewhere_stored_lines_are_the_next_step(environme
     assert caught.value.next_step == "model-deploy logs iris --environment local --since 1h"
 
 
+@pytest.mark.parametrize(
+    "show",
+    [
+        log_commands.print_newest,
+        lambda environment, service: log_commands.print_stream(environment, service, "2h", ""),
+    ],
+)
 def test_a_container_that_is_removed_just_then_is_no_traceback(
-    environment: Any, monkeypatch: pytest.MonkeyPatch
+    environment: Any, monkeypatch: pytest.MonkeyPatch, show: Callable[..., None]
 ) -> None:
     gone = Running("a")
 
@@ -129,4 +137,4 @@ def test_a_container_that_is_removed_just_then_is_no_traceback(
     monkeypatch.setattr(gone, "logs", logs)
     shows(monkeypatch, [[(gone, 3)]])
     with pytest.raises(Unreachable, match="the log of container aaaaaaaaaaaa cannot be read"):
-        log_commands.print_newest(environment, "iris")
+        show(environment, "iris")

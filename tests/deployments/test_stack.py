@@ -2,17 +2,19 @@
 
 import os
 import signal
+import socketserver
 import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from deployments import stack
 from deployments.machine.home import Home
+from deployments.machine.registry import unreachable
 from deployments.processes import SERVER_HOST, Process
 from releases.problem import BadInput, Unreachable
 from tests.controllers import wait_until
@@ -61,6 +63,34 @@ def test_one_that_is_somewhere_else_does_not_answer(
     monkeypatch.setenv("PREFECT_API_URL", f"{api}/elsewhere")
     with pytest.raises(Unreachable, match="does not answer"):
         stack.ensure_server(Home(tmp_path))
+
+
+def test_what_speaks_no_http_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another program has the port."""
+    with listening_otherwise() as port:
+        assert unreachable(port)
+        monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{port}/api")
+        with pytest.raises(Unreachable, match="does not answer"):
+            stack.ensure_server(Home(tmp_path))
+
+
+@contextmanager
+def listening_otherwise() -> Iterator[int]:
+    """The port of a server that greets everybody as an SSH server does."""
+
+    class Greeting(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(1000)
+            self.request.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Greeting) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def test_the_ui_is_where_its_api_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

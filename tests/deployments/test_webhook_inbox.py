@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from deployments.webhook import log, queue
-from deployments.webhook.inbox import Inbox, NotKept
+from deployments.webhook.inbox import Inbox, Kept, NotKept
 from deployments.webhook.order import Order
 from deployments.webhook.receiver import Limits
 from releases.pull_request import Check
@@ -171,6 +171,52 @@ def test_a_spoilt_file_is_set_aside_and_keeps_nothing_out(store: Store, inbox: P
         wait_until(lambda: any("spoilt" in file.name for file in inbox.parent.iterdir()), 20)
         assert receiver.deliver(push()).json()["runs"]
     assert inbox.stat().st_mode & 0o077 == 0
+
+
+def test_what_waits_when_the_file_is_spoilt_pushes_no_later_delivery_out(store: Store, inbox: Path) -> None:
+    store.gate.clear()
+    store.refuse = lambda order: order.delivery == "second"
+    with running(store, limits=HURRIED, inbox=inbox) as receiver:
+        assert receiver.deliver(push(), delivery="first").status_code == 202
+        assert store.begun.wait(30)
+        spoil(inbox)
+        wait_until(lambda: receiver.deliver(push(), delivery="second").status_code == 202, 20)
+        assert list(inbox.parent.glob("*.spoilt-*")), "the second one is in a fresh file"
+        store.gate.set()
+        wait_until(lambda: waiting(receiver) == 1, 20)
+        assert [order.delivery for order in store.stored] == ["first"]
+        assert [kept.order.delivery for kept in asyncio.run(Inbox(inbox).read())] == ["second"]
+        store.refuse = lambda _: False
+        wait_until(lambda: waiting(receiver) == 0, 20)
+    assert [order.delivery for order in store.stored] == ["first", "second"]
+
+
+def spoil(inbox: Path) -> None:
+    """What was a table is none any more, as after a disk's error."""
+    with closing(sqlite3.connect(inbox)) as database, database:
+        database.execute("PRAGMA writable_schema = ON")
+        database.execute("UPDATE sqlite_master SET sql = 'spoilt' WHERE name = 'orders'")
+        database.execute("PRAGMA schema_version = 1000")
+
+
+def test_what_comes_while_the_disk_does_not_give_back_what_was_left_is_asked_for_once(
+    store: Store, inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusals, read = iter([True]), Inbox._read
+    asked = threading.Event()
+
+    def slowly(self: Inbox) -> list[Kept]:
+        if next(refusals, False):
+            asked.set()
+            raise NotKept("not now")
+        return read(self)
+
+    monkeypatch.setattr(Inbox, "_read", slowly)
+    with running(store, limits=HURRIED, inbox=inbox) as receiver:
+        assert asked.wait(20)
+        assert receiver.deliver(push()).status_code == 202
+        wait_until(lambda: waiting(receiver) == 0, 20)
+        assert len(store.stored) == 1
 
 
 def test_a_disk_that_is_full_for_a_while_ends_nothing(

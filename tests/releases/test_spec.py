@@ -2,17 +2,34 @@
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from deployments.environments_file import parse
 from releases.problem import BadInput
+from releases.source_file import read_sources
 from releases.spec import Run, ServiceSpec
-from releases.spec_file import parse_spec, read_spec
+from releases.spec_file import SPEC_FILE, parse_spec, read_spec
 
 
 def test_a_folder_without_a_spec_gets_the_defaults(tmp_path: Path) -> None:
     assert read_spec(tmp_path) == ServiceSpec()
+
+
+@pytest.mark.parametrize("content", ["name: für".encode("latin-1"), b"name: 2026-02-30"])
+@pytest.mark.parametrize(
+    "read",
+    [read_spec, lambda folder: read_sources(folder / SPEC_FILE), lambda folder: parse(folder / SPEC_FILE)],
+)
+def test_an_old_encoding_or_a_day_that_there_is_not_is_the_users_mistake(
+    tmp_path: Path, read: Callable[[Path], object], content: bytes
+) -> None:
+    """In each of the files that a person writes."""
+    (tmp_path / SPEC_FILE).write_bytes(content)
+    with pytest.raises(BadInput, match=SPEC_FILE):
+        read(tmp_path)
 
 
 def test_a_duration_is_a_number_of_seconds_or_has_its_unit() -> None:
