@@ -76,10 +76,14 @@ class ImageRegistry(LightBlock, Block):
         """
         api, digest = self._client().api, ""
         for tag in tags:
-            api.tag(local, repository, tag, force=True)
+            try:
+                api.tag(local, repository, tag, force=True)
+            except NO_ANSWER as error:
+                where, got = f"{repository}:{tag}", str(error)[:300]
+                raise Failed(f"{local} cannot be tagged", where=where, got=got) from error
             digest = self._push(repository, tag)
         for tag in tags:
-            with suppress(APIError):  # gone already
+            with suppress(*NO_ANSWER):  # gone already, or it stays
                 api.remove_image(f"{repository}:{tag}", noprune=True)
         return f"{repository}@{digest}"
 

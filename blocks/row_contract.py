@@ -84,7 +84,8 @@ class RowContract:
         return self.rejected > 0 and self.share > self.at_most
 
     def _reject(self, row: Any, error: ValidationError) -> None:
-        raw = orjson.dumps(row, default=str, option=orjson.OPT_SORT_KEYS)
+        # A line of CSV with a field too many has that under the key None.
+        raw = orjson.dumps(row, default=str, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
         hash_ = hashlib.sha256(raw).hexdigest()[:16]
         if hash_ in self.known:
             return

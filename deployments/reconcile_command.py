@@ -23,9 +23,10 @@ def reconcile(
         typer.echo(result.model_dump_json())
     for row in [] if as_json else result.rows:
         said = "; ".join(part for part in (row.found, row.done) if part) or "as it should be"
-        typer.echo(f"{row.environment}/{row.service}: {row.live or 'nothing is live'}: {said}")
+        live = f"/{row.service}: {row.live or 'nothing is live'}" if row.service else ""
+        typer.echo(f"{row.environment}{live}: {said}")
     if result.left:
         raise Failed(
             f"{len(result.left)} services are not as they should be",
-            got=", ".join(f"{row.service} in {row.environment}" for row in result.left),
+            got=", ".join(f"{row.service or 'all'} in {row.environment}" for row in result.left),
         )

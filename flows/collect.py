@@ -110,7 +110,7 @@ def collect_new(collection: Collection, source: Source, place: Place) -> Load:
 
 @task(task_run_name="{day}", cache_policy=NO_CACHE)
 def collect_day(collection: Collection, source: Source, place: Place, day: date) -> Load:
-    """One day's rows, instead of those that are there."""
+    """One day's rows, instead of those that are there; where none come, those stay."""
     with tempfile.TemporaryDirectory(prefix="model-deploy-collect-") as scratch:
         load = DataLoad(collection.source, source, place, Path(scratch))
         gathered, contract = load.run(collection.checkpoint(), window_of(day))

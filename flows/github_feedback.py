@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import cast
 
+from prefect.context import FlowRunContext
 from prefect.exceptions import PrefectSignal
 from prefect.utilities.urls import url_for
 
 from blocks.environment import Environment
 from blocks.github import GitHub, State
 from blocks.image_builder import TestsFailed
+from blocks.pushed_runs import read_runs, tags_of
 from flows.github_shown import Shown, opened, remember
 from flows.turn import current_run
 from releases.problem import Cancelled, Problem, Superseded
@@ -172,8 +174,19 @@ def connected_github() -> GitHub | None:
     return github
 
 
+def _is_shown_as_waiting(feedback: Feedback) -> bool:
+    """Whether this run has waited for an approval, and no other run speaks for its commit."""
+    context = FlowRunContext.get()
+    run = context.flow_run if context else None
+    if run is None or not run.empirical_policy.pause_keys:
+        return False
+    ref = run.parameters.get("ref")
+    runs = read_runs(tags_of(feedback.service, feedback.environment))
+    return not any(other.id != run.id and other.parameters.get("ref") == ref for other in runs)
+
+
 def _tell_why(feedback: Feedback, error: BaseException) -> None:
-    if isinstance(error, Superseded) and not feedback.begun:
+    if isinstance(error, Superseded) and not feedback.begun and not _is_shown_as_waiting(feedback):
         return  # another run speaks for this commit, or a newer one has taken over
     if isinstance(error, PrefectSignal):  # suspended: it starts again when a person has answered
         feedback.waits()

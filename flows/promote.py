@@ -25,6 +25,7 @@ from releases.evidence import Proof
 from releases.problem import Failed, Refused
 from releases.release import Release
 from releases.smoke import checks_of, p95
+from releases.version import image_tag
 
 STEPS = [Step.look_at_source, Step.reach, Step.certificate, Step.copy, *deploying.STEPS]
 
@@ -156,7 +157,7 @@ def propose(source: Environment, where: Environment, release: Release, proof: Pr
 def copy_image(source: Environment, where: Environment, release: Release) -> str:
     """The image in the environment's own registry; the same digest."""
     repository = where.registry.repository(release.service)
-    return where.registry.bring(release.image, source.registry, repository, [release.version])
+    return where.registry.bring(release.image, source.registry, repository, [image_tag(release.version)])
 
 
 def claim(where: Environment, proven: Release, image: str, admission: Admission) -> Release:

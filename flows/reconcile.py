@@ -1,5 +1,7 @@
 """Every five minutes: what a lost webhook would have started, what was left open, what has drifted."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -33,7 +35,7 @@ from flows.turn import turn_if_free
 from flows.unheard import tell_the_end
 from releases import freeze
 from releases.ledger import Entry, services_in
-from releases.problem import Problem, Unreachable
+from releases.problem import Problem
 from releases.reconcile import Seen, drift
 from releases.release import Release
 from releases.status import ServiceStatus
@@ -47,12 +49,12 @@ class Row(BaseModel):
     """What was found of a service in an environment, and what was done about it."""
 
     environment: str
-    service: str
+    service: str = Field("", description="Empty: it is about the environment as a whole.")
     head: str = Field("", description="The commit that its branch, or its newest tag, is at.")
     live: str = ""
     found: str = ""
     done: str = ""
-    mending: bool = Field(default=False, description="Whether a run brings the live release back just now.")
+    mending: bool = Field(default=False, description="Whether a run mends all that was found just now.")
 
 
 class ReconcileResult(BaseModel):
@@ -74,11 +76,11 @@ class Repositories:
     known: dict[str, Refs | Problem] = field(default_factory=dict)
 
     def refs(self, source: str) -> Refs:
-        """Its branches and tags. Raises Unreachable."""
+        """Its branches and tags. Raises Unreachable, Failed."""
         if source not in self.known:
             try:
                 self.known[source] = read_refs(source)
-            except Unreachable as problem:
+            except Problem as problem:
                 self.known[source] = problem
         found = self.known[source]
         if isinstance(found, Problem):
@@ -95,19 +97,38 @@ def reconcile(environment: EnvironmentOrAll = "") -> ReconcileResult:
 
     """
     result, repositories = ReconcileResult(), Repositories()
+    if environment:
+        load_environment(environment)  # a wrong name is the mistake of who gave it, and no row
     for name in [environment] if environment else environment_names():
-        where = load_environment(name)
-        running = read_running(name)
-        give_up_checks(running)
-        stuck = [run for run in running if is_silent(run, STUCK)]
+        with others_go_on(name, result):
+            look_around(load_environment(name), repositories, result)
+        report(name, result)
+    end_tests()
+    return result
+
+
+@contextmanager
+def others_go_on(environment: str, result: ReconcileResult) -> Iterator[None]:
+    """What does not answer in an environment becomes a row, and stops nothing else."""
+    try:
+        yield
+    except Problem as problem:
+        row = Row(environment=environment)
+        say(row, problem)
+        result.rows.append(row)
+
+
+def look_around(where: Environment, repositories: Repositories, result: ReconcileResult) -> None:
+    """All services of one environment, and the runs whose end nobody has told."""
+    name, running = where.name, read_running(where.name)
+    give_up_checks(running)
+    stuck = [run for run in running if is_silent(run, STUCK)]
+    with others_go_on(name, result):
         for service in sorted({*services_in(where.store, name), *(one.name for one in where.services)}):
             mine = [run for run in stuck if set(tags_of(service, name)) <= set(run.tags)]
             look_at(where, service, repositories, mine, result)
-        report(name, result)
-        for said in tell_the_end(where):
-            get_run_logger().info("GitHub was told of %s", said)
-    end_tests()
-    return result
+    for said in tell_the_end(where):
+        get_run_logger().info("GitHub was told of %s", said)
 
 
 def look_at(
@@ -131,13 +152,20 @@ def look_at(
             row.done = _said(row.done, f"started {len(checks)} checks again that were lost")
         result.started += checks
         row.live = f"release {live.release.number} ({live.release.version})" if live else ""
-        run = catch_up(where, service, live, repositories, row) or mend(where, service, live, row)
+        run, answered = try_to_catch_up(where, service, live, repositories, row)
+        run = run or mend(where, service, live, row)
+        row.mending = row.mending and answered
         result.started += [run] if run else []
-        if live and not run:
+        if live and not run and answered:
             tag_version(where, live.release)
     except Problem as problem:
-        row.found = problem.what
-        get_run_logger().warning("%s in %s: %s", service, where.name, problem)
+        say(row, problem)
+
+
+def say(row: Row, problem: Problem) -> None:
+    """What is wrong, in the row and in the log."""
+    row.found = _said(row.found, problem.what)
+    get_run_logger().warning("%s in %s: %s", row.service or "all services", row.environment, problem)
 
 
 def end_tests() -> None:
@@ -181,6 +209,17 @@ def catch_up(
     return None
 
 
+def try_to_catch_up(
+    where: Environment, service: str, live: Entry | None, repositories: Repositories, row: Row
+) -> tuple[UUID | None, bool]:
+    """As `catch_up`, and whether the repository has answered: the nodes are looked at in any case."""
+    try:
+        return catch_up(where, service, live, repositories, row), True
+    except Problem as problem:
+        say(row, problem)
+        return None, False
+
+
 def start_if_missed(
     where: Environment, watched: Watched, live: Entry | None, head: Head, row: Row
 ) -> UUID | None:
@@ -209,10 +248,11 @@ def mend(where: Environment, service: str, live: Entry | None, row: Row) -> UUID
             return None
         live = where.ledger(service).live() or live  # another may have gone live since it was read
         found = {name: drift(live.release.number, seen) for name, seen in see(where, live.release).items()}
-    row.found = "; ".join(f"{name}: {said}" for name, said in found.items() if said)
-    if not row.found:
+    drifted = "; ".join(f"{name}: {said}" for name, said in found.items() if said)
+    if not drifted:
         return None
-    get_run_logger().warning("%s in %s: %s", service, where.name, row.found)
+    row.found = _said(row.found, drifted)
+    get_run_logger().warning("%s in %s: %s", service, where.name, drifted)
     if where.reconcile == "report":
         return None
     return repair(where, live.release, row)

@@ -79,8 +79,6 @@ class Checkpoint(BaseModel):
         for day, rows in load.rows.items():
             before = 0 if self._replaced(load, day) else self.rows.get(day, 0)
             self.rows[day] = before + rows
-        for day in [day for day in self.rows if self._replaced(load, day) and day not in load.rows]:
-            del self.rows[day]
         self.open.append(load)
         run = Run(
             at=at,

@@ -1,6 +1,7 @@
 """The rules of an environment: what must be true before a release reaches it, and who is told."""
 
 from typing import Annotated, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -37,8 +38,11 @@ class Hook(_Section):
 
     @property
     def title(self) -> str:
-        """How logs call it."""
-        return self.url or f"deployment {self.deployment}"
+        """How logs, people and GitHub are told of it: the rest of an address is often its secret."""
+        if self.url is None:
+            return f"deployment {self.deployment}"
+        address = urlsplit(self.url)
+        return f"{address.scheme}://{address.netloc.rpartition('@')[2]}"
 
 
 class Hooks(_Section):

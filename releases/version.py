@@ -10,6 +10,7 @@ from typing import Literal
 Releasing = Literal["by hand", "auto"]
 TAGS = "v*"
 FIRST = "v0.1.0"
+LONGEST_TAG = 128  # an image's
 # With a service's name before it where one repository has several: `iris-v1.2.3`, `iris/v1.2.3`.
 _VERSION = re.compile(r"(?:[\w.-]+[-/@])?v(0|[1-9]\d*)(?:\.(0|[1-9]\d*))?(?:\.(0|[1-9]\d*))?")
 # Conventional Commits 1.0.0: `type(scope)!: subject`, and a footer for what breaks.
@@ -41,6 +42,11 @@ def read_version(tag: str) -> Version | None:
     """The version that a tag names; None for a pre-release and for anything else."""
     found = _VERSION.fullmatch(tag)
     return Version(*(int(part or 0) for part in found.groups())) if found else None
+
+
+def image_tag(version: str) -> str:
+    """As registries take it for a tag: a version in git may be `iris/v1.2.3`."""
+    return re.sub(r"[^\w.-]", "-", version, flags=re.ASCII).lstrip(".-")[:LONGEST_TAG]
 
 
 def newest(tags: Iterable[str], pattern: str = TAGS) -> str:

@@ -141,6 +141,16 @@ def test_a_filled_up_day_stands_once_however_often_it_is_taken(store: DirectoryS
     assert sum(Collection.begin(store, "orders").checkpoint().rows.values()) == 1011
 
 
+def test_a_day_that_the_source_has_nothing_of_any_more_is_kept(store: DirectoryStore, api: Shop) -> None:
+    api.sell(0, 1000)
+    collect(store, SOURCES % api.address)
+    api.orders = [order for order in api.orders if not order["at"].startswith("2026-11-02")]
+    assert len(api.orders) < 1000
+    collect(store, SOURCES % api.address, day=date(2026, 11, 2))
+    assert ids(store) == [*range(1000)]
+    assert sum(Collection.begin(store, "orders").checkpoint().rows.values()) == 1000
+
+
 def test_days_that_the_schedule_collects_are_not_filled_up() -> None:
     for first, last, position in [(5, 7, "2026-11-07T03:00:00"), (5, 4, "2026-11-09"), (5, 6, "")]:
         with pytest.raises(Refused):

@@ -177,6 +177,13 @@ def test_a_file_is_a_snapshot_that_replaces_the_days_earlier_one(
     assert len(rows(store, "prices")) == 5, "an empty answer takes nothing away"
 
 
+def test_a_line_with_a_field_too_many_goes_to_the_quarantine(store: DirectoryStore, api: Shop) -> None:
+    api.files["/prices"] = b"id,name\n1,one\n2,two, or so\n3,three"
+    collect(store, FILE.replace("bigint}", "bigint}, at_most: 0.5") % (api.address, "csv"))
+    assert [row["id"] for row in rows(store, "prices")] == [1, 3]
+    assert [one["row"] for one in quarantine(store)] == [{"id": "2", "name": "two", "null": [" or so"]}]
+
+
 def as_file(format_: str, found: list[dict[str, object]]) -> bytes:
     if format_ == "csv":
         return "\n".join(["id,name", *(f"{row['id']},{row['name']}" for row in found)]).encode()

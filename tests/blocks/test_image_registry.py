@@ -15,6 +15,7 @@ import docker
 import pytest
 from prefect_docker import DockerRegistryCredentials
 from pydantic import SecretStr
+from requests.exceptions import ReadTimeout
 
 from blocks.docker_client import DockerClient
 from blocks.google_api import GoogleApi
@@ -258,6 +259,23 @@ def test_an_image_goes_from_one_registry_to_another_under_the_same_digest(
         assert second.bring(brought, second, second.repository("sample"), ["1"]) == brought
     finally:
         remove_registry(docker_client, node, port)
+
+
+def test_what_the_engine_does_not_tag_is_said_and_a_tag_that_stays_fails_no_push(
+    registry: str, local_image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = ImageRegistry(prefix=registry)
+    repository = here.repository(secrets.token_hex(4))
+    with pytest.raises(Failed, match="cannot be tagged") as failed:
+        here.push(local_image, repository, ["iris/v1"])
+    assert failed.value.where == f"{repository}:iris/v1"
+
+    def slow(*_: object, **__: object) -> None:
+        raise ReadTimeout("the engine is busy")
+
+    monkeypatch.setattr(docker.APIClient, "remove_image", slow)
+    pushed = here.push(local_image, repository, ["one"])
+    assert here.find(repository, "one") == pushed
 
 
 def test_artifact_registry_gets_a_new_token_for_each_push(

@@ -52,7 +52,7 @@ def address() -> Iterator[str]:
     def hook(request: Request) -> Answer:
         if request.path == "/slow":
             time.sleep(2)
-        return Answer(status=500 if request.path == "/broken" else 204)
+        return Answer(status=500 if request.path.startswith("/broken") else 204)
 
     with serving(hook) as url:
         yield url
@@ -66,6 +66,14 @@ def test_a_hook_has_a_deadline_and_must_be_answered_well(address: str) -> None:
     with pytest.raises(Failed, match="Timeout"):
         hooks.call(Hook(url=f"{address}/slow", timeout=0.2), {"event": "before"})
     assert time.monotonic() - started < 1.9
+
+
+def test_of_a_hook_that_fails_only_the_host_is_told(address: str) -> None:
+    host = address.removeprefix("http://")
+    with pytest.raises(Failed) as failed:
+        hooks.call(Hook(url=f"http://me:pass@{host}/broken/s3cret"), {"event": "before"})
+    assert failed.value.what == f"the hook {address} failed"
+    assert not any(secret in str(failed.value) for secret in ("pass", "s3cret"))
 
 
 @pytest.mark.parametrize(("rules", "field", "said"), [

@@ -2,18 +2,35 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
 import pytest
+from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.exceptions import Pause
+from prefect.flow_engine import run_flow
+from prefect.states import Completed, Scheduled
 from pydantic import SecretStr
 
+from blocks.environment import load_environment
 from blocks.github import GitHub
 from blocks.image_builder import TestCase, TestReport, TestsFailed
+from deployments.approvals import answer, waiting
 from flows import github_feedback
+from flows.approval import approved
 from flows.github_feedback import told_github, watched_by
+from flows.pushed import Pushed
+from flows.turn import name_the_end
 from releases.problem import Cancelled, Failed, Superseded
+from releases.rules import ApprovalRule
 from releases.trigger import Watched
+from tests.blocks.test_remote import Repository
+from tests.flows.test_reconcile_flow import environment, stored, waits_for_a_yes
+from tests.flows.test_telling import PROPOSAL
 from tests.github.server import TOKEN, FakeGitHub, Trouble, running
 from tests.releases.test_swap import release as a_release
 
@@ -125,6 +142,46 @@ def test_a_run_that_gave_way_leaves_what_is_shown_of_its_commit(fake: FakeGitHub
     with pytest.raises(Superseded):
         run(raises(Superseded("has been tried here already"), begun=False))
     assert not fake.requests
+
+
+@flow(name="release", on_failure=[name_the_end])
+def asks_first(source: str, ref: str, path: str, environment: str, branch: str) -> None:
+    """As a release of a push does."""
+    place = load_environment(environment)
+    with told_github(place, watched_by(place, source, path), ref):
+        Pushed(place, "iris", source, ref, branch).begin()
+        approved(place, ApprovalRule(expires=600), PROPOSAL)
+
+
+def run_it(run: UUID) -> str:
+    """As a worker does; the name of the state that it is left in."""
+    with get_client(sync_client=True) as client:
+        with suppress(Pause):  # a worker's process ends with it
+            run_flow(asks_first, flow_run=client.read_flow_run(run), return_type="state")
+        return client.read_flow_run(run).state_name or ""
+
+
+@pytest.mark.usefixtures("server")
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_an_approval_of_a_commit_that_was_left_behind_ends_what_github_shows(
+    fake: FakeGitHub, tmp_path: Path, *, elsewhere: bool
+) -> None:
+    repository = Repository(tmp_path / "models")
+    old = repository.commit("iris/a")
+    production = environment(repository.path)
+    run = waits_for_a_yes(production, old).id
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(run, Scheduled(), force=True)
+    assert run_it(run) == "Suspended"
+    repository.commit("iris/b")
+    if elsewhere:  # its tag was released meanwhile, say
+        stored(production, old, Completed())
+    (meant,) = (one for one in waiting() if one.run == run)
+    assert answer(meant, "approve", "ann", "") == ""
+    assert run_it(run) == "Superseded"
+    end = ("error", f"{old[:8]} is not what main is now")
+    said = [(status["state"], status["description"]) for _, status in fake.statuses]
+    assert said == [("pending", "waits for an approval"), *([] if elsewhere else [end])]
 
 
 @pytest.mark.parametrize(

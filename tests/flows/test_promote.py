@@ -1,19 +1,25 @@
 """Promotion between two environments on this machine, and what stands before it."""
 
 import json
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
 
+from blocks.image_registry import ImageRegistry
 from deployments.machine.home import SHIPPED
+from flows.promote import copy_image
 from tests.controllers import EXECUTE, Command, wait_until
 from tests.github.server import TOKEN, FakeGitHub, running
 from tests.http_server import Answer, Request, serving
 from tests.place import Place, command
+from tests.releases.test_swap import release as a_release
+from tests.small_image import small_image
 
 pytestmark = pytest.mark.containers
 
@@ -122,7 +128,7 @@ def test_what_is_live_in_staging_goes_to_production_without_a_build(production: 
         before = production.live
         refused = production.promote().wait()
         assert refused.returncode == 3
-        assert f"the hook {url} failed" in refused.stderr
+        assert f"the hook {url.rstrip('/')} failed" in refused.stderr
         assert production.live == before
         done = production.promote().wait()
         assert done.returncode == 0, done.stderr
@@ -145,6 +151,22 @@ def test_what_is_live_in_staging_goes_to_production_without_a_build(production: 
     answer = httpx.get(f"http://127.0.0.1:{port}/", timeout=10)
     assert answer.headers["X-Model-Deploy-Release"] == str(record["number"])
     assert record["image"] == production.staged["image"]
+
+
+@pytest.mark.parametrize(
+    ("version", "tag"), [("iris/v1.2.3", "iris-v1.2.3"), ("-ü@v2", "v2"), ("x" * 200, "x" * 128)]
+)
+def test_a_version_that_is_no_tag_of_an_image_goes_from_one_registry_to_another(
+    registry: str, version: str, tag: str
+) -> None:
+    staging, production = (
+        SimpleNamespace(registry=ImageRegistry(prefix=f"{registry}/{secrets.token_hex(4)}")) for _ in range(2)
+    )
+    with small_image() as local:
+        image = staging.registry.push(local, staging.registry.repository("iris"), ["1"])
+        proven = a_release(1).model_copy(update={"service": "iris", "image": image, "version": version})
+        copied = copy_image.fn(staging, production, proven)
+    assert production.registry.find(production.registry.repository("iris"), tag) == copied
 
 
 @pytest.mark.parametrize(("words", "said"), [

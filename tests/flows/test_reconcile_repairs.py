@@ -13,11 +13,16 @@ from prefect.states import Completed, Crashed, Failed, Running, Scheduled, State
 
 from blocks import pushed_runs
 from blocks.environment import Environment
+from blocks.remote import Refs
 from deployments import reconcile_command
 from flows import reconcile as story
+from releases.problem import BadInput
 from releases.problem import Failed as EndsWith1
 from releases.reconcile import Seen
+from releases.trigger import Watched
+from tests.blocks.buckets import cloud_store
 from tests.flows.test_reconcile_flow import environment, goes_live
+from tests.sandbox.conftest import Cloud
 
 pytestmark = pytest.mark.usefixtures("server")
 COMMIT = "a" * 40
@@ -105,6 +110,50 @@ def test_what_went_live_after_it_was_read_is_no_drift(
     assert pushed_runs.read_repair("iris", where.name, 1) is None
 
 
+def test_drift_is_found_and_mended_while_the_repository_does_not_answer(
+    where: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def refused(source: str) -> Refs:
+        asked.append(source)
+        raise EndsWith1("the repository cannot be asked")
+
+    monkeypatch.setattr(story, "read_refs", refused)
+    for name in ("iris", "other"):
+        watched = Watched(name=name, repository="acme/models", source=str(tmp_path / "models"))
+        where.services = [*where.services, watched]
+    where.save(where.name, overwrite=True)
+    result = story.reconcile(environment=where.name)
+    iris, other = result.rows
+    assert iris.found == "the repository cannot be asked; node: the node was told to keep release 7"
+    assert iris.done == f"release 1 is brought back: started run {repair_of(where)}"
+    assert other.found == "the repository cannot be asked"
+    assert result.left == [iris, other], "what did not answer is not as it should be"
+    assert len(asked) == 1, "a repository is asked once, whatever it answers"
+
+
+def test_an_environment_whose_bucket_is_gone_does_not_stop_the_next_one(
+    where: Environment, cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = environment(tmp_path / "gone" / "models")
+    gone.store = cloud_store(cloud, tmp_path)
+    gone.save(gone.name, overwrite=True)
+    cloud.world.buckets.pop("kept")
+    monkeypatch.setattr(story, "environment_names", lambda: ["nobody-made-it", gone.name, where.name])
+    result = story.reconcile()
+    assert [(row.environment, row.service) for row in result.left] == [
+        ("nobody-made-it", ""),
+        (gone.name, ""),
+    ]
+    assert result.rows[-1].done == f"release 1 is brought back: started run {repair_of(where)}"
+
+
+def test_a_wrong_name_is_the_mistake_of_who_gave_it() -> None:
+    with pytest.raises(BadInput, match="there is no environment nobody-made-it"):
+        story.reconcile(environment="nobody-made-it")
+
+
 DRIFT = "node: the node serves release 7"
 
 
@@ -114,6 +163,7 @@ DRIFT = "node: the node serves release 7"
         ({"found": DRIFT}, 1),
         ({"found": DRIFT, "done": "settled 1 claims and 0 runs that had died"}, 1),
         ({"found": DRIFT, "done": "release 1 is brought back: …", "mending": True}, 0),
+        ({"found": "the bucket is gone", "service": ""}, 1),
         ({"done": "settled 1 claims and 0 runs that had died"}, 0),
         ({}, 0),
     ],
@@ -126,12 +176,13 @@ def test_the_command_ends_with_1_where_nothing_mends_what_was_found(
     code: int,
     as_json: bool,
 ) -> None:
-    rows = [story.Row(environment="production", service="iris", **row)]
+    rows = [story.Row(**{"environment": "production", "service": "iris", **row})]
     monkeypatch.setattr(story, "reconcile", lambda environment: story.ReconcileResult(rows=rows))
     monkeypatch.setattr(reconcile_command, "connected", lambda **_: _nothing())
     with pytest.raises(EndsWith1, match="1 services are not") if code else _nothing():
         reconcile_command.reconcile(as_json=as_json)
-    assert ("production/iris" in capsys.readouterr().out) != as_json
+    named = "production: the bucket is gone" if rows[0].service == "" else "production/iris: "
+    assert (named in capsys.readouterr().out) != as_json
 
 
 @contextmanager
