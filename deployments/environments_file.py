@@ -6,7 +6,6 @@ It imports no Prefect, so that a command can see what it needs before it connect
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from releases.acme import Issuer
@@ -17,6 +16,7 @@ from releases.rules import Rules
 from releases.spec import Name
 from releases.trigger import WatchedServices
 from releases.version import Releasing
+from releases.yaml_text import YamlError, read_yaml
 
 
 class Described(BaseModel):
@@ -45,8 +45,8 @@ class _File(BaseModel):
 def parse(file: Path) -> dict[str, Described]:
     """Every environment in it. Raises BadInput that names the field and the nearest known key."""
     try:
-        return _File.model_validate(yaml.safe_load(file.read_text(encoding="utf-8"))).environments
-    except (OSError, yaml.YAMLError) as error:
+        return _File.model_validate(read_yaml(file.read_text(encoding="utf-8"))).environments
+    except (OSError, YamlError) as error:
         raise BadInput(
             "the environments cannot be read",
             where=str(file),

@@ -3,12 +3,12 @@
 import difflib
 from pathlib import Path
 
-import yaml
 from pydantic import ValidationError
 
 from releases.data_source import Source, Sources
 from releases.known_keys import known_keys, unknown
 from releases.problem import BadInput, plainly
+from releases.yaml_text import YamlError, read_yaml
 
 
 def read_sources(file: Path) -> dict[str, Source]:
@@ -23,9 +23,9 @@ def read_sources(file: Path) -> dict[str, Source]:
 def parse_sources(text: str, where: str = "sources.yaml") -> dict[str, Source]:
     """Parse the file's text. Raises BadInput that names the field."""
     try:
-        raw = yaml.safe_load(text)
+        raw = read_yaml(text)
         return Sources.model_validate(raw).sources
-    except yaml.YAMLError as error:
+    except YamlError as error:
         raise BadInput("the sources are not YAML", where=where, got=str(error)) from error
     except ValidationError as error:
         first = error.errors()[0]

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import yaml
 from pydantic import ValidationError
 
 from releases.credentials import credentials_in
@@ -10,6 +9,7 @@ from releases.known_keys import known_keys, unknown
 from releases.problem import BadInput, plainly
 from releases.spec import ServiceSpec
 from releases.spec_requests import wrong_requests
+from releases.yaml_text import YamlError, read_yaml
 
 SPEC_FILE = "model-deploy.yaml"
 
@@ -25,8 +25,8 @@ def read_spec(folder: Path) -> ServiceSpec:
 def parse_spec(text: str, where: str = SPEC_FILE) -> ServiceSpec:
     """Parse a spec's text. Raises BadInput that names the field and the nearest known key."""
     try:
-        raw = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        raw = read_yaml(text)
+    except YamlError as error:
         raise BadInput("the spec is not YAML", where=where, got=str(error)) from error
     if raw is None:
         raise BadInput(
