@@ -16,6 +16,7 @@ from releases.rules import Rules
 from releases.spec import Name
 from releases.trigger import WatchedServices
 from releases.version import Releasing
+from releases.wrong_value import place_of
 from releases.yaml_text import YamlError, read_yaml
 
 
@@ -56,8 +57,9 @@ def parse(file: Path) -> dict[str, Described]:
     except ValidationError as error:
         first = error.errors()[0]
         place = first["loc"]
-        field = ".".join(str(part) for part in place) or "environments"
+        field = place_of(place) or "environments"
         if first["type"] == "extra_forbidden":
-            raise unknown(str(place[-1]), known_keys(_File, place[:-1]), field, str(file)) from error
+            known = known_keys(_File, place[:-1])
+            raise unknown(place_of(place[-1:]), known, field, str(file)) from None
         expected = plainly(first["msg"])
-        raise BadInput(f"`{field}` is not right", where=str(file), expected=expected) from error
+        raise BadInput(f"`{field}` is not right", where=str(file), expected=expected) from None

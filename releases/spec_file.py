@@ -9,6 +9,7 @@ from releases.known_keys import known_keys, unknown
 from releases.problem import BadInput, plainly
 from releases.spec import ServiceSpec
 from releases.spec_requests import wrong_requests
+from releases.wrong_value import place_of, shown
 from releases.yaml_text import YamlError, read_yaml
 
 SPEC_FILE = "model-deploy.yaml"
@@ -43,7 +44,7 @@ def parse_spec(text: str, where: str = SPEC_FILE) -> ServiceSpec:
     try:
         spec = ServiceSpec.model_validate(raw)
     except ValidationError as error:
-        raise _first_problem(error, where) from error
+        raise _first_problem(error, where) from None  # a traceback would show what pydantic has read
     for place, expected, got in wrong_requests(spec):
         raise BadInput(f"`{place}` is not right", where=where, expected=expected, got=repr(got)[:200])
     for place, kind in credentials_in(spec):
@@ -77,13 +78,7 @@ def name_of(spec: ServiceSpec, folder: str) -> str:
 
 def _first_problem(error: ValidationError, where: str) -> BadInput:
     first = error.errors()[0]
-    place = first["loc"]
-    field = ".".join(str(part) for part in place)
+    place, field = first["loc"], place_of(first["loc"])
     if first["type"] == "extra_forbidden":
-        return unknown(str(place[-1]), known_keys(ServiceSpec, place[:-1]), field, where)
-    return BadInput(
-        f"`{field}` is not right",
-        where=where,
-        expected=plainly(first["msg"]),
-        got=repr(first.get("input"))[:200],
-    )
+        return unknown(place_of(place[-1:]), known_keys(ServiceSpec, place[:-1]), field, where)
+    return BadInput(f"`{field}` is not right", where=where, expected=plainly(first["msg"]), got=shown(first))

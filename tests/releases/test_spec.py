@@ -2,6 +2,7 @@
 
 import json
 import re
+import traceback
 from pathlib import Path
 
 import pytest
@@ -162,6 +163,42 @@ def test_a_credential_in_the_open_is_refused_without_being_shown(kind: str) -> N
         assert "run.secrets" in caught.value.expected
         assert value[-12:] not in str(caught.value)
     parse_spec(f"run: {{secrets: {{DATABASE_URL: database-url}}, env: {{OTHER: {kind}}}}}")
+
+
+@pytest.mark.parametrize(
+    ("text", "what", "got"),
+    [
+        ("run: {env: ['TOKEN=hunter2']}", "`run.env` is not right", "a list"),
+        ("run: {env: {TOKEN: hunter2}, resources: {gpus: 1}}", "`run` is not right", "a mapping"),
+        ("run: {env: {PIN: 1234567}}", "`run.env.PIN` is not right", "a value that is not shown here"),
+        ("run: {env: 'TOKEN=hunter2'}", "`run.env` is not right", "a value that is not shown here"),
+        ("run: {env: {TOKEN=hunter2}}", "`run.env.TOKEN` is not right", "nothing"),
+        ("run: {env: {TOKEN:hunter2}}", "`run.env.TOKEN` is not right", "nothing"),
+        ("run: {TOKEN=hunter2}", "unknown key `run.TOKEN`", "TOKEN"),
+        ("run: 'env:hunter2'", "`run` is not right", "a value that is not shown here"),
+        ("run: {secrets: [TOKEN=hunter2]}", "`run.secrets` is not right", "a list"),
+        (
+            "run: {command: serve --token hunter2}",
+            "`run.command` is not right",
+            "a value that is not shown here",
+        ),
+        ("build: {args: {PIN: 1234567}}", "`build.args.PIN` is not right", "a value that is not shown here"),
+        (
+            "smoke: [{headers: {Authorization: 1234567}}]",
+            "`smoke.0.headers.Authorization` is not right",
+            "a value that is not shown here",
+        ),
+        ("smoke: [{name: a, headers: {X: hunter2}}, {name: a}]", "`smoke` is not right", "a list"),
+        ("run: {port: many}", "`run.port` is not right", "'many'"),
+    ],
+)
+def test_a_mistake_beside_a_credential_does_not_show_it(text: str, what: str, got: str) -> None:
+    """Neither to the person, nor in a flow's log, which has the traceback."""
+    with pytest.raises(BadInput) as caught:
+        parse_spec(text)
+    assert (caught.value.what, caught.value.got) == (what, got)
+    told = "".join(traceback.format_exception(caught.value))
+    assert not re.search("hunter2|1234567", told)
 
 
 @pytest.mark.parametrize(
