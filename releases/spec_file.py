@@ -1,5 +1,6 @@
 """Reading `model-deploy.yaml`: every mistake is named, with what was probably meant."""
 
+import re
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -13,6 +14,7 @@ from releases.wrong_value import place_of, shown
 from releases.yaml_text import YamlError, read_yaml
 
 SPEC_FILE = "model-deploy.yaml"
+LONGEST_NAME = 40  # as spec.Name has it
 
 
 def read_spec(folder: Path) -> ServiceSpec:
@@ -70,10 +72,15 @@ def name_of(spec: ServiceSpec, folder: str) -> str:
     """What the service is called: what its spec says, else what its folder is called. Raises BadInput."""
     if spec.name:
         return spec.name
-    plain = "".join(letter if letter.isalnum() else "-" for letter in folder.lower()).strip("-")
-    if not plain or not plain[0].isalpha():
-        raise BadInput("the service has no name", got=folder, next_step=f"write `name: …` into {SPEC_FILE}")
-    return plain[:40]
+    plain = re.sub(r"[^a-z0-9]", "-", folder.lower()).strip("-")[:LONGEST_NAME].strip("-")
+    if not plain or plain[0].isdigit():
+        raise BadInput(
+            "the service has no name",
+            expected="a folder whose name begins with a letter from a to z",
+            got=folder,
+            next_step=f"write `name: …` into {SPEC_FILE}",
+        )
+    return plain
 
 
 def _first_problem(error: ValidationError, where: str) -> BadInput:

@@ -3,13 +3,16 @@
 import json
 import re
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from releases.problem import BadInput
 from releases.spec import Run, ServiceSpec
-from releases.spec_file import parse_spec, read_spec
+from releases.spec_file import name_of, parse_spec, read_spec
 
 
 def test_a_folder_without_a_spec_gets_the_defaults(tmp_path: Path) -> None:
@@ -79,6 +82,34 @@ def test_a_wrong_spec_is_named_as_in_the_repository_not_by_the_folder_of_the_che
     with pytest.raises(BadInput) as caught:
         read_spec(tmp_path)
     assert caught.value.where == "model-deploy.yaml"
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("iris", "iris"),
+        ("Iris Model_v2", "iris-model-v2"),
+        ("müller-modell", "m-ller-modell"),
+        (".iris.", "iris"),
+        ("a" * 39 + "-b", "a" * 39),
+    ],
+)
+def test_a_service_without_a_name_is_called_as_its_folder_as_far_as_names_go(folder: str, name: str) -> None:
+    assert name_of(ServiceSpec(), folder) == name
+
+
+@pytest.mark.parametrize("folder", ["", "模型", "2nd-model", "---"])
+def test_a_folder_that_gives_no_name_is_told_so_with_what_to_write(folder: str) -> None:
+    with pytest.raises(BadInput, match="the service has no name") as caught:
+        name_of(ServiceSpec(), folder)
+    assert "write `name: …`" in caught.value.next_step
+
+
+@given(st.text() | st.text("aäßé0-_ ", max_size=60))
+def test_a_name_from_a_folder_is_one_that_a_spec_may_say(folder: str) -> None:
+    """Docker refuses `müller-modell`, and did so in the middle of the deploy."""
+    with suppress(BadInput):
+        assert ServiceSpec(name=name_of(ServiceSpec(), folder)).name
 
 
 @pytest.mark.parametrize(
