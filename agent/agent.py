@@ -28,6 +28,7 @@ from releases.desired import FORMAT, Desired, ServiceDesired
 from releases.release import Release
 from releases.status import NodeStatus, ServiceStatus
 from releases.swap_memory import Clock
+from releases.wrong_value import briefly
 
 RETRY_SECONDS = 2.0
 MODELS = Path("/models")  # mounted from the host's --models
@@ -209,5 +210,7 @@ def understood(document: bytes) -> Desired:
         if isinstance(known, int) and known > FORMAT:
             raise Unreadable(f"the desired state has format {known}; this agent knows {FORMAT}")
         return Desired.model_validate(raw)
-    except (ValueError, ValidationError) as error:
-        raise Unreadable(f"the desired state cannot be read: {str(error)[:300]}") from error
+    except ValidationError as error:
+        raise Unreadable(f"the desired state cannot be read: {briefly(error)}") from None
+    except ValueError as error:
+        raise Unreadable(f"the desired state cannot be read: {error}") from error

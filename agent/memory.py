@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from agent.room import Room, is_full, write_with_room
 from releases.swap_memory import Clock, Memory
+from releases.wrong_value import briefly
 
 _MEMORY = TypeAdapter(Memory)
 _KEPT = TypeAdapter(dict[str, list[str]])
@@ -46,7 +47,8 @@ class Disk:
             return Memory(), ""
         except (ValidationError, OSError) as error:
             path.rename(path.with_suffix(".unreadable"))
-            return Memory(), f"{path.name} was unreadable, starting from what runs: {str(error)[:200]}"
+            why = briefly(error) if isinstance(error, ValidationError) else str(error)
+            return Memory(), f"{path.name} was unreadable, starting from what runs: {why}"
 
     def save(self, service: str, memory: Memory) -> None:
         """Remember. Raises OSError; not on a full disk once nothing is on trial.

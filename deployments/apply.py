@@ -20,6 +20,7 @@ from deployments.machine.home import Home
 from deployments.machine.images import agent_image
 from releases.known_keys import check_keys
 from releases.problem import BadInput, plainly
+from releases.wrong_value import place_of
 
 Kinds = dict[str, type[Block]]
 
@@ -104,11 +105,10 @@ def _environment(name: str, one: Described, values: dict[str, Any], where: str) 
         return Environment.model_validate(described)
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        expected = plainly(first["msg"])
+        field, expected = place_of(first["loc"]), plainly(first["msg"])
         raise BadInput(
             f"`environments.{name}.{field}` is not right", where=where, expected=expected
-        ) from error
+        ) from None  # a traceback would show what pydantic has read
 
 
 def _section(field: str, given: dict[str, Any] | None, values: dict[str, Any], where: str) -> dict[str, Any]:

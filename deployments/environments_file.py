@@ -6,7 +6,6 @@ It imports no Prefect, so that a command can see what it needs before it connect
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from releases.acme import Issuer
@@ -17,6 +16,8 @@ from releases.rules import Rules
 from releases.spec import Name
 from releases.trigger import WatchedServices
 from releases.version import Releasing
+from releases.wrong_value import place_of
+from releases.yaml_text import YamlError, read_yaml
 
 
 class Described(BaseModel):
@@ -45,19 +46,20 @@ class _File(BaseModel):
 def parse(file: Path) -> dict[str, Described]:
     """Every environment in it. Raises BadInput that names the field and the nearest known key."""
     try:
-        return _File.model_validate(yaml.safe_load(file.read_text(encoding="utf-8"))).environments
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = first["loc"]
-        field = ".".join(str(part) for part in place) or "environments"
-        if first["type"] == "extra_forbidden":
-            raise unknown(str(place[-1]), known_keys(_File, place[:-1]), field, str(file)) from error
-        expected = plainly(first["msg"])
-        raise BadInput(f"`{field}` is not right", where=str(file), expected=expected) from error
-    except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: no UTF-8, or no such day
+        return _File.model_validate(read_yaml(file.read_text(encoding="utf-8"))).environments
+    except (OSError, UnicodeDecodeError, YamlError) as error:
         raise BadInput(
             "the environments cannot be read",
             where=str(file),
             got=str(error),
             next_step="mend it, or model-deploy apply FILE with the one that is to count from now on",
         ) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = first["loc"]
+        field = place_of(place) or "environments"
+        if first["type"] == "extra_forbidden":
+            known = known_keys(_File, place[:-1])
+            raise unknown(place_of(place[-1:]), known, field, str(file)) from None
+        expected = plainly(first["msg"])
+        raise BadInput(f"`{field}` is not right", where=str(file), expected=expected) from None

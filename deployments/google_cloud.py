@@ -12,6 +12,7 @@ from deployments.environments_file import Described, parse
 from releases.known_keys import known_keys, unknown
 from releases.problem import BadInput, plainly
 from releases.provisioning.described import CloudEnvironment
+from releases.wrong_value import place_of
 
 
 def described(environment: str, file: Path) -> GoogleCloud:
@@ -29,12 +30,12 @@ def in_google_cloud(environment: str, environments: Mapping[str, Described], fil
     except ValidationError as error:
         first = error.errors()[0]
         place, where = first["loc"], f"{file}, {environment}.cloud"
-        field = ".".join(str(part) for part in place if part != "described") or "cloud"
+        field = place_of(tuple(part for part in place if part != "described")) or "cloud"
         if first["type"] == "extra_forbidden":
             above = place[1:-1]  # without `described`
             known = {*known_keys(CloudEnvironment, above), *(() if above else GoogleApi.model_fields)}
-            raise unknown(str(place[-1]), known, field, where) from error
-        raise BadInput(f"`{field}` is not right", where=where, expected=plainly(first["msg"])) from error
+            raise unknown(place_of(place[-1:]), known, field, where) from None
+        raise BadInput(f"`{field}` is not right", where=where, expected=plainly(first["msg"])) from None
 
 
 def cloud_section(environment: str, environments: Mapping[str, Described], file: Path) -> dict[str, Any]:

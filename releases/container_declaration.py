@@ -13,6 +13,7 @@ from releases.node_boot import DECLARATION_KEY
 from releases.problem import Failed
 from releases.release import Release
 from releases.spec import Resources
+from releases.yaml_text import YamlError, read_yaml
 
 KEY = DECLARATION_KEY
 WARNING = (
@@ -124,16 +125,16 @@ class Declaration(_Part):
 def parse(text: str) -> Declaration:
     """Read a declaration. Raises Failed."""
     try:
-        return Declaration.model_validate(_without_nulls(yaml.safe_load(text) or {}))
-    except (yaml.YAMLError, ValidationError) as error:
-        said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error).splitlines()[0]
+        return Declaration.model_validate(_without_nulls(read_yaml(text) or {}))
+    except (YamlError, ValidationError) as error:
+        said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
         raise Failed("the container declaration cannot be read", f"metadata key {KEY}", got=said) from error
 
 
 def with_image(text: str, image: str, name: str, env: dict[str, str]) -> str:
     """Another image under another name, and these variables set; everything else stays. Raises Failed."""
     parse(text)
-    whole = yaml.safe_load(text)
+    whole = read_yaml(text)
     container = whole["spec"]["containers"][0]
     container |= {"image": image, "name": name}
     kept = [one for one in container.get("env") or [] if one["name"] not in env]

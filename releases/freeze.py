@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
@@ -33,14 +33,9 @@ class Day(StrEnum):
     sun = "sun"
 
 
-def _as_written(value: Any) -> Any:
-    """YAML reads an unquoted 16:30 as 16 * 60 + 30."""
-    plain = isinstance(value, int) and not isinstance(value, bool)
-    return f"{value // HOUR:02}:{value % HOUR:02}" if plain else value
-
-
-def _a_time(text: str) -> str:
-    if not re.fullmatch(r"([01]?[0-9]|2[0-3]):[0-5][0-9]|24:00", text):
+def _a_time(text: object) -> str:
+    """An hour by itself, such as 22, is refused in the same words as any other mistake."""
+    if not isinstance(text, str) or not re.fullmatch(r"([01]?[0-9]|2[0-3]):[0-5][0-9]|24:00", text):
         raise ValueError("a time of day is written like 16:30, at most 24:00")
     return text
 
@@ -53,7 +48,7 @@ def _a_zone(name: str) -> str:
     return name
 
 
-TimeOfDay = Annotated[str, BeforeValidator(_as_written), AfterValidator(_a_time)]
+TimeOfDay = Annotated[str, BeforeValidator(_a_time)]
 
 
 class FreezeWindow(BaseModel):

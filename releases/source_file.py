@@ -3,12 +3,13 @@
 import difflib
 from pathlib import Path
 
-import yaml
 from pydantic import ValidationError
 
 from releases.data_source import Source, Sources
 from releases.known_keys import known_keys, unknown
 from releases.problem import BadInput, plainly
+from releases.wrong_value import place_of, shown
+from releases.yaml_text import YamlError, read_yaml
 
 
 def read_sources(file: Path) -> dict[str, Source]:
@@ -23,19 +24,19 @@ def read_sources(file: Path) -> dict[str, Source]:
 def parse_sources(text: str, where: str = "sources.yaml") -> dict[str, Source]:
     """Parse the file's text. Raises BadInput that names the field."""
     try:
-        raw = yaml.safe_load(text)
+        raw = read_yaml(text)
         return Sources.model_validate(raw).sources
+    except YamlError as error:
+        raise BadInput("the sources are not YAML", where=where, got=str(error)) from error
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
+        field = place_of(first["loc"])
         if first["type"] == "extra_forbidden":
             known = known_keys(Sources, first["loc"][:-1])
-            raise unknown(str(first["loc"][-1]), known, field, where) from error
-        got = "" if isinstance(first["input"], dict) else repr(first["input"])[:200]
-        expected = plainly(first["msg"])
-        raise BadInput(f"`{field}` is not right", where=where, expected=expected, got=got) from error
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: there is no such day
-        raise BadInput("the sources are not YAML", where=where, got=str(error)) from error
+            raise unknown(place_of(first["loc"][-1:]), known, field, where) from None
+        expected, got = plainly(first["msg"]), shown(first)
+        # Not chained: a traceback would show what pydantic has read.
+        raise BadInput(f"`{field}` is not right", where=where, expected=expected, got=got) from None
 
 
 def named(sources: dict[str, Source], name: str) -> Source:

@@ -1,8 +1,8 @@
 """Reading `model-deploy.yaml`: every mistake is named, with what was probably meant."""
 
+import re
 from pathlib import Path
 
-import yaml
 from pydantic import ValidationError
 
 from releases.credentials import credentials_in
@@ -10,8 +10,11 @@ from releases.known_keys import known_keys, unknown
 from releases.problem import BadInput, plainly
 from releases.spec import ServiceSpec
 from releases.spec_requests import wrong_requests
+from releases.wrong_value import place_of, shown
+from releases.yaml_text import YamlError, read_yaml
 
 SPEC_FILE = "model-deploy.yaml"
+LONGEST_NAME = 40  # as spec.Name has it
 
 
 def read_spec(folder: Path) -> ServiceSpec:
@@ -29,8 +32,8 @@ def read_spec(folder: Path) -> ServiceSpec:
 def parse_spec(text: str, where: str = SPEC_FILE) -> ServiceSpec:
     """Parse a spec's text. Raises BadInput that names the field and the nearest known key."""
     try:
-        raw = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: there is no such day
+        raw = read_yaml(text)
+    except YamlError as error:
         raise BadInput("the spec is not YAML", where=where, got=str(error)) from error
     if raw is None:
         raise BadInput(
@@ -47,7 +50,7 @@ def parse_spec(text: str, where: str = SPEC_FILE) -> ServiceSpec:
     try:
         spec = ServiceSpec.model_validate(raw)
     except ValidationError as error:
-        raise _first_problem(error, where) from error
+        raise _first_problem(error, where) from None  # a traceback would show what pydantic has read
     for place, expected, got in wrong_requests(spec):
         raise BadInput(f"`{place}` is not right", where=where, expected=expected, got=repr(got)[:200])
     for place, kind in credentials_in(spec):
@@ -73,21 +76,20 @@ def name_of(spec: ServiceSpec, folder: str) -> str:
     """What the service is called: what its spec says, else what its folder is called. Raises BadInput."""
     if spec.name:
         return spec.name
-    plain = "".join(letter if letter.isalnum() else "-" for letter in folder.lower()).strip("-")
-    if not plain or not plain[0].isalpha():
-        raise BadInput("the service has no name", got=folder, next_step=f"write `name: …` into {SPEC_FILE}")
-    return plain[:40]
+    plain = re.sub(r"[^a-z0-9]", "-", folder.lower()).strip("-")[:LONGEST_NAME].strip("-")
+    if not plain or plain[0].isdigit():
+        raise BadInput(
+            "the service has no name",
+            expected="a folder whose name begins with a letter from a to z",
+            got=folder,
+            next_step=f"write `name: …` into {SPEC_FILE}",
+        )
+    return plain
 
 
 def _first_problem(error: ValidationError, where: str) -> BadInput:
     first = error.errors()[0]
-    place = first["loc"]
-    field = ".".join(str(part) for part in place)
+    place, field = first["loc"], place_of(first["loc"])
     if first["type"] == "extra_forbidden":
-        return unknown(str(place[-1]), known_keys(ServiceSpec, place[:-1]), field, where)
-    return BadInput(
-        f"`{field}` is not right",
-        where=where,
-        expected=plainly(first["msg"]),
-        got=repr(first.get("input"))[:200],
-    )
+        return unknown(place_of(place[-1:]), known_keys(ServiceSpec, place[:-1]), field, where)
+    return BadInput(f"`{field}` is not right", where=where, expected=plainly(first["msg"]), got=shown(first))

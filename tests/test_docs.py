@@ -13,6 +13,7 @@ from deployments.google_cloud import in_google_cloud
 from deployments.machine.home import SHIPPED, Home
 from releases.source_file import parse_sources
 from releases.spec_file import parse_spec
+from releases.yaml_text import read_yaml
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -39,7 +40,7 @@ def test_every_documented_spec_is_valid(example: str, tmp_path: Path) -> None:
 
 def read_environments(example: str, tmp_path: Path) -> None:
     """As `apply` reads them; what an example leaves out is as in the file that is shipped."""
-    given = yaml.safe_load(example)
+    given = read_yaml(example)
     shipped = yaml.safe_load(SHIPPED.read_text(encoding="utf-8"))["environments"]["local"]
     file = tmp_path / "environments.yaml"
     described = {name: shipped | one for name, one in given.get("environments", given).items()}

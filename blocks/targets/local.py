@@ -27,6 +27,7 @@ from releases.place import Place, Taken
 from releases.problem import Failed, Refused, Unreachable
 from releases.release import Release
 from releases.status import STATUS_PATH, NodeStatus, Phase, ServiceStatus
+from releases.wrong_value import briefly
 
 LABEL = "model-deploy.node"
 ARGUMENTS = "model-deploy.arguments"
@@ -203,7 +204,7 @@ class LocalTarget(LightBlock, Block):
             return NodeStatus.model_validate({"node": self.node, "at": 0})
         except ValidationError as error:
             raise Unreachable(
-                "the node's status cannot be read", where=self.node, got=str(error)[:200]
+                "the node's status cannot be read", where=self.node, got=briefly(error)
             ) from error
 
     def wait_for(

@@ -310,6 +310,16 @@ def test_a_mistake_in_the_file_is_named(yaml: str, said: str) -> None:
     assert said in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    "rest",
+    ["url: 'ftp://me:hunter2@x'", "url: 'http://x', headers: [hunter2]", "url: 'http://x', auth: hunter2"],
+)
+def test_a_mistake_beside_a_credential_does_not_show_it(rest: str) -> None:
+    with pytest.raises(BadInput, match="is not right") as raised:
+        parse_sources(f"sources: {{a: {{rest: {{{rest}}}}}}}")
+    assert "hunter2" not in "".join(traceback.format_exception(raised.value))
+
+
 def test_a_wrong_name_gets_the_near_one() -> None:
     with pytest.raises(BadInput, match="there is no source ordres"):
         named(parse_sources(GOOD), "ordres")

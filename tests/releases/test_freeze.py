@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from releases.freeze import Day, FreezeWindow, frozen, thaws
+from releases.yaml_text import read_yaml
 
 BERLIN = ZoneInfo("Europe/Berlin")
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe"]
@@ -72,11 +73,16 @@ def test_a_change_of_the_clock_within_the_window(moment: datetime, covered: bool
     assert window.covers(moment.astimezone(UTC)) == covered
 
 
-def test_times_as_yaml_reads_them() -> None:
-    import yaml
+def test_times_as_they_are_written_in_the_file() -> None:
+    window = FreezeWindow.model_validate(read_yaml("{from: 16:30, to: 8:00, days: [fri]}"))
+    assert (window.start, window.end) == ("16:30", "8:00")
 
-    window = FreezeWindow.model_validate(yaml.safe_load("{from: 16:30, to: 08:00, days: [fri]}"))
-    assert (window.start, window.end) == ("16:30", "08:00")
+
+@pytest.mark.parametrize("wrong", ["22", "990", "2200", "true", "16.5", "16:30:00", "2026-02-03"])
+def test_what_is_no_clock_time_is_refused_with_how_one_is_written(wrong: str) -> None:
+    """22 was taken for 00:22."""
+    with pytest.raises(ValidationError, match=r"a time of day is written like 16:30"):
+        FreezeWindow.model_validate(read_yaml(f"from: {wrong}"))
 
 
 @pytest.mark.parametrize("wrong", [

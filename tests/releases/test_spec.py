@@ -2,16 +2,20 @@
 
 import json
 import re
+import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from deployments.environments_file import parse
 from releases.problem import BadInput
 from releases.source_file import read_sources
 from releases.spec import Run, ServiceSpec
-from releases.spec_file import SPEC_FILE, parse_spec, read_spec
+from releases.spec_file import SPEC_FILE, name_of, parse_spec, read_spec
 
 
 def test_a_folder_without_a_spec_gets_the_defaults(tmp_path: Path) -> None:
@@ -98,6 +102,34 @@ def test_a_wrong_spec_is_named_as_in_the_repository_not_by_the_folder_of_the_che
 
 
 @pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("iris", "iris"),
+        ("Iris Model_v2", "iris-model-v2"),
+        ("müller-modell", "m-ller-modell"),
+        (".iris.", "iris"),
+        ("a" * 39 + "-b", "a" * 39),
+    ],
+)
+def test_a_service_without_a_name_is_called_as_its_folder_as_far_as_names_go(folder: str, name: str) -> None:
+    assert name_of(ServiceSpec(), folder) == name
+
+
+@pytest.mark.parametrize("folder", ["", "模型", "2nd-model", "---"])
+def test_a_folder_that_gives_no_name_is_told_so_with_what_to_write(folder: str) -> None:
+    with pytest.raises(BadInput, match="the service has no name") as caught:
+        name_of(ServiceSpec(), folder)
+    assert "write `name: …`" in caught.value.next_step
+
+
+@given(st.text() | st.text("aäßé0-_ ", max_size=60))
+def test_a_name_from_a_folder_is_one_that_a_spec_may_say(folder: str) -> None:
+    """Docker refuses `müller-modell`, and did so in the middle of the deploy."""
+    with suppress(BadInput):
+        assert ServiceSpec(name=name_of(ServiceSpec(), folder)).name
+
+
+@pytest.mark.parametrize(
     ("volumes", "said"),
     [
         ("{path: /data}", "exactly one of host, tmpfs and disk, not none"),
@@ -179,6 +211,42 @@ def test_a_credential_in_the_open_is_refused_without_being_shown(kind: str) -> N
         assert "run.secrets" in caught.value.expected
         assert value[-12:] not in str(caught.value)
     parse_spec(f"run: {{secrets: {{DATABASE_URL: database-url}}, env: {{OTHER: {kind}}}}}")
+
+
+@pytest.mark.parametrize(
+    ("text", "what", "got"),
+    [
+        ("run: {env: ['TOKEN=hunter2']}", "`run.env` is not right", "a list"),
+        ("run: {env: {TOKEN: hunter2}, resources: {gpus: 1}}", "`run` is not right", "a mapping"),
+        ("run: {env: {PIN: 1234567}}", "`run.env.PIN` is not right", "a value that is not shown here"),
+        ("run: {env: 'TOKEN=hunter2'}", "`run.env` is not right", "a value that is not shown here"),
+        ("run: {env: {TOKEN=hunter2}}", "`run.env.TOKEN` is not right", "nothing"),
+        ("run: {env: {TOKEN:hunter2}}", "`run.env.TOKEN` is not right", "nothing"),
+        ("run: {TOKEN=hunter2}", "unknown key `run.TOKEN`", "TOKEN"),
+        ("run: 'env:hunter2'", "`run` is not right", "a value that is not shown here"),
+        ("run: {secrets: [TOKEN=hunter2]}", "`run.secrets` is not right", "a list"),
+        (
+            "run: {command: serve --token hunter2}",
+            "`run.command` is not right",
+            "a value that is not shown here",
+        ),
+        ("build: {args: {PIN: 1234567}}", "`build.args.PIN` is not right", "a value that is not shown here"),
+        (
+            "smoke: [{headers: {Authorization: 1234567}}]",
+            "`smoke.0.headers.Authorization` is not right",
+            "a value that is not shown here",
+        ),
+        ("smoke: [{name: a, headers: {X: hunter2}}, {name: a}]", "`smoke` is not right", "a list"),
+        ("run: {port: many}", "`run.port` is not right", "'many'"),
+    ],
+)
+def test_a_mistake_beside_a_credential_does_not_show_it(text: str, what: str, got: str) -> None:
+    """Neither to the person, nor in a flow's log, which has the traceback."""
+    with pytest.raises(BadInput) as caught:
+        parse_spec(text)
+    assert (caught.value.what, caught.value.got) == (what, got)
+    told = "".join(traceback.format_exception(caught.value))
+    assert not re.search("hunter2|1234567", told)
 
 
 @pytest.mark.parametrize(
