@@ -1,5 +1,6 @@
 """The processes beside the releases on one machine: started, looked after, stopped; flows registered."""
 
+import fcntl
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import urllib.error
 import urllib.request
 from base64 import b64encode
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
@@ -65,7 +67,7 @@ def ensure_server(home: Home, *, start: bool = True) -> str:
                 "the Prefect server does not answer", where=url, next_step="check PREFECT_API_URL"
             )
         if start:
-            _start(home, Process.server)
+            ensure_running(home, Process.server)
         _wait_for_server(home, url, lambda: not start or bool(_alive(home, Process.server)))
     return interface(home)
 
@@ -94,9 +96,12 @@ def workers(home: Home) -> dict[str, bool]:
 
 
 def ensure_running(home: Home, process: Process) -> None:
-    """Have the process running in the background."""
-    if not _alive(home, process):
-        _start(home, process)
+    """Have the process running in the background, once, however many commands want it."""
+    home.prepare()
+    with (home.path / "start.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not _alive(home, process):
+            _start(home, process)
 
 
 def register_flows(home: Home, *, in_containers: bool) -> str:
@@ -116,7 +121,6 @@ def stop(home: Home) -> list[str]:
 
 
 def _start(home: Home, process: Process) -> None:
-    home.prepare()
     with (home.path / f"{process}.log").open("ab") as log:
         started = subprocess.Popen(
             command(process, home),
@@ -133,12 +137,13 @@ def _start(home: Home, process: Process) -> None:
 def _stop(home: Home, process: Process) -> bool:
     pid = _alive(home, process)
     if pid:
-        os.killpg(pid, signal.SIGTERM)
-        deadline = time.monotonic() + STOP_SECONDS
-        while _alive(home, process) and time.monotonic() < deadline:
-            time.sleep(0.1)
-        if _alive(home, process):
-            os.killpg(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it may end by itself meanwhile
+            os.killpg(pid, signal.SIGTERM)
+            deadline = time.monotonic() + STOP_SECONDS
+            while _alive(home, process) and time.monotonic() < deadline:
+                time.sleep(0.1)
+            if _alive(home, process):
+                os.killpg(pid, signal.SIGKILL)
     _pid_file(home, process).unlink(missing_ok=True)
     return bool(pid)
 

@@ -3,14 +3,17 @@
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from deployments import stack
 from deployments.machine.home import Home
-from deployments.processes import Process
+from deployments.processes import SERVER_HOST, Process
 from releases.problem import BadInput, Unreachable
 from tests.controllers import wait_until
 from tests.http_server import Answer, Request, serving
@@ -86,3 +89,59 @@ def test_a_process_is_found_and_ended_without_ps(tmp_path: Path, monkeypatch: py
     (home.path / "receiver.pid").write_text("1")  # the number went to another program
     assert stack.stop(home) == [Process.worker]
     assert os.waitpid(int(first), 0)[1] == signal.SIGTERM
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
+    """A home whose processes answer nothing, and only as long as they are waited for."""
+    for name in ("PREFECT_API_URL", SERVER_HOST):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(stack, "command", lambda *_: [sys.executable, "-c", "import time; time.sleep(600)"])
+    monkeypatch.setattr(stack, "SERVER_SECONDS", 0.5)
+    home = Home(tmp_path / "home")
+    home.chosen()
+    yield home
+    stack.stop(home)
+
+
+def test_commands_that_come_while_the_server_starts_wait_for_that_one(
+    own: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, started, together = stack._start, [], threading.Barrier(8)
+
+    def counted(home: Home, process: Process) -> None:
+        start(home, process)
+        started.append(int((home.path / f"{process}.pid").read_text()))
+
+    def want(_: int) -> None:
+        together.wait(10)
+        with pytest.raises(Unreachable, match="does not start"):
+            stack.ensure_server(own)
+
+    monkeypatch.setattr(stack, "_start", counted)
+    with ThreadPoolExecutor(8) as commands:
+        list(commands.map(want, range(8)))
+    with pytest.raises(Unreachable, match="does not start"):
+        stack.ensure_server(own)  # a later one, too
+    try:
+        assert stack.stop(own) == [Process.server]
+        assert len(started) == 1, "the others are orphans"
+    finally:
+        for pid in started:
+            with suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+
+
+def test_a_process_that_ends_by_itself_while_it_is_stopped_is_no_failure(
+    own: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack.ensure_running(own, Process.worker)
+    kill = os.killpg
+
+    def just_gone(pid: int, sent: int) -> None:
+        kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        kill(pid, sent)
+
+    monkeypatch.setattr(os, "killpg", just_gone)
+    assert stack.stop(own) == [Process.worker]
