@@ -38,3 +38,10 @@ def address(process: Process) -> str:
     """Where it listens for compose and systemd; the receiver has a proxy in front of it on this machine."""
     said = os.environ.get(SERVER_HOST, "") if process is Process.server else ""
     return said or LOOPBACK
+
+
+def reached_at(process: Process) -> str:
+    """The host in its address on this machine."""
+    host = address(process)
+    host = {"0.0.0.0": LOOPBACK, "localhost": LOOPBACK, "::": "::1"}.get(host, host)  # noqa: S104
+    return f"[{host}]" if ":" in host else host

@@ -11,7 +11,6 @@ import time
 import urllib.error
 import urllib.request
 from base64 import b64encode
-from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
@@ -21,7 +20,7 @@ from blocks.command import run
 from deployments.machine.home import Home
 from deployments.pauses import pauses_kept
 from deployments.pools import ensure_pools
-from deployments.processes import POOLS, Process, command
+from deployments.processes import LOOPBACK, POOLS, Process, command, reached_at
 from releases.problem import BadInput, Failed, Unreachable
 
 ROOT = Path(__file__).parent.parent
@@ -30,6 +29,9 @@ SERVER_SECONDS = 120
 DEPLOY_SECONDS = 180
 STOP_SECONDS = 15
 EXEC_SECONDS = 1.0
+AS_BEFORE = (
+    "start it as before: docker compose … up, systemctl restart model-deploy, or model-deploy run server"
+)
 CLOUD = re.compile(r"https://api\.prefect\.cloud/api/accounts/([^/]+)/workspaces/([^/]+)/?")
 
 
@@ -39,7 +41,7 @@ def api_url(home: Home) -> str:
 
 
 def _own_api_url(home: Home) -> str:
-    return f"http://127.0.0.1:{home.chosen().prefect_port}/api"
+    return f"http://{reached_at(Process.server)}:{home.chosen().prefect_port}/api"
 
 
 def environment(home: Home) -> dict[str, str]:
@@ -66,9 +68,10 @@ def ensure_server(home: Home, *, start: bool = True) -> str:
             raise Unreachable(
                 "the Prefect server does not answer", where=url, next_step="check PREFECT_API_URL"
             )
+        start = start and reached_at(Process.server) == LOOPBACK  # what is started here listens nowhere else
         if start:
             ensure_running(home, Process.server)
-        _wait_for_server(home, url, lambda: not start or bool(_alive(home, Process.server)))
+        _wait_for_server(home, url, started=start)
     return interface(home)
 
 
@@ -209,14 +212,14 @@ def _login() -> dict[str, str]:
     return {"Authorization": f"Basic {b64encode(user.encode()).decode()}"} if user else {}
 
 
-def _wait_for_server(home: Home, url: str, alive: Callable[[], bool]) -> None:
+def _wait_for_server(home: Home, url: str, *, started: bool) -> None:
     deadline = time.monotonic() + SERVER_SECONDS
     while not _answers(url):
-        if time.monotonic() > deadline or not alive():
+        if time.monotonic() > deadline or (started and not _alive(home, Process.server)):
             raise Unreachable(
-                "Prefect's server does not start",
+                f"Prefect's server does not {'start' if started else 'answer'}",
                 where=url,
                 expected=f"an answer within {SERVER_SECONDS} s",
-                next_step=f"tail {home.path / 'server.log'}",
+                next_step=f"tail {home.path / 'server.log'}" if started else AS_BEFORE,
             )
         time.sleep(0.2)

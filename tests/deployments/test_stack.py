@@ -145,3 +145,31 @@ def test_a_process_that_ends_by_itself_while_it_is_stopped_is_no_failure(
 
     monkeypatch.setattr(os, "killpg", just_gone)
     assert stack.stop(own) == [Process.worker]
+
+
+@pytest.mark.parametrize(
+    ("listens", "asked"),
+    [
+        ("", "127.0.0.1"),
+        ("0.0.0.0", "127.0.0.1"),
+        ("::", "[::1]"),
+        ("10.0.0.7", "10.0.0.7"),
+        ("fd00::7", "[fd00::7]"),
+    ],
+)
+def test_every_process_asks_the_server_where_it_listens(
+    own: Home, monkeypatch: pytest.MonkeyPatch, listens: str, asked: str
+) -> None:
+    monkeypatch.setenv(SERVER_HOST, listens)
+    address = f"http://{asked}:{own.chosen().prefect_port}/api"
+    assert stack.environment(own)["PREFECT_API_URL"] == address
+
+
+def test_no_second_server_is_started_for_one_that_listens_at_another_address(
+    own: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SERVER_HOST, "127.0.0.7")
+    with pytest.raises(Unreachable, match="does not answer") as told:
+        stack.ensure_server(own)
+    assert "model-deploy run server" in told.value.next_step
+    assert not (own.path / "server.pid").exists()
