@@ -23,12 +23,12 @@ os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
 
 
 @contextmanager
-def connected(*, quiet: bool) -> "Iterator[Home]":
-    """Point Prefect at the local server, started if it is not up. Before Prefect is imported."""
+def connected(*, quiet: bool, start: bool = True) -> "Iterator[Home]":
+    """Point Prefect at the local server, if need be started or waited for. Before Prefect is imported."""
     from deployments.stack import ensure_server  # noqa: PLC0415
 
     home = point()
-    ensure_server(home)
+    ensure_server(home, start=start)
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings  # noqa: PLC0415
 
     if not quiet:

@@ -84,7 +84,8 @@ def _running(home: Home) -> list[Finding]:
         found = [Finding("registry", not why, f"localhost:{port}" + (f": {why}; {UP}" if why else ""))]
         url = stack.api_url(home)
         if not stack.answers(home):
-            return [*found, Finding("Prefect's server", ok=False, detail=f"{url} does not answer; {UP}")]
+            said = f"{url} does not answer; next: {stack.way_back(home)}"
+            return [*found, Finding("Prefect's server", ok=False, detail=said)]
         found.append(Finding("Prefect's server", ok=True, detail=url))
         return [*found, *_workers(home)]
     except (Problem, OSError) as error:

@@ -57,7 +57,8 @@ def listen(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 4280,
 ) -> None:
     """Receive pushes until stopped. GitHub reaches it through your own TLS proxy or load balancer."""
-    with connected(quiet=True):
+    # Beside the server, like the workers: one that it started would take the port of the one that comes up.
+    with connected(quiet=True, start=False):
         from deployments.webhook.serve import serve  # noqa: PLC0415 - imports Prefect
 
         serve(host, port)

@@ -30,7 +30,7 @@ def bring_up(
     """
     home = Home()
     prepare(home, set_up)
-    set_up.step("Prefect server", lambda: stack.ensure_server(home, start=start))
+    set_up.step("Prefect server", lambda: _server(home, start=start))
     os.environ.update(stack.environment(home))
     set_up.step("environments", lambda: _environments(home))
     if processes and in_containers:
@@ -41,6 +41,16 @@ def bring_up(
     for process in processes if start else ():
         set_up.step(process, partial(_process, home, process))
     return stack.interface(home)
+
+
+def _server(home: Home, *, start: bool) -> str:
+    """Who runs it is remembered: while another's is away, no command is to start one in its place."""
+    if start and not stack.answers(home):
+        home.remember_server(elsewhere=False)
+    interface = stack.ensure_server(home, start=start)
+    if not start:
+        home.remember_server(elsewhere=not stack.runs_here(home, Process.server))
+    return interface
 
 
 def _environments(home: Home) -> str:

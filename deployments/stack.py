@@ -62,18 +62,31 @@ def environment(home: Home) -> dict[str, str]:
 
 
 def ensure_server(home: Home, *, start: bool = True) -> str:
-    """Have the server answering, started or waited for; returns the UI's address. Raises Unreachable."""
+    """Have the server answering, started or waited for; returns the UI's address. Raises Unreachable.
+
+    One that somebody else runs is waited for in any case: a second one would take its port.
+    """
     url = api_url(home)
     if not _answers(url):
         if url != _own_api_url(home):
             raise Unreachable(
                 "the Prefect server does not answer", where=url, next_step="check PREFECT_API_URL"
             )
-        start = start and reached_at(Process.server) == LOOPBACK  # what is started here listens nowhere else
+        start = start and _is_ours(home)
         if start:
             ensure_running(home, Process.server)
         _wait_for_server(home, url, started=start)
     return interface(home)
+
+
+def way_back(home: Home) -> str:
+    """What to type where the server does not answer."""
+    return "model-deploy up" if _is_ours(home) else AS_BEFORE
+
+
+def _is_ours(home: Home) -> bool:
+    """Whether we may start the server; where we do it listens on 127.0.0.1 only."""
+    return not home.chosen().server_elsewhere and reached_at(Process.server) == LOOPBACK
 
 
 def interface(home: Home) -> str:
@@ -97,6 +110,11 @@ def workers(home: Home) -> dict[str, bool]:
     with urllib.request.urlopen(asked, timeout=ANSWER_SECONDS) as answer:
         pools = {pool["name"]: pool["status"] == "READY" for pool in json.load(answer)}
     return {name: pools[name] for name in POOLS.values() if name in pools}
+
+
+def runs_here(home: Home, process: Process) -> bool:
+    """Whether the process runs and was started here, not by compose or systemd."""
+    return bool(_alive(home, process))
 
 
 def ensure_running(home: Home, process: Process) -> None:
@@ -221,6 +239,6 @@ def _wait_for_server(home: Home, url: str, *, started: bool) -> None:
                 f"Prefect's server does not {'start' if started else 'answer'}",
                 where=url,
                 expected=f"an answer within {SERVER_SECONDS} s",
-                next_step=f"tail {home.path / 'server.log'}" if started else AS_BEFORE,
+                next_step=f"tail {home.path / 'server.log'}" if started else way_back(home),
             )
         time.sleep(0.2)

@@ -34,6 +34,9 @@ class Chosen(BaseModel):
     environments_file: Path | None = Field(
         default=None, description="Applied last; the one that is shipped if None."
     )
+    server_elsewhere: bool = Field(
+        default=False, description="Whether compose, systemd or somebody else runs Prefect's server."
+    )
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,12 @@ class Home:
         """From now on this is the file: what comes up at the next boot must be what was applied."""
         kept = None if file.absolute() == SHIPPED else file.absolute()
         self._remember(self.chosen().model_copy(update={"environments_file": kept}))
+
+    def remember_server(self, *, elsewhere: bool) -> None:
+        """From now on a command waits for Prefect's server, or starts it."""
+        chosen = self.chosen()
+        if chosen.server_elsewhere != elsewhere:
+            self._remember(chosen.model_copy(update={"server_elsewhere": elsewhere}))
 
     def _remember(self, chosen: Chosen, *, first: bool = False) -> None:
         """`first`: unless something is remembered already."""

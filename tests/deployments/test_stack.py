@@ -1,5 +1,6 @@
 """A Prefect API that somebody else runs: found only with the right key."""
 
+import json
 import os
 import signal
 import socketserver
@@ -12,10 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from deployments import stack
+from deployments import local, stack
+from deployments.github_commands import listen
 from deployments.machine.home import Home
 from deployments.machine.registry import unreachable
 from deployments.processes import SERVER_HOST, Process
+from deployments.set_up import SetUp
 from releases.problem import BadInput, Unreachable
 from tests.controllers import wait_until
 from tests.http_server import Answer, Request, serving
@@ -203,3 +206,68 @@ def test_no_second_server_is_started_for_one_that_listens_at_another_address(
         stack.ensure_server(own)
     assert "model-deploy run server" in told.value.next_step
     assert not (own.path / "server.pid").exists()
+
+
+def test_a_server_that_somebody_else_runs_is_waited_for_while_it_restarts(own: Home) -> None:
+    asked: list[str] = []
+
+    def restarting(request: Request) -> Answer:
+        asked.append(request.path)
+        return Answer(status=503 if len(asked) < 3 else 200)
+
+    with serving(restarting) as address:
+        remembered(own, address)
+        own.remember_server(elsewhere=True)
+        assert stack.ensure_server(own) == address
+    assert not (own.path / "server.pid").exists()
+
+
+def test_what_compose_and_systemd_run_is_never_started_by_a_command(
+    own: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    up(own, monkeypatch, start=False)
+    with pytest.raises(Unreachable, match="does not answer") as told:
+        stack.ensure_server(own)  # as any command does
+    assert "systemctl" in told.value.next_step
+    assert not (own.path / "server.pid").exists()
+    with pytest.raises(Unreachable, match="does not start"):
+        local.bring_up(SetUp(), [])  # takes it over, though nothing answers here
+    assert stack.stop(own) == [Process.server]
+
+
+def test_where_up_has_started_the_server_a_command_starts_it_again_whatever_has_run_since(
+    own: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack.ensure_running(own, Process.server)
+    up(own, monkeypatch, start=False)  # for the work pools, says the page
+    assert stack.stop(own) == [Process.server]
+    with pytest.raises(Unreachable, match="does not start"):
+        stack.ensure_server(own)
+    assert stack.stop(own) == [Process.server]
+
+
+def test_the_receiver_starts_no_server(own: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODEL_DEPLOY_HOME", str(own.path))
+    monkeypatch.setattr(stack, "environment", lambda _: {})
+    with pytest.raises(Unreachable, match="does not answer") as told:
+        listen()
+    assert told.value.next_step == "model-deploy up"
+    assert not (own.path / "server.pid").exists()
+
+
+def up(home: Home, monkeypatch: pytest.MonkeyPatch, *, start: bool) -> None:
+    """`model-deploy up` with nothing but a server that answers, and is gone afterwards."""
+    monkeypatch.setenv("MODEL_DEPLOY_HOME", str(home.path))
+    monkeypatch.setattr(stack, "environment", lambda _: {})
+    monkeypatch.setattr(local, "prepare", lambda *_: None)
+    monkeypatch.setattr(local, "_environments", lambda _: "none")
+    with serving(lambda _: Answer()) as address:
+        remembered(home, address)
+        assert local.bring_up(SetUp(), [], start=start) == address
+
+
+def remembered(home: Home, address: str) -> None:
+    """The server's port is that one; a file as versions wrote it that knew of no server elsewhere."""
+    kept = json.loads(home.chosen().model_dump_json(exclude={"server_elsewhere"}))
+    kept["prefect_port"] = int(address.rpartition(":")[2])
+    (home.path / "machine.json").write_text(json.dumps(kept))
