@@ -281,16 +281,17 @@ class Swapper:
     def _tidy(self, wanted: ServiceDesired) -> None:
         """Confirmed and alone: the engine keeps it up, and the edge forgets the trial."""
         before, self.changed = self.changed, ""
+        confirmed = self.memory.confirmed  # the document's may be one that was taken back here just before
         for container in self.node.engine.containers(self.service):
             if container.state is Running.running:
                 self.node.engine.keep_up(container)
-                if wanted.confirmed is not None:
-                    self.changed = self.node.engine.changed_by_hand(container, wanted.confirmed)
+                if confirmed is not None:
+                    self.changed = self.node.engine.changed_by_hand(container, confirmed)
         if self.changed != before:
             self._report()
         self._converge(wanted)
-        if wanted.confirmed is not None:
-            self.node.images.kept.used(self.service, wanted.confirmed.image)
+        if confirmed is not None:
+            self.node.images.kept.used(self.service, confirmed.image)
         self.node.images.kept.prune(self.service)
         self.node.models.prune(self.service)
         self.node.certificates.prune(self.service)

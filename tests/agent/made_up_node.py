@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from agent import swapper
@@ -40,6 +41,7 @@ class World:
     certificates: set[str] = field(default_factory=set)  # those the edge can show
     secrets_away: bool = False
     while_pulling: Callable[[], None] = lambda: None
+    kept: list[str] = field(default_factory=list)  # images that were used, for going back
     gap: bool = False  # `swap: replace`: nobody serves for a while
     touched: list[tuple[Phase, str]] = field(default_factory=list)
     dies_at: int = -1
@@ -135,8 +137,8 @@ class FakeEngine:
         with self.world.touch("keep up"):
             pass
 
-    def changed_by_hand(self, _container: Container, _release: Release) -> str:
-        return ""
+    def changed_by_hand(self, container: Container, release: Release) -> str:
+        return "" if container.fingerprint == release.fingerprint else "somebody changed the container: image"
 
     def log_tail(self, container_id: str) -> tuple[str, ...]:
         there = any(one.id == container_id for one in self.world.seen)
@@ -187,11 +189,8 @@ class Images:
 
     @property
     def kept(self) -> Any:
-        class Kept:
-            def used(self, _service: str, _image: str) -> None: ...
-            def prune(self, _service: str) -> None: ...
-
-        return Kept()
+        used = self.world.kept.append
+        return SimpleNamespace(used=lambda _, image: used(image), prune=lambda _: None)
 
     def pull(self, _service: str, image: str, interrupted: Callable[[], bool]) -> None:
         with self.world.touch("pull"):

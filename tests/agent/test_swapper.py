@@ -1,5 +1,6 @@
 """The agent's swap on a node that is only data: killed at everything it touches; its limits; what it says."""
 
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import MagicMock
 
@@ -12,7 +13,7 @@ from releases import desired as desire
 from releases.desired import ServiceDesired
 from releases.release import Release
 from releases.status import Phase, ServiceStatus
-from releases.swap_memory import Slot
+from releases.swap_memory import Running, Slot
 from tests.agent.made_up_node import Killed, World
 from tests.releases.test_swap import release
 
@@ -145,6 +146,23 @@ def test_a_release_is_not_said_to_be_taken_back_while_the_edge_cannot_be_told(wo
     world.edge_away = False
     world.turns(lambda status: status.generation > generation and status.phase is Phase.live, restarted)
     assert world.live() == 1
+
+
+def test_a_node_that_took_a_release_back_just_before_it_was_confirmed_has_not_been_changed_by_hand(
+    world: World,
+) -> None:
+    propose(world, 1)
+    agent = finish(world)
+    propose(world, 2)
+    generation = world.wanted.generation
+    world.turns(lambda status: status.phase is Phase.verify, agent)
+    world.seen = tuple(replace(one, state=Running.exited) if one.release == 2 else one for one in world.seen)
+    world.turns(lambda status: generation in status.reverted, agent)
+    world.wanted = desire.confirm(world.wanted, generation)
+    world.turns(lambda status: status.phase is Phase.reverted and len(world.seen) == 1, agent)
+    agent.turn()
+    assert (world.live(), world.status.changed) == (1, "")
+    assert set(world.kept) == {release(1).image}, "the one to go back to"
 
 
 def secured(number: int, secret: str) -> Release:
