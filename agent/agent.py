@@ -65,6 +65,7 @@ class Agent:
         self.saved: bytes | None = None
         self.desired = Desired()
         self.status = NodeStatus(node=node, agent=around.image, at=datetime.now(UTC))
+        self.told = time.monotonic()
         self.keys: dict[str, str] = {}  # service → its last candidate's; who asks must show the token
         self.swappers: dict[str, Swapper] = {}
         self.lock = threading.Lock()
@@ -182,13 +183,14 @@ class Agent:
                 self._publish(self.status.model_copy(update={"logs_problem": text}))
 
     def _publish(self, status: NodeStatus) -> None:
-        self.status = status.model_copy(update={"at": datetime.now(UTC)})
+        self.status, self.told = status.model_copy(update={"at": datetime.now(UTC)}), time.monotonic()
         with suppress(OSError):  # the status page tells it all the same
             write_with_room(lambda: self.tell(self.status), self.shared.disk.room.make)
 
     def shown_to(self, token: str) -> NodeStatus:
         """The status for an asker with this token."""
-        return self.status.shown_to(token, self.keys)
+        age = time.monotonic() - self.told  # a clock may be wrong, or be set
+        return self.status.shown_to(token, self.keys).model_copy(update={"age": age})
 
     def listen(self) -> None:
         """Wake a service when one of its containers comes or goes."""

@@ -1,5 +1,6 @@
 """Builds and tests images with the engine on this machine, through BuildKit."""
 
+import re
 import threading
 import time
 import uuid
@@ -16,8 +17,8 @@ from blocks.command import ENOUGH_LINES, TookTooLong, run
 from blocks.docker_client import DockerClient, find_docker
 from blocks.light_block import LightBlock
 from blocks.registry_answers import is_absent, is_denied
+from releases.base_images import args_of_from, base_images, platform_args
 from releases.problem import BadInput, Failed, Problem, Unreachable
-from releases.source_key import base_images
 from releases.spec import Build, Tests
 
 PULL_SECONDS = 600
@@ -64,7 +65,8 @@ class ImageBuilder(LightBlock, Block):
         """Every base image and its id, pulled if it is not here. Raises Unreachable, BadInput, Failed."""
         docker = find_docker()
         text = _text(context / build.dockerfile)
-        return {image: self._base_id(docker, image) for image in base_images(text, build.args)}
+        images = base_images(text, build.args, _platform(docker, text, build))
+        return {image: self._base_id(docker, image) for image in images}
 
     def build(
         self,
@@ -79,10 +81,13 @@ class ImageBuilder(LightBlock, Block):
         docker = find_docker()
         declared = _text(context / build.dockerfile)
         own = {"REVISION": "revision", "VERSION": "version", "SOURCE": "source", "CREATED": "created"}
+        theirs = args_of_from(declared)  # VERSION may be that of a base image
         values = {
             name: labels[f"org.opencontainers.image.{key}"]
             for name, key in own.items()
-            if f"ARG {name}" in declared and f"org.opencontainers.image.{key}" in labels
+            if f"ARG {name}" in declared
+            and name not in theirs
+            and f"org.opencontainers.image.{key}" in labels
         }
         argv = build_command(docker, context, build, tag, labels, {**values, **build.args})
         finished = run(
@@ -175,6 +180,15 @@ class ImageBuilder(LightBlock, Block):
                 return read_junit(copy), ""
             except (SyntaxError, ValueError, OSError, JUnitXmlError) as error:  # a parser's is a SyntaxError
                 return TestReport(()), f"{type(error).__name__}: {error}"
+
+
+def _platform(docker: DockerClient, dockerfile: str, build: Build) -> dict[str, str]:
+    """What FROM may know of platforms; the engine is asked for its own only where that may be used."""
+    if not re.search(r"\$\{?(BUILD|TARGET)", dockerfile):
+        return {}
+    asked = [docker.path, "version", "--format", "{{.Server.Os}}/{{.Server.Arch}}"]
+    own = run(asked, timeout=ASK_SECONDS).output.strip()
+    return platform_args(own, build.platform or own)
 
 
 def _not_pulled(image: str, said: str) -> Problem:

@@ -291,7 +291,7 @@ def see(where: Environment, release: Release) -> dict[str, Seen]:
     silent = {url: Seen(unreachable=why) for url in urls if (why := no_answer(url, path, host))}
     return silent or {
         node.node: Seen(
-            silent=(datetime.now(UTC) - node.at).total_seconds(),
+            silent=node.silent_for(datetime.now(UTC)),
             wanted=wanted.number if wanted else None,
             live=node.services.get(service, ServiceStatus()).live,
             changed=node.services.get(service, ServiceStatus()).changed,

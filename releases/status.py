@@ -127,10 +127,17 @@ class NodeStatus(BaseModel):
     format: int = FORMAT
     node: str
     agent: str = Field("", description="The agent's image.")
-    at: datetime
+    at: datetime = Field(description="By the node's own clock.")
+    age: float | None = Field(
+        None, description="Seconds since it was reported, which the agent counts itself where it is asked."
+    )
     problem: str = Field("", description="What keeps the agent from reading its desired state.")
     logs_problem: str = Field("", description="What keeps containers' log lines from the store.")
     services: dict[str, ServiceStatus] = Field(default_factory=dict)
+
+    def silent_for(self, now: datetime) -> float:
+        """Seconds since the agent's last report; where it does not count them, by its clock and ours."""
+        return (now - self.at).total_seconds() if self.age is None else self.age
 
     def shown_to(self, token: str, keys: Mapping[str, str]) -> "NodeStatus":
         """What an asker with this token may see; `keys`: service → its last candidate's, as hex SHA-256."""

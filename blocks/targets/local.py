@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError
 from blocks.light_block import LightBlock
 from blocks.secrets import SecretFiles, Secrets
 from blocks.targets import desired_file, local_folders
+from blocks.targets.edges import Edges
 from blocks.targets.failure import failed
 from blocks.targets.local_network import ensure_network
 from blocks.targets.target import Target, no_check
@@ -193,8 +194,10 @@ class LocalTarget(LightBlock, Block):
         return self.node_status().services.get(service, ServiceStatus())
 
     def nodes(self) -> Sequence[NodeStatus]:
-        """The one node. Raises Unreachable."""
-        return [self.node_status()]
+        """The one node; its agent is asked how old the file is. Raises Unreachable."""
+        shown = Edges().ask({self.node: self.url(self.ports[0])})[self.node]
+        age = shown.age if isinstance(shown, NodeStatus) else None
+        return [self.node_status().model_copy(update={"age": age})]
 
     def node_status(self) -> NodeStatus:
         """What the agent says of the node. Raises Unreachable."""

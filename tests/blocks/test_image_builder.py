@@ -107,3 +107,20 @@ def test_a_base_image_that_does_not_exist_is_not_worth_another_try(registry: str
 def test_a_dockerfile_in_an_old_encoding_is_read_as_the_engine_reads_it(tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_bytes("# für alle\nFROM scratch\n".encode("latin-1"))
     assert ImageBuilder().bases(tmp_path, Build()) == {}
+
+
+def test_a_dockerfile_that_docker_builds_is_built_from_what_it_says(tmp_path: Path) -> None:
+    """VERSION is its base image's, and not the commit that we hand to those who ask for it."""
+    engine = docker("version", "--format", "{{.Server.Arch}}")
+    (tmp_path / "Dockerfile").write_text(
+        "ARG VERSION=3.11-slim\nFROM python:${VERSION:-none} AS For-"
+        f"{engine}\nARG VERSION\nARG REVISION\nENV SEEN=$VERSION/$REVISION\nFROM for-$TARGETARCH\n"
+    )
+    tag, own = f"md-test-{secrets.token_hex(4)}/iris:1", "org.opencontainers.image"
+    labels = {f"{own}.version": "abc123", f"{own}.revision": "abc"}
+    try:
+        assert list(ImageBuilder().bases(tmp_path, Build())) == ["python:3.11-slim"]
+        ImageBuilder().build(tmp_path, Build(), tag, labels, lambda _: None)
+        assert "SEEN=3.11-slim/abc" in docker("image", "inspect", "--format", "{{.Config.Env}}", tag)
+    finally:
+        subprocess.run(["docker", "image", "rm", tag], capture_output=True, check=False)

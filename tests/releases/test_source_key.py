@@ -1,28 +1,7 @@
 """What makes two builds the same build."""
 
-import pytest
-
-from releases.source_key import base_images, source_key
+from releases.source_key import source_key
 from releases.spec import Build
-
-
-@pytest.mark.parametrize(
-    ("dockerfile", "args", "images"),
-    [
-        ("FROM python:3.11-slim", {}, ["python:3.11-slim"]),
-        ("ARG BASE=a:1\nFROM ${BASE} AS x\nFROM x\nFROM $BASE", {}, ["a:1"]),
-        ("ARG BASE=a:1\nFROM ${BASE}", {"BASE": "b:2"}, ["b:2"]),
-        (
-            "FROM --platform=linux/amd64 a AS one\nCOPY --from=one /x /x\nCOPY --from=b:3 /y /y",
-            {},
-            ["a", "b:3"],
-        ),
-        ("FROM a\nRUN --mount=type=bind,from=c:4,target=/c true", {}, ["a", "c:4"]),
-        ("from scratch\nCOPY --from=0 / /", {}, []),
-    ],
-)
-def test_base_images_are_found(dockerfile: str, args: dict[str, str], images: list[str]) -> None:
-    assert base_images(dockerfile, args) == images
 
 
 def test_every_part_of_a_build_is_in_its_key() -> None:
