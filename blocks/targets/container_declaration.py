@@ -187,12 +187,12 @@ class ContainerDeclaration(ComputeEngineInstances):
             time.sleep(POLL_SECONDS)
 
     def _silent(self, parts: Mapping[str, ServiceDesired]) -> dict[str, str]:
-        """The VMs that are to serve a release and do not answer, and why."""
+        """The VMs that run, are to serve a release and do not answer, and why."""
         found = {}
         for name, part in parts.items():
-            release = _serving(part)
-            if release is not None:
-                why = _answer(self._known.nodes[name], release)
+            node, release = self._known.nodes[name], _serving(part)
+            if release is not None and not node.off:  # it boots into what is declared
+                why = _answer(node, release)
                 found.update({name: why} if why else {})
         return found
 

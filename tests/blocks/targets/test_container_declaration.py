@@ -157,6 +157,30 @@ def dies(*_: object) -> None:
     raise Killed
 
 
+def test_a_rollback_goes_on_without_a_vm_that_is_off_which_finds_it_when_it_starts(vms: Vms) -> None:
+    old_vm(vms, "a")
+    old_vm(vms, "b")
+    confirmed(vms, target(vms), 2)
+    power(vms, "a", "stop", "TERMINATED")
+    where = target(vms)
+    where.start_seconds = 3.0
+    where.ensure_node(going_back=True)
+    former = plain(vms.release(3)).model_copy(update={"port": vms.agents.port, "restores": 1})
+    generation = where.propose(former, KEY)
+    where.shift("iris", generation, 100)
+    where.wait_for("iris", generation, is_in(Phase.bake), 3.0)
+    where.confirm("iris", generation)
+    assert answering(vms, "b") == former.image
+    power(vms, "a", "start", "RUNNING")
+    eventually(lambda: "a" in vms.boots.old)
+    assert answering(vms, "a") == former.image
+
+
+def power(vms: Vms, name: str, what: str, then: str) -> None:
+    vms.cloud.call("POST", f"/compute/v1/projects/sandbox/zones/{ZONE}/instances/{name}/{what}")
+    eventually(lambda: vms.cloud.world.instances["sandbox", ZONE, name].status == then)
+
+
 def test_what_a_declaration_cannot_carry_is_refused_by_name(vms: Vms) -> None:
     old_vm(vms, "a")
     asked = {"secrets": {"KEY": "k"}, "command": ["serve"], "resources": {"memory": "1g"}}
