@@ -57,16 +57,7 @@ class ComputeEngineInstances(Fleet):
         found = self._settled(lambda: self._compute.vms(self.zones, self._filter))
         self._vms.clear()
         self._vms.update({vm.id: vm for vm in found})
-        return [
-            Node(
-                vm.id,
-                self._address(vm),
-                vm.metadata.get(DESIRED_KEY, ""),
-                vm.network,
-                "" if vm.status == "RUNNING" else vm.status,
-            )
-            for vm in found
-        ]
+        return [self._node(vm) for vm in found]
 
     def _absent(self) -> list[Refused]:
         there = {vm.name for vm in self._vms.values()}
@@ -87,9 +78,6 @@ class ComputeEngineInstances(Fleet):
     def _missing(self, name: str) -> Refused:
         command = f"gcloud compute instances list --project={self.project}"
         return Refused(f"VM {name} does not exist", self._where, next_step=command)
-
-    def _address(self, vm: Vm) -> str:
-        return vm.internal if self.address == "internal" else vm.external or vm.internal
 
     def _write(self, node: Node, service: str, read: ServiceDesired, wanted: ServiceDesired) -> None:
         """Where others' parts change meanwhile, beside them. Raises Superseded."""
@@ -177,8 +165,7 @@ class ComputeEngineInstances(Fleet):
 
     def status_of(self, vm: Vm) -> NodeStatus | str:
         """What its edge says, or why it says nothing."""
-        node = Node(vm.id, self._address(vm), "")
-        return self._known.edges.ask(self._status_urls({vm.id: node}))[vm.id]
+        return self._known.edges.ask(self._status_urls({vm.id: self._node(vm)}))[vm.id]
 
     def carried_out(self, sent: Sent) -> None:
         """Wait until the operation is done. Raises Failed, Unreachable."""

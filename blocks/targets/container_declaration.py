@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 import httpx
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from blocks.cloud_logging import CloudLogging
 from blocks.targets.compute_api import Conflict, Vm
@@ -29,6 +29,16 @@ ANSWER_SECONDS = 3.0
 BEFORE = "model-deploy-declaration-before"  # the declaration that a trial has replaced
 
 log = logging.getLogger("model_deploy.steps")
+
+
+class Before(BaseModel):
+    """What a trial has replaced: of no use to any other trial."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    service: str
+    generation: int
+    declaration: str
 
 
 class ContainerDeclaration(ComputeEngineInstances):
@@ -110,29 +120,27 @@ class ContainerDeclaration(ComputeEngineInstances):
         for node in self._mine():
             candidate = node.desired.of(service).candidate
             if candidate is not None:
-                self._restart_with(node, candidate.release)
+                self._restart_with(node, candidate.release, generation)
 
     def renew(self, service: str, generation: int) -> None:
         """Nothing: without an agent there is no window."""
 
     def revert(self, service: str, generation: int) -> int:
         """As before, by another restart where the release has replaced the old one. Raises Superseded."""
-        switched = [
-            name
-            for name, part in self._on(service, generation).items()
-            if part.candidate is None or part.candidate.traffic
-        ]
-        back = super().revert(service, generation)
-        for name in switched:
-            self._restart_as_before(self._known.nodes[name])
-        return back
+        parts = self._on(service, generation)
+        fleet.taken_back(list(parts.values()), generation)
+        # First, so that whoever finds us killed in between still sees a trial, and takes it back.
+        for name, part in parts.items():
+            if part.candidate is None or part.candidate.traffic:
+                self._restart_as_before(self._known.nodes[name], service, generation, part.confirmed)
+        return super().revert(service, generation)
 
     def put_back(self, service: str, generation: int, former: Release | None) -> int:
         """As before, by another restart. Raises Superseded."""
         names = list(self._on(service, generation))
         back = super().put_back(service, generation, former)
         for name in names:
-            self._restart_as_before(self._known.nodes[name])
+            self._restart_as_before(self._known.nodes[name], service, generation, former)
         return back
 
     def status(self, service: str) -> ServiceStatus:
@@ -179,30 +187,32 @@ class ContainerDeclaration(ComputeEngineInstances):
             time.sleep(POLL_SECONDS)
 
     def _silent(self, parts: Mapping[str, ServiceDesired]) -> dict[str, str]:
-        """The VMs that are to serve a release and do not answer, and why."""
+        """The VMs that run, are to serve a release and do not answer, and why."""
         found = {}
         for name, part in parts.items():
-            release = _serving(part)
-            if release is not None:
-                why = _answer(self._known.nodes[name], release)
+            node, release = self._known.nodes[name], _serving(part)
+            if release is not None and not node.off:  # it boots into what is declared
+                why = _answer(node, release)
                 found.update({name: why} if why else {})
         return found
 
-    def _restart_with(self, node: Node, release: Release) -> None:
-        env = {"RELEASE": str(release.number), "ENVIRONMENT": release.environment, **release.run.env}
-        name = container_name(release.service, release.environment, release.number)
-
+    def _restart_with(self, node: Node, release: Release, generation: int) -> None:
         def make(vm: Vm) -> dict[str, str]:
-            text = self._declared(vm)
-            wanted = declaration.with_image(text, release.image, name, env)
-            return {**vm.metadata, declaration.KEY: wanted, BEFORE: vm.metadata.get(BEFORE, text)}
+            text, service = self._declared(vm), release.service
+            kept = Before(
+                service=service,
+                generation=generation,
+                declaration=_before(vm, service, generation) or text,
+            )
+            return {**vm.metadata, declaration.KEY: _with(text, release), BEFORE: kept.model_dump_json()}
 
         self._rewrite(node, make)
 
-    def _restart_as_before(self, node: Node) -> None:
+    def _restart_as_before(self, node: Node, service: str, generation: int, former: Release | None) -> None:
         def make(vm: Vm) -> dict[str, str]:
-            kept = {key: value for key, value in vm.metadata.items() if key != BEFORE}
-            return {**kept, declaration.KEY: vm.metadata.get(BEFORE, self._declared(vm))}
+            others = {key: value for key, value in vm.metadata.items() if key != BEFORE}
+            kept = _before(vm, service, generation) or _of_an_older_version(vm, former)
+            return {**others, declaration.KEY: kept or self._declared(vm)}
 
         self._rewrite(node, make)
 
@@ -230,6 +240,34 @@ class ContainerDeclaration(ComputeEngineInstances):
                 next_step="choose type: compute-engine for VMs that have the agent",
             )
         return vm.metadata[declaration.KEY]
+
+
+def _with(text: str, release: Release) -> str:
+    env = {"RELEASE": str(release.number), "ENVIRONMENT": release.environment, **release.run.env}
+    name = container_name(release.service, release.environment, release.number)
+    return declaration.with_image(text, release.image, name, env)
+
+
+def _before(vm: Vm, service: str, generation: int) -> str | None:
+    """The declaration that this trial has replaced; what an earlier one did is of no use any more."""
+    kept = _kept(vm)
+    mine = kept is not None and (kept.service, kept.generation) == (service, generation)
+    return kept.declaration if kept is not None and mine else None
+
+
+def _of_an_older_version(vm: Vm, former: Release | None) -> str | None:
+    """It kept the text alone, of the first trial of all: with the former release it is what ran before."""
+    text = vm.metadata.get(BEFORE)
+    if text is None or _kept(vm) is not None:
+        return None
+    return _with(text, former) if former else text
+
+
+def _kept(vm: Vm) -> Before | None:
+    try:
+        return Before.model_validate_json(vm.metadata.get(BEFORE, ""))
+    except ValidationError:
+        return None
 
 
 def _serving(part: ServiceDesired) -> Release | None:

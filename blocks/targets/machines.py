@@ -10,11 +10,13 @@ from urllib.parse import urlsplit
 from pydantic import Field, PrivateAttr
 
 from blocks.google_api import GoogleApi
+from blocks.targets.compute_api import Vm
 from blocks.targets.edges import answered
 from blocks.targets.node import Known, Node
 from blocks.targets.silence import lost
 from releases import fleet
 from releases.desired import ServiceDesired
+from releases.node_boot import DESIRED_KEY
 from releases.problem import Refused, Unreachable
 from releases.status import NodeStatus
 
@@ -115,6 +117,13 @@ class Machines(GoogleApi):
         others = {one: node for one, node in running(nodes).items() if one != name}
         if answered(self._known.edges.ask(self._status_urls(others)), others):
             raise lost(service, name, why, self.project)
+
+    def _node(self, vm: Vm) -> Node:
+        off = "" if vm.status == "RUNNING" else vm.status
+        return Node(vm.id, self._address(vm), vm.metadata.get(DESIRED_KEY, ""), vm.network, off)
+
+    def _address(self, vm: Vm) -> str:
+        return vm.internal if self.address == "internal" else vm.external or vm.internal
 
     def _url(self, address: str, port: int) -> str:
         scheme, usual = ("https", 443) if port in self.tls_ports else ("http", 80)

@@ -59,15 +59,19 @@ class ManagedInstanceGroup(Fleet):
             )
         zones = sorted({one.partition("/")[0] for one in members})
         found = self._compute.vms(zones, f'name eq "{group.base}-.*"')
+        return [self._node(vm) for vm in found if vm.id in members]
+
+    def _absent(self) -> list[Refused]:
         return [
-            Node(
-                vm.id,
-                vm.internal if self.address == "internal" else vm.external,
-                vm.metadata.get(DESIRED_KEY, ""),
-                vm.network,
+            Refused(
+                f"VM {node.id} is not running",
+                self._api.path,
+                got=node.off,
+                next_step="wait until it runs: gcloud compute instance-groups managed list-instances "
+                f"{self.group} {self._api.flags}",
             )
-            for vm in found
-            if vm.id in members
+            for node in self._mine()  # one that the group adds in mid-release boots into it
+            if node.off
         ]
 
     def _write_each(
@@ -117,7 +121,8 @@ class ManagedInstanceGroup(Fleet):
 
     def _bring_to(self, names: list[str]) -> None:
         self._api.apply(names)
-        self._api.wait_until(lambda: self._arrived(names), "the VMs do not get their configuration")
+        on = [name for name in names if not self._known.nodes[name].off]
+        self._api.wait_until(lambda: self._arrived(on), "the VMs do not get their configuration")
 
     def _arrived(self, names: list[str]) -> bool:
         """The wave has it; once everybody has been told, the group itself says so."""

@@ -11,7 +11,7 @@ import yaml
 
 from blocks.targets import adopting
 from blocks.targets.compute_api import Vm
-from blocks.targets.container_declaration import ContainerDeclaration
+from blocks.targets.container_declaration import BEFORE, ContainerDeclaration
 from releases import adoption
 from releases.problem import Refused, Unreachable
 from releases.release import Release, ReleasedModel
@@ -30,6 +30,10 @@ spec:
   volumes: [{name: data, hostPath: {path: /mnt/data}}]
   restartPolicy: Always
 """
+
+
+class Killed(BaseException):
+    """The process is gone: nothing of it runs any more."""
 
 
 @pytest.fixture
@@ -102,6 +106,81 @@ def test_a_release_restarts_the_vm_with_the_new_image_and_back(
     where.wait_for("iris", back, is_in(Phase.idle), SECONDS)
     assert answering(vms, "a") == "gcr.io/acme/iris:1"
     assert vms.boots.boots == ["a", "a", "a"]
+
+
+def confirmed(vms: Vms, where: ContainerDeclaration, number: int) -> None:
+    generation = on_trial(vms, where, number)
+    where.wait_for("iris", generation, is_in(Phase.bake), SECONDS)
+    where.confirm("iris", generation)
+
+
+def test_a_release_that_fails_brings_back_the_one_before_it_and_not_the_very_first(vms: Vms) -> None:
+    old_vm(vms, "a")
+    where = target(vms)
+    confirmed(vms, where, 1)
+    vms.boots.broken.add(vms.release(2).image)
+    back = where.revert("iris", on_trial(vms, where, 2))
+    where.wait_for("iris", back, is_in(Phase.live), SECONDS)
+    assert answering(vms, "a") == vms.release(1).image
+
+
+def test_a_release_is_taken_back_on_a_vm_that_an_older_version_has_released_to(vms: Vms) -> None:
+    old_vm(vms, "a")
+    where = target(vms)
+    confirmed(vms, where, 1)
+    generation = on_trial(vms, where, 2)
+    vms.edit("a", **{BEFORE: DECLARED})  # the first of all, and not whose it is
+    back = target(vms).revert("iris", generation)
+    where = target(vms)
+    where.wait_for("iris", back, is_in(Phase.live), SECONDS)
+    assert answering(vms, "a") == vms.release(1).image
+    assert BEFORE not in vms.metadata_of_any("a")
+
+
+def test_a_way_back_that_was_killed_is_taken_up_by_the_next_run(
+    vms: Vms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old_vm(vms, "a")
+    where = target(vms)
+    confirmed(vms, where, 1)
+    generation = on_trial(vms, where, 2)
+    with monkeypatch.context() as patched:
+        patched.setattr(ContainerDeclaration, "_rewrite", dies)
+        with pytest.raises(Killed):
+            where.revert("iris", generation)
+    after = target(vms)
+    assert after.desired("iris").candidate is not None, "whoever comes next sees that there is a trial"
+    back = after.revert("iris", generation)
+    after.wait_for("iris", back, is_in(Phase.live), SECONDS)
+    assert answering(vms, "a") == vms.release(1).image
+
+
+def dies(*_: object) -> None:
+    raise Killed
+
+
+def test_a_rollback_goes_on_without_a_vm_that_is_off_which_finds_it_when_it_starts(vms: Vms) -> None:
+    old_vm(vms, "a")
+    old_vm(vms, "b")
+    confirmed(vms, target(vms), 2)
+    power(vms, "a", "stop", "TERMINATED")
+    where = target(vms)
+    where.start_seconds = 3.0
+    where.ensure_node(going_back=True)
+    former = plain(vms.release(3)).model_copy(update={"port": vms.agents.port, "restores": 1})
+    generation = where.propose(former, KEY)
+    where.shift("iris", generation, 100)
+    where.wait_for("iris", generation, is_in(Phase.bake), 3.0)
+    where.confirm("iris", generation)
+    assert answering(vms, "b") == former.image
+    power(vms, "a", "start", "RUNNING")
+    eventually(lambda: "a" in vms.boots.old)
+    assert answering(vms, "a") == former.image
+
+
+def power(vms: Vms, name: str, what: str, then: str) -> None:
+    vms.cloud.call("POST", f"/compute/v1/projects/sandbox/zones/{ZONE}/instances/{name}/{what}")
+    eventually(lambda: vms.cloud.world.instances["sandbox", ZONE, name].status == then)
 
 
 def test_what_a_declaration_cannot_carry_is_refused_by_name(vms: Vms) -> None:
@@ -202,10 +281,6 @@ def test_ctrl_c_at_any_moment_leaves_the_vm_as_it_was(
     assert answering(vms, "a") == "gcr.io/acme/iris:1"
     if when == "old key":
         assert len(vms.boots.boots) == boots, "it was not restarted for nothing"
-
-
-class Killed(BaseException):
-    """The process is gone: nothing of it runs any more."""
 
 
 @pytest.mark.parametrize("calls", range(1, 5))

@@ -86,6 +86,59 @@ def test_a_group_that_rolls_by_itself_is_refused(vms: Vms) -> None:
     assert "--update-policy-type=opportunistic" in refused.value.next_step
 
 
+def test_a_rollback_of_a_group_goes_on_without_a_vm_that_is_off_which_finds_it_when_it_starts(
+    vms: Vms,
+) -> None:
+    group(vms, 3)
+    vms.confirmed(target(vms), 2)
+    off = min(vms.names)
+    power(vms, off, "stop", "TERMINATED")
+    vms.names.remove(off)
+    where = target(vms)
+    with pytest.raises(Refused, match=f"{off} is not running") as refused:
+        where.ensure_node()
+    assert f"list-instances g --zone={ZONE}" in refused.value.next_step
+    where.ensure_node(going_back=True)
+    former = vms.release(3).model_copy(update={"restores": 1})
+    generation = 0
+    for wave in where.waves():
+        generation = wave.propose(former, KEY)
+        wave.wait_for("iris", generation, is_in(Phase.verify), SECONDS)
+        wave.shift("iris", generation, 100)
+    where.confirm("iris", generation)
+    where.wait_for("iris", generation, lambda one: one.confirmed_generation == generation, SECONDS)
+    assert set(vms.live().values()) == {"3"}
+    power(vms, off, "start", "RUNNING")
+    vms.names.append(off)
+    eventually(lambda: off in vms.agents.of and vms.agents.of[off].edge)
+    eventually(lambda: vms.live()[off] == "3")
+
+
+def power(vms: Vms, name: str, what: str, then: str) -> None:
+    vms.cloud.call("POST", f"/compute/v1/projects/sandbox/zones/{ZONE}/instances/{name}/{what}")
+    eventually(lambda: vms.cloud.world.instances["sandbox", ZONE, name].status == then)
+
+
+def test_a_vm_that_the_group_adds_in_mid_release_does_not_stop_it(vms: Vms) -> None:
+    made = group(vms, 2)
+    where = target(vms)
+    first, second = where.waves()
+    first.propose(vms.release(1), KEY)
+    vms.cloud.done(made.client.resize_unary(**made.it, size=3))
+    eventually(lambda: made.stable() and len(made.names()) == 3)
+    (added,) = {link.rpartition("/")[2] for link in made.names()} - set(vms.names)
+    vms.cloud.world.instances["sandbox", ZONE, added].resource["status"] = "STAGING"
+    where._known.read_at = float("-inf")
+    assert second.propose(vms.release(1), KEY) == 1
+
+
+def test_a_group_without_external_addresses_is_asked_at_its_internal_ones(vms: Vms) -> None:
+    group(vms, 1)
+    where, (vm,) = target(vms, address="external"), vms.cloud.world.instances.values()
+    where.ensure_node()
+    assert where.urls(80) == [f"http://{vm.address}"]
+
+
 def test_an_operation_of_the_group_that_fails_is_named(vms: Vms) -> None:
     group(vms, 1)
     where = target(vms)
