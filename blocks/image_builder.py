@@ -5,6 +5,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -104,10 +105,11 @@ class ImageBuilder(LightBlock, Block):
 
     def forget(self, repository: str) -> None:
         """Drop every tag of a repository on this machine; the build cache stays."""
-        listed = [find_docker().path, "image", "ls", "--format", "{{.Repository}}:{{.Tag}}", repository]
-        tags = run(listed, timeout=ASK_SECONDS).output.split()
-        if tags:
-            run([find_docker().path, "image", "rm", "--no-prune", *tags], timeout=ASK_SECONDS)
+        with suppress(Problem):  # what cannot be cleared away neither fails a release nor hides why it failed
+            listed = [find_docker().path, "image", "ls", "--format", "{{.Repository}}:{{.Tag}}", repository]
+            tags = run(listed, timeout=ASK_SECONDS).output.split()
+            if tags:
+                run([find_docker().path, "image", "rm", "--no-prune", *tags], timeout=ASK_SECONDS)
 
     def exposed(self, image: str) -> list[int]:
         """The ports that the image says it listens on."""
@@ -209,17 +211,23 @@ def end_overdue_tests() -> int:
 
 def _remove_left_behind(docker: DockerClient, owner: str = "") -> int:
     """What a killed controller could not take away: of the same service, and what is overdue of others."""
-    shown = " ".join(["{{.ID}}", *(f'{{{{.Label "{label}"}}}}' for label in (TESTS_OF, TESTS_END))])
-    argv = [docker.path, "ps", "--all", "--filter", f"label={TESTS_OF}", "--format", shown]
-    rows = [line.split() for line in run(argv, timeout=ASK_SECONDS).output.splitlines()]
-    left = [one for one, whose, ends in rows if whose == owner or int(ends) < time.time()]
+    argv = [docker.path, "ps", "--all", "--filter", f"label={TESTS_OF}", "--format", " ".join(_ROW)]
+    listed = run(argv, timeout=ASK_SECONDS)
+    if listed.code != 0:
+        raise Unreachable("the container engine does not list its containers", got=listed.tail)
+    # Among the rows may stand what docker warns of.
+    rows = [words for line in listed.output.splitlines() if len(words := line.split()) == len(_ROW)]
+    left = [
+        one for one, whose, ends in rows if ends.isdecimal() and (whose == owner or int(ends) < time.time())
+    ]
     _remove(docker, left)
     return len(left)
 
 
 def _remove(docker: DockerClient, containers: Sequence[str]) -> None:
-    if containers:
-        run([docker.path, "rm", "--force", "--volumes", *containers], timeout=ASK_SECONDS)
+    with suppress(Problem):  # as in `forget`; the next tests of the service try again
+        if containers:
+            run([docker.path, "rm", "--force", "--volumes", *containers], timeout=ASK_SECONDS)
 
 
 class TestsFailed(Failed):
@@ -234,6 +242,7 @@ class TestsFailed(Failed):
         self.report = report
 
 
+_ROW = ("{{.ID}}", *(f'{{{{.Label "{label}"}}}}' for label in (TESTS_OF, TESTS_END)))
 _PORTS = "{{range $port, $_ := .Config.ExposedPorts}}{{$port}} {{end}}"
 
 

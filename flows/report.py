@@ -3,12 +3,13 @@
 import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Annotated
 
 from prefect import flow, task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from blocks.environment import environment_names, load_environment
 from blocks.notifications import tell
@@ -36,7 +37,10 @@ class Report(BaseModel):
 
 @flow(name="report", flow_run_name="report {environment}")
 def report(
-    environment: EnvironmentOrAll = "", service: ServiceOrAll = "", days: int = DAYS, file: Path = SOURCES
+    environment: EnvironmentOrAll = "",
+    service: ServiceOrAll = "",
+    days: Annotated[int, Field(ge=1)] = DAYS,
+    file: Path = SOURCES,
 ) -> list[Report]:
     """Gather, draw, store, show.
 

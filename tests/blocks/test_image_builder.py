@@ -3,13 +3,16 @@
 import secrets
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from blocks import image_builder
+from blocks.command import Finished, TookTooLong, run
 from blocks.image_builder import ImageBuilder, end_overdue_tests
-from releases.problem import BadInput, Failed
+from releases.problem import BadInput, Failed, Unreachable
 from releases.spec import Build
 from releases.spec import Tests as HowToTest
 from tests.controllers import wait_until
@@ -79,17 +82,51 @@ def test_tests_whose_controller_and_time_are_gone_are_ended_without_a_next_relea
         docker("rm", "--force", *running(image))
 
 
+def test_what_docker_warns_of_is_no_container(
+    image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config.json").write_text("{not json")
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    assert reported(image, f"echo '{FINE}' > /reports/junit.xml") == 1
+    end_overdue_tests()
+
+
+def test_an_engine_that_does_not_list_its_containers_is_said(
+    image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image_builder, "_ROW", ("{{.Nothing}}",))
+    with pytest.raises(Unreachable, match="does not list its containers"):
+        reported(image, "true")
+
+
+def test_an_engine_that_is_slow_to_clear_away_fails_nothing_and_hides_nothing(
+    image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(argv: Sequence[str], **options: Any) -> Finished:
+        done = run(argv, **options)
+        if "rm" in argv:
+            raise TookTooLong("docker rm took too long")
+        return done
+
+    monkeypatch.setattr(image_builder, "run", slow)
+    assert reported(image, f"echo '{FINE}' > /reports/junit.xml") == 1
+    with pytest.raises(Failed, match="the tests failed"):
+        reported(image, "exit 3")
+    ImageBuilder().forget(image.rpartition(":")[0])
+    docker("tag", "python:3.11-slim", image)  # for the fixture, which takes it away
+
+
 def test_tests_that_are_stopped_end_at_once(image: str) -> None:
     stop = threading.Event()
     ended: list[BaseException] = []
 
-    def run() -> None:
+    def test() -> None:
         try:
             reported(image, "sleep 60", stop)
         except Failed as failed:
             ended.append(failed)
 
-    thread = threading.Thread(target=run)
+    thread = threading.Thread(target=test)
     thread.start()
     wait_until(lambda: bool(running(image)), 20)
     stop.set()

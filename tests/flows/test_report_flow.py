@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.exceptions import ParameterTypeError
 
 from bench.json_file import JsonFile, line
 from blocks import service_facts
@@ -134,6 +135,12 @@ def test_what_cannot_be_said_is_named_and_holds_up_nothing(
     assert (blocks, subject) == (["slack/team"], "Report of local")
     assert "**iris**: deployments 1" in body
     assert page.as_uri() in body
+
+
+def test_a_report_of_no_days_is_refused_before_anything_is_read(store: DirectoryStore) -> None:
+    record(store, [Verdict.confirmed])
+    with pytest.raises(ParameterTypeError, match="greater than or equal to 1"):
+        module.report(environment="local", days=0)
 
 
 def test_a_report_of_nothing_says_so(store: DirectoryStore, tmp_path: Path) -> None:
