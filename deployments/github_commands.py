@@ -129,13 +129,7 @@ def _problem(repository: str, sent: "Sent") -> Problem:
 
 
 def _is_watched(repository: str) -> bool:
-    from prefect.client.orchestration import get_client  # noqa: PLC0415
+    from blocks.pick_lists import known_environments  # noqa: PLC0415
 
-    from blocks.environment import Environment  # noqa: PLC0415
-
-    with get_client(sync_client=True) as client:
-        documents = client.read_block_documents_by_type(
-            Environment.get_block_type_slug(), include_secrets=False
-        )
-    watched = [one["repository"] for document in documents for one in document.data.get("services") or []]
-    return repository.lower() in (name.lower() for name in watched)
+    watched = [one.repository.lower() for each in known_environments().values() for one in each.services]
+    return repository.lower() in watched

@@ -1,17 +1,21 @@
 """`model-deploy github connect` against a small GitHub and a real Prefect server."""
 
+import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from pydantic import SecretStr
 
 from blocks.github import GitHub
-from deployments import stack
+from deployments import github_commands, stack
+from deployments.webhook.prefect_api import Setup, read_setup
 from tests.deployments.conftest import PUBLIC, PrefectServer, Receiver, push
 from tests.github.server import TOKEN, FakeGitHub, Trouble
+from tests.http_server import json_answer, serving
 
 
 def test_connecting_makes_a_webhook_once_and_keeps_its_secret(
@@ -119,3 +123,18 @@ def test_applying_the_same_environments_again_changes_nothing(
 ) -> None:
     done = prefect_server.model_deploy("apply", str(prefect_server.home.path.parent / "environments.yaml"))
     assert done.stdout.splitlines() == ["local: unchanged", "examples: unchanged"]
+
+
+def test_before_anything_was_applied_there_is_no_environment() -> None:
+    """Prefect knows no environments' type then."""
+    with (
+        serving(lambda _: json_answer({"detail": "not found"}, 404)) as prefect,
+        temporary_settings({PREFECT_API_URL: f"{prefect}/api"}),
+    ):
+        assert not github_commands._is_watched("acme/models")
+        assert asyncio.run(setup_of_a_receiver()) == Setup(rules=(), secrets=())
+
+
+async def setup_of_a_receiver() -> Setup:
+    async with get_client() as client:
+        return await read_setup(client)
