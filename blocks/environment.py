@@ -1,11 +1,12 @@
 """An environment: a registry, a target, a store, and what is kept."""
 
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Annotated, Any, cast
 
 from prefect.blocks.core import Block
 from prefect.client.orchestration import get_client
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import PrefectHTTPStatusError
 from pydantic import Discriminator, Field, Tag
 
 from blocks.cloud_storage import CloudStorage
@@ -106,8 +107,10 @@ def environment_names() -> list[str]:
             found = client.read_block_documents_by_type(
                 Environment.get_block_type_slug(), include_secrets=False
             )
-        except ObjectNotFound:
-            return []
+        except PrefectHTTPStatusError as error:
+            if error.response.status_code != HTTPStatus.NOT_FOUND:
+                raise
+            return []  # the type comes with the first of them
     return sorted(document.name for document in found if document.name)
 
 

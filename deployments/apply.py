@@ -10,9 +10,10 @@ from prefect.blocks.core import Block
 from pydantic import ValidationError
 
 from blocks.email import Email
-from blocks.environment import AnyStore, AnyTarget, Environment
+from blocks.environment import AnyStore, AnyTarget, Environment, environment_names
 from blocks.image_builder import ImageBuilder
 from blocks.image_registry import ImageRegistry
+from deployments import stack
 from deployments.approvals import ensure_expiry
 from deployments.environments_file import Described, parse
 from deployments.google_cloud import in_google_cloud
@@ -27,7 +28,7 @@ Kinds = dict[str, type[Block]]
 
 @dataclass(frozen=True)
 class Change:
-    """What applying did to one environment."""
+    """What applying did to one environment, or what is left for a person to do."""
 
     environment: str
     done: str
@@ -42,12 +43,19 @@ def apply(home: Home, file: Path) -> list[Change]:
         ensure_expiry()
     Email.register_type_and_schema()  # so that the UI can make one
     changes = [Change(name, _saved(name, wanted)) for name, wanted in environments.items()]
-    return changes + [Change(f"{name} in Google Cloud", _saved(name, one)) for name, one in clouds.items()]
+    changes += [Change(f"{name} in Google Cloud", _saved(name, one)) for name, one in clouds.items()]
+    return changes + [_left(home, name) for name in environment_names() if name not in environments]
 
 
 def read(home: Home, file: Path) -> dict[str, Environment]:
     """The environments that the file describes. Raises BadInput that names the field."""
     return _environments(home, parse(file), file)
+
+
+def _left(home: Home, name: str) -> Change:
+    """One that the file no longer describes. A file that lacks it by mistake must not end it."""
+    command = f"PREFECT_API_URL={stack.api_url(home)} prefect block delete environment/{name}"
+    return Change(name, f"not in this file, and still released to; to end that: {command}")
 
 
 def _saved(name: str, wanted: Block) -> str:

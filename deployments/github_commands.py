@@ -1,6 +1,7 @@
 """`model-deploy github …`: connect a repository, receive its pushes."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -37,10 +38,10 @@ def connect(
     if not url.startswith("https://"):
         raise BadInput("GitHub must reach the receiver over TLS", expected="--url https://…", got=url)
     with connected(quiet=True):
-        github = _saved(token, api, new_secret=new_secret)
-        secret = github.webhook_secret.get_secret_value() if github.webhook_secret else ""
+        before = _known()
+        wanted = _wanted(before, token, api, new_secret=new_secret)
         address = url.rstrip("/") + HOOK_PATH
-        sent = github.save_hook(repository, address, secret)
+        sent = _hooked(before, wanted, repository, address)
         if not sent.ok:
             raise _problem(repository, sent)
         typer.echo(f"{repository} tells {address} about pushes")
@@ -64,7 +65,17 @@ def listen(
         serve(host, port)
 
 
-def _saved(token: str, api: str, *, new_secret: bool) -> "GitHub":
+def _known() -> "GitHub | None":
+    from blocks.github import GitHub  # noqa: PLC0415
+
+    try:
+        known: Any = GitHub.load(BLOCK)
+    except ValueError:
+        return None
+    return cast("GitHub", known)
+
+
+def _wanted(before: "GitHub | None", token: str, api: str, *, new_secret: bool) -> "GitHub":
     """The block with what was given, and a secret in any case."""
     import secrets  # noqa: PLC0415
 
@@ -72,17 +83,13 @@ def _saved(token: str, api: str, *, new_secret: bool) -> "GitHub":
 
     from blocks.github import GitHub  # noqa: PLC0415
 
-    try:
-        known: Any = GitHub.load(BLOCK)
-    except ValueError:
-        known = None
-    if known is None and not token:
+    if before is None and not token:
         raise BadInput(
             "GitHub is not known yet",
             expected="a token that may write webhooks, commit statuses and deployments",
             next_step="GITHUB_TOKEN=… model-deploy github connect …",
         )
-    github: GitHub = known or GitHub(token=SecretStr(token))
+    github: GitHub = before.model_copy() if before else GitHub(token=SecretStr(token))
     if token:
         github.token = SecretStr(token)
     if api:
@@ -90,9 +97,24 @@ def _saved(token: str, api: str, *, new_secret: bool) -> "GitHub":
     if new_secret or github.webhook_secret is None:
         github.former_webhook_secret = github.webhook_secret
         github.webhook_secret = SecretStr(secrets.token_urlsafe(32))
-    # Before GitHub has it: a delivery signed with it must find it known.
-    github.save(BLOCK, overwrite=True)
     return github
+
+
+def _hooked(before: "GitHub | None", wanted: "GitHub", repository: str, address: str) -> "Sent":
+    """Have GitHub sign as wanted; only what it has taken takes the place of what was kept before."""
+    secret = wanted.webhook_secret
+    # Before GitHub has it: a delivery signed with it must find it known. The one that the other repositories
+    # are signed with stays in its place: the same command again then never pushes it out.
+    if before is None:
+        wanted.save(BLOCK, overwrite=True)
+    elif secret != before.webhook_secret:
+        before.model_copy(update={"former_webhook_secret": secret}).save(BLOCK, overwrite=True)
+    sent = wanted.save_hook(repository, address, secret.get_secret_value() if secret else "")
+    if sent.ok:
+        wanted.save(BLOCK, overwrite=True)
+    elif before and HTTPStatus.BAD_REQUEST <= sent.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        before.save(BLOCK, overwrite=True)
+    return sent
 
 
 def _problem(repository: str, sent: "Sent") -> Problem:
@@ -102,19 +124,13 @@ def _problem(repository: str, sent: "Sent") -> Problem:
             expected="a token for this repository with the permission Webhooks: read and write",
             got=sent.why,
         )
-    if sent.status and sent.status < 500:  # noqa: PLR2004 - GitHub's fault from here on
+    if sent.status and sent.status < HTTPStatus.INTERNAL_SERVER_ERROR:
         return Failed(f"GitHub does not take the webhook of {repository}", got=sent.why)
     return Unreachable("GitHub does not answer", got=sent.why, next_step="the same command again, later")
 
 
 def _is_watched(repository: str) -> bool:
-    from prefect.client.orchestration import get_client  # noqa: PLC0415
+    from blocks.pick_lists import known_environments  # noqa: PLC0415
 
-    from blocks.environment import Environment  # noqa: PLC0415
-
-    with get_client(sync_client=True) as client:
-        documents = client.read_block_documents_by_type(
-            Environment.get_block_type_slug(), include_secrets=False
-        )
-    watched = [one["repository"] for document in documents for one in document.data.get("services") or []]
-    return repository.lower() in (name.lower() for name in watched)
+    watched = [one.repository.lower() for each in known_environments().values() for one in each.services]
+    return repository.lower() in watched

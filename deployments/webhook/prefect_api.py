@@ -42,8 +42,10 @@ async def read_setup(client: PrefectClient) -> Setup:
 async def _rules(client: PrefectClient) -> tuple[Rule, ...]:
     try:
         documents = await client.read_block_documents_by_type(ENVIRONMENT_BLOCK, include_secrets=False)
-    except ObjectNotFound:
-        return ()
+    except PrefectHTTPStatusError as error:
+        if error.response.status_code != HTTPStatus.NOT_FOUND:
+            raise
+        return ()  # the type comes with the first of them
     return tuple(
         Rule(
             environment=document.name or "",

@@ -1,11 +1,21 @@
 """`model-deploy github connect` against a small GitHub and a real Prefect server."""
 
+import asyncio
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
+from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from pydantic import SecretStr
 
+from blocks.github import GitHub
+from deployments import github_commands, stack
+from deployments.webhook.prefect_api import Setup, read_setup
 from tests.deployments.conftest import PUBLIC, PrefectServer, Receiver, push
-from tests.github.server import TOKEN, Trouble
+from tests.github.server import TOKEN, FakeGitHub, Trouble
+from tests.http_server import json_answer, serving
 
 
 def test_connecting_makes_a_webhook_once_and_keeps_its_secret(
@@ -42,6 +52,43 @@ def test_a_new_secret_is_accepted_beside_the_one_before_it(
     assert receiver.deliver(push(), secret=old).status_code == 401
 
 
+@contextmanager
+def trouble_at_github(github: FakeGitHub, trouble: Trouble | None) -> Iterator[None]:
+    github.always = trouble
+    try:
+        yield
+    finally:
+        github.always = None
+
+
+def kept(server: PrefectServer) -> GitHub:
+    with temporary_settings({PREFECT_API_URL: stack.api_url(server.home)}):
+        return GitHub.load("github")
+
+
+def test_a_new_secret_that_github_refuses_changes_nothing(prefect_server: PrefectServer) -> None:
+    """Nor does a token that merely lay in the environment."""
+    prefect_server.connect()
+    before = kept(prefect_server).model_dump()
+    words = ["github", "connect", "acme/models", "--url", PUBLIC, "--new-secret"]
+    assert prefect_server.model_deploy(*words, GITHUB_TOKEN="ghp_nobody_knows").returncode == 3
+    assert kept(prefect_server).model_dump() == before
+
+
+def test_a_new_secret_that_github_never_answers_to_locks_no_other_repository_out(
+    prefect_server: PrefectServer,
+) -> None:
+    """However often the same command is typed: GitHub may have taken the new one, the others have the old."""
+    old = prefect_server.connect()
+    words = ["github", "connect", "acme/models", "--url", PUBLIC, "--new-secret"]
+    for _ in range(2):
+        with trouble_at_github(prefect_server.github, Trouble(500)):
+            assert prefect_server.model_deploy(*words).returncode == 4
+        now = kept(prefect_server)
+        assert SecretStr(old) in (now.webhook_secret, now.former_webhook_secret)
+    assert prefect_server.connect() == old
+
+
 def test_a_repository_that_nothing_watches_is_said_to_be_so(prefect_server: PrefectServer) -> None:
     words = ["github", "connect", "acme/other", "--url", PUBLIC]
     done = prefect_server.model_deploy(*words, GITHUB_TOKEN=TOKEN)
@@ -63,11 +110,8 @@ def test_a_repository_that_nothing_watches_is_said_to_be_so(prefect_server: Pref
 def test_what_goes_wrong_is_told_without_a_traceback(
     prefect_server: PrefectServer, words: list[str], trouble: Trouble | None, code: int, said: str
 ) -> None:
-    prefect_server.github.always = trouble
-    try:
+    with trouble_at_github(prefect_server.github, trouble):
         done = prefect_server.model_deploy("github", "connect", *words)
-    finally:
-        prefect_server.github.always = None
     assert done.returncode == code, done.stderr
     assert said in done.stderr
     assert "Traceback" not in done.stderr
@@ -79,3 +123,18 @@ def test_applying_the_same_environments_again_changes_nothing(
 ) -> None:
     done = prefect_server.model_deploy("apply", str(prefect_server.home.path.parent / "environments.yaml"))
     assert done.stdout.splitlines() == ["local: unchanged", "examples: unchanged"]
+
+
+def test_before_anything_was_applied_there_is_no_environment() -> None:
+    """Prefect knows no environments' type then."""
+    with (
+        serving(lambda _: json_answer({"detail": "not found"}, 404)) as prefect,
+        temporary_settings({PREFECT_API_URL: f"{prefect}/api"}),
+    ):
+        assert not github_commands._is_watched("acme/models")
+        assert asyncio.run(setup_of_a_receiver()) == Setup(rules=(), secrets=())
+
+
+async def setup_of_a_receiver() -> Setup:
+    async with get_client() as client:
+        return await read_setup(client)

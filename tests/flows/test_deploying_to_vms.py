@@ -50,12 +50,12 @@ def production(server: None, vms: Vms, tmp_path: Path) -> Environment:  # noqa: 
     """Described in a file, applied, and loaded again."""
     store = cloud_store(vms.cloud, tmp_path)
     target = vms.target(max_unavailable=2)
-    described = ENVIRONMENTS % (as_yaml(target), as_yaml(store))
-    (tmp_path / "environments.yaml").write_text(described)
+    (tmp_path / "environments.yaml").write_text(ENVIRONMENTS % (as_yaml(target), as_yaml(store)))
     home = Home(tmp_path / "home")
     apply_module.apply(home, tmp_path / "environments.yaml")
     again = apply_module.apply(home, tmp_path / "environments.yaml")
-    assert [change.done for change in again] == ["unchanged", "unchanged"]
+    described = [change.done for change in again if change.environment in {"local", "production"}]
+    assert described == ["unchanged", "unchanged"]
     return load_environment("production")
 
 
