@@ -255,7 +255,11 @@ def _recorded(environment: Environment, release: Release, watch: Stopwatch) -> I
         verdict = Verdict.reverted if switched else Verdict.failed
         status = _status_now(environment, release.service)
         live = status.live if status else None
-        _record(environment, release, verdict, str(error) or type(error).__name__, live, watch.seconds)
+        reason = str(error) or type(error).__name__
+        try:
+            _record(environment, release, verdict, reason, live, watch.seconds)
+        except Problem as problem:  # that must not hide what went wrong, and the next run settles the claim
+            get_run_logger().warning("the outcome is not recorded yet: %s", problem)
         raise
     if Step.confirm in watch.seconds:
         _record(environment, release, Verdict.confirmed, "", release.number, watch.seconds)
