@@ -7,7 +7,7 @@ from typing import Annotated, Any, cast
 from prefect.blocks.core import Block
 from prefect.client.orchestration import get_client
 from prefect.exceptions import PrefectHTTPStatusError
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag, ValidationError
 
 from blocks.cloud_storage import CloudStorage
 from blocks.image_builder import ImageBuilder
@@ -115,12 +115,20 @@ def environment_names() -> list[str]:
 
 
 def load_environment(name: str) -> Environment:
-    """The environment's block. Raises BadInput where there is none."""
+    """The environment's block. Raises BadInput where there is none, or one that does not fit."""
     try:
         return cast("Environment", Environment.load(name))
     except ValueError as error:
         raise BadInput(
             f"there is no environment {name}",
             expected="one of deployments/environments.yaml, applied",
+            next_step="model-deploy apply",
+        ) from error
+    except RuntimeError as error:
+        if not isinstance(error.__cause__, ValidationError):
+            raise
+        raise BadInput(
+            f"the environment {name} cannot be read",
+            expected="one that this version of model-deploy has applied",
             next_step="model-deploy apply",
         ) from error

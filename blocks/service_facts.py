@@ -23,7 +23,6 @@ from releases.log_stream import Line
 from releases.problem import Problem
 from releases.store import Store
 
-RELEASES = "releases/"
 VERSION = "model_version"  # the column
 BATCH = 20_000  # rows in memory at once
 TRAINING = "{service}-training"  # the source with the rows that the service's model was trained on
@@ -48,12 +47,6 @@ class ServiceFacts:
     traffic: dict[int, Tally]
     drift: list[Drift] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
-
-
-def services(store: Store, environment: str) -> list[str]:
-    """Every service that was released here."""
-    parts = (key.removeprefix(RELEASES).split("/") for key in store.list(RELEASES))
-    return sorted({part[0] for part in parts if len(part) > 1 and part[1] == environment})
 
 
 def gather(

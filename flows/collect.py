@@ -9,8 +9,6 @@ from pathlib import Path
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.client.orchestration import get_client
-from prefect.concurrency.sync import concurrency
 from prefect.logging import get_run_logger
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import BaseModel
@@ -23,6 +21,7 @@ from blocks.pick_lists import EnvironmentName
 from blocks.row_contract import RowContract
 from flows.pages import told
 from flows.rows_plot import rows_plot
+from flows.turn import place_if_free
 from releases.collection import Load, age_hours, check_backfill, days
 from releases.data_source import Source
 from releases.problem import BadInput, Failed, Problem, Refused
@@ -31,8 +30,6 @@ from releases.source_file import named, read_sources
 SOURCES = Path(__file__).parent.parent / "deployments" / "sources.yaml"
 AT_ONCE = 4  # days of a backfill
 SHOWN_RUNS = 30
-LEASE_SECONDS = 60.0
-PATIENCE_SECONDS = 3.0
 
 
 class Collected(BaseModel):
@@ -76,8 +73,8 @@ def collect_data(
         try:
             with only_run(environment, name):
                 collection = Collection.begin(place.store, name)
-                if since or to:
-                    loads = fill_up(collection, one, place, since or to, to or since)
+                if first := since or to:
+                    loads = fill_up(collection, one, place, first, to or first)
                 else:
                     loads = [collect_new(collection, one, place)]
                 results.append(show(collection, environment, loads))
@@ -118,17 +115,13 @@ def collect_day(collection: Collection, source: Source, place: Place, day: date)
         return collection.take_in(gathered, replacing=True)
 
 
-def fill_up(
-    collection: Collection, source: Source, place: Place, first: date | None, last: date | None
-) -> list[Load]:
+def fill_up(collection: Collection, source: Source, place: Place, first: date, last: date) -> list[Load]:
     """Days before the cursor, side by side. Raises Refused."""
     if source.cursor is None or source.dated_by is None:
         raise BadInput(
             f"{collection.source} cannot be filled up by date",
             expected="a source with a cursor that is a timestamp or a date",
         )
-    if first is None or last is None:
-        return []
     check_backfill(first, last, collection.checkpoint().newest)
     waiting = [collect_day.submit(collection, source, place, day) for day in days(first, last)]
     return [one.result() for one in waiting]
@@ -198,25 +191,11 @@ def show(collection: Collection, environment: str, loads: list[Load]) -> Collect
 @contextmanager
 def only_run(environment: str, source: str) -> Iterator[None]:
     """Nobody else collects this source meanwhile. Raises Refused."""
-    name = f"collect-{environment}-{source}"
-    with get_client(sync_client=True) as client:
-        client.upsert_global_concurrency_limit_by_name(name, 1)
-    held = concurrency(
-        name,
-        timeout_seconds=PATIENCE_SECONDS,
-        lease_duration=LEASE_SECONDS,
-        strict=True,
-        raise_on_lease_renewal_failure=False,  # the checkpoint refuses a run that was replaced
-    )
-    try:
-        held.__enter__()
-    except TimeoutError as error:
-        raise Refused(
-            f"{source} is being collected already",
-            where=environment,
-            next_step="the same again in a minute: a run that was killed keeps its place that long",
-        ) from error
-    try:
+    with place_if_free(f"collect-{environment}-{source}") as free:
+        if not free:
+            raise Refused(
+                f"{source} is being collected already",
+                where=environment,
+                next_step="the same again in a minute: a run that was killed keeps its place that long",
+            )
         yield
-    finally:
-        held.__exit__(None, None, None)

@@ -124,7 +124,7 @@ def settle_open_claims(environment: Environment, service: str) -> None:
         return
     wanted, live = environment.target.desired(service), ledger.live()
     if wanted.candidate is not None:
-        _take_back(environment, wanted.candidate.release, wanted.generation, None)
+        _take_back(environment, service, wanted.generation, None)
     elif wanted.generation in environment.target.status(service).reverted:  # confirmed too late
         _put_back(environment, service, wanted.generation, live.release if live else None)
     else:
@@ -189,7 +189,7 @@ def _reverting(
     try:
         yield
     except BaseException as error:
-        _take_back(environment, release, generation, former)
+        _take_back(environment, release.service, generation, former)
         if isinstance(error, Problem):
             status = _status_now(environment, release.service)
             error.what = f"release {release.number} was taken back: {error.what}; {_said_of_live(status)}"
@@ -206,9 +206,9 @@ def _with_last_lines(got: str, status: ServiceStatus | None, generation: int) ->
     return "\n       ".join(filter(None, [got, "its last lines:", *failure.log_tail]))
 
 
-def _take_back(environment: Environment, release: Release, generation: int, former: Release | None) -> None:
-    """The release is neither wanted nor live any more, as far as the nodes answer."""
-    target, service = environment.target, release.service
+def _take_back(environment: Environment, service: str, generation: int, former: Release | None) -> None:
+    """What the generation has brought is neither wanted nor live any more, as far as the nodes answer."""
+    target = environment.target
     try:
         wanted = target.desired(service)
         if wanted.generation == generation and wanted.candidate is not None:
@@ -255,7 +255,11 @@ def _recorded(environment: Environment, release: Release, watch: Stopwatch) -> I
         verdict = Verdict.reverted if switched else Verdict.failed
         status = _status_now(environment, release.service)
         live = status.live if status else None
-        _record(environment, release, verdict, str(error) or type(error).__name__, live, watch.seconds)
+        reason = str(error) or type(error).__name__
+        try:
+            _record(environment, release, verdict, reason, live, watch.seconds)
+        except Problem as problem:  # that must not hide what went wrong, and the next run settles the claim
+            get_run_logger().warning("the outcome is not recorded yet: %s", problem)
         raise
     if Step.confirm in watch.seconds:
         _record(environment, release, Verdict.confirmed, "", release.number, watch.seconds)

@@ -14,11 +14,12 @@ from pydantic import BaseModel, Field
 from blocks.environment import environment_names, load_environment
 from blocks.notifications import tell
 from blocks.pick_lists import EnvironmentOrAll, ServiceOrAll
-from blocks.service_facts import ServiceFacts, gather, services
+from blocks.service_facts import ServiceFacts, gather
 from flows.collect import SOURCES
 from flows.pages import told
 from flows.report_page import digest, page, preview
 from releases.data_source import Source
+from releases.ledger import services_in
 from releases.problem import Failed, Problem
 from releases.source_file import read_sources
 from releases.store import Store
@@ -75,7 +76,7 @@ def report_of(environment: str, service: str, days: int, sources: dict[str, Sour
     store = where.store
     end = datetime.now(UTC)
     start = end - timedelta(days=days)
-    wanted = [service] if service else services(store, environment)
+    wanted = [service] if service else sorted(services_in(store, environment))
     facts = [gather_facts(store, one, environment, start, end, sources) for one in wanted]
     key = f"{REPORTS}environment={environment}/{end:%Y-%m-%dT%H%M%S}.html"
     store_text(store, key, page(facts, environment, start, end))

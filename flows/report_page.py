@@ -8,8 +8,7 @@ from blocks.service_facts import ServiceFacts
 from flows.report_plots import drift_plot, releases_plot, traffic_plot
 from releases.drift import verdict
 from releases.edge_traffic import Tally
-from releases.ledger import Entry
-from releases.release import Verdict
+from releases.release import Outcome, Release, Verdict
 
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:52rem;margin:2rem auto;padding:0 1rem;color:#1f2937}
@@ -61,7 +60,8 @@ def _section(one: ServiceFacts) -> str:
         _table(("measure", "value"), _dora(one)),
         _picture("releases", releases_plot(one)) if one.entries else "",
         _table(
-            ("release", "version", "model", "ended", "how", "why"), [_release(each) for each in one.entries]
+            ("release", "version", "model", "ended", "how", "why"),
+            [_release(each.release, each.outcome) for each in one.entries if each.outcome],
         ),
     ]
     if one.traffic:
@@ -117,14 +117,12 @@ def duration(seconds: float | None) -> str:
     return f"{seconds:.1f} s"
 
 
-def _release(entry: Entry) -> tuple[str, ...]:
-    release, outcome = entry.release, entry.outcome
+def _release(release: Release, outcome: Outcome) -> tuple[str, ...]:
     model = f"{release.model.name} {release.model.version}" if release.model else "—"
     back = f", brings back {release.restores}" if release.restores else ""
-    how = outcome.verdict if outcome else Verdict.failed
-    why = outcome.reason.splitlines()[0] if outcome and outcome.reason else ""
-    at = f"{outcome.at:%Y-%m-%d %H:%M}" if outcome else ""
-    return (str(release.number), release.version + back, model, at, str(how), why)
+    why = outcome.reason.splitlines()[0] if outcome.reason else ""
+    at = f"{outcome.at:%Y-%m-%d %H:%M}"
+    return (str(release.number), release.version + back, model, at, str(outcome.verdict), why)
 
 
 def _index(index: float | None) -> tuple[str, str]:

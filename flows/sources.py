@@ -62,13 +62,15 @@ def find_model(where: Environment, sources: Sources, asked: str) -> ReleasedMode
     wanted, models = Model.parse(asked) if asked else sources.spec.model, where.models()
     if wanted is None:
         return None
-    if wanted.version not in {one.manifest.version for one in models.versions(wanted.name)}:
-        brought = earlier.bring_model(where, sources.service, wanted)
-        if brought:
-            return brought
-    if not asked and is_version(wanted.version) and not models.versions(wanted.name):
-        get_run_logger().info("%s is published nowhere: the image must carry it", wanted)
-        return ReleasedModel(name=wanted.name, version=wanted.version)
+    if is_version(wanted.version):  # what an alias names is published here, or nowhere
+        published = {one.manifest.version for one in models.versions(wanted.name)}
+        if wanted.version not in published:
+            brought = earlier.bring_model(where, sources.service, wanted)
+            if brought:
+                return brought
+        if not asked and not published:
+            get_run_logger().info("%s is published nowhere: the image must carry it", wanted)
+            return ReleasedModel(name=wanted.name, version=wanted.version)
     found = models.released(wanted)
     get_run_logger().info("%s is %s, SHA-256 %s", wanted, found, found.sha256)
     return found

@@ -80,10 +80,14 @@ def turn(
         return
 
 
-@contextmanager
-def turn_if_free(service: str, environment: str) -> Iterator[bool]:
+def turn_if_free(service: str, environment: str) -> AbstractContextManager[bool]:
     """Hold the service's place where nobody else does: whether it is held."""
-    name = _place(service, environment)
+    return place_if_free(_place(service, environment))
+
+
+@contextmanager
+def place_if_free(name: str) -> Iterator[bool]:
+    """Hold a place where nobody else does: whether it is held."""
     with get_client(sync_client=True) as client:
         client.upsert_global_concurrency_limit_by_name(name, 1)
     held = _hold(name, BUSY_SECONDS)

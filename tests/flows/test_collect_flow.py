@@ -58,6 +58,20 @@ def test_days_are_filled_up_side_by_side(store: DirectoryStore, api: Shop, file:
     assert "2026" in str(artifacts["data-local-orders-runs"].data)
 
 
+def test_a_source_that_is_being_collected_is_refused(
+    store: DirectoryStore, api: Shop, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.sell(0, 3)
+    monkeypatch.setattr("flows.turn.BUSY_SECONDS", 0.5)
+    with (
+        module.only_run("local", "orders"),
+        pytest.raises(Refused, match="orders is being collected already"),
+    ):
+        module.collect_data("orders", file=file)
+    module.collect_data("orders", file=file)
+    assert ids(store) == [0, 1, 2]
+
+
 def test_too_many_rows_in_quarantine_stop_the_run(store: DirectoryStore, api: Shop, file: Path) -> None:
     file.write_text(file.read_text().replace("at_most: 0.5", "at_most: 0.1"))
     api.sell(0, 20)

@@ -20,7 +20,8 @@ from deployments.machine.home import Home
 from flows.deploying import Deployed, deploy, settle_open_claims
 from flows.stopwatch import Stopwatch
 from releases import fleet
-from releases.problem import BadInput, Failed, Problem
+from releases.ledger import Ledger
+from releases.problem import BadInput, Failed, Problem, Unreachable
 from releases.release import Release, Verdict
 from releases.spec import SmokeCheck
 from releases.status import STATUS_PATH, Phase
@@ -108,6 +109,25 @@ def test_a_release_reaches_every_vm_and_a_bad_one_no_user(production: Environmen
     assert verdicts(production) == [Verdict.failed, Verdict.confirmed]
     one_release(production, claimed(production, vms))
     assert set(vms.live().values()) == {"3"}
+
+
+def test_a_bucket_that_is_away_hides_not_why_a_release_failed(
+    production: Environment,
+    vms: Vms,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def away(*_: object) -> None:
+        raise Unreachable("the bucket does not answer")
+
+    vms.add("a")
+    one_release(production, claimed(production, vms))
+    with monkeypatch.context() as patched:
+        patched.setattr(Ledger, "settle", away)
+        with pytest.raises(Failed, match="smoke check `right` failed"):
+            one_release(production, claimed(production, vms, "wrong"))
+    assert verdicts(production) == [None, Verdict.confirmed]
+    settle(production)
+    assert verdicts(production) == [Verdict.reverted, Verdict.confirmed]
 
 
 def test_a_later_wave_that_pulls_longer_than_the_window_loses_nobody(

@@ -7,13 +7,17 @@ from typing import Any
 
 import pytest
 from prefect import flow
+from prefect.logging import disable_run_logger
 
 from blocks.model_folder import sources_in
 from blocks.model_store import ModelStore
 from blocks.store import DirectoryStore
 from flows import earlier
+from flows.sources import find_model
 from releases.ledger import Ledger
+from releases.problem import BadInput
 from releases.release import Outcome, ReleasedModel, Verdict
+from releases.rules import Rules
 from releases.spec import Model
 from tests.flows.test_admission import Silent
 from tests.releases.test_swap import release as a_release
@@ -95,3 +99,21 @@ def test_the_model_comes_along_from_where_it_was_good(
     released(dev, Verdict.confirmed, model)
     assert brings(staging) == model
     staging.models().check(model)
+
+
+def test_for_an_alias_no_earlier_environment_is_asked(tmp_path: Path) -> None:
+    """It stands in no ledger: a release there has the version that the alias was."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "weights.bin").write_text("weights")
+    staging = environment(tmp_path, "staging", Registry("staging", None))
+    staging.rules = Rules(promotes_from=("dev",))  # nobody has made it
+    staging.models().publish(Model(name="iris", version="v2"), sources_in(folder), Silent())
+    staging.models().point("iris", "good", "v2")
+    sources: Any = SimpleNamespace(service="iris")
+    with disable_run_logger():
+        found = find_model(staging, sources, "iris=good")
+        assert found is not None
+        assert found.version == "v2"
+        with pytest.raises(BadInput, match="there is no environment dev"):
+            find_model(staging, sources, "iris=v3")

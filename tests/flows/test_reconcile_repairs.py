@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import BlockDocumentUpdate
 from prefect.states import Completed, Crashed, Failed, Running, Scheduled, State
 
 from blocks import pushed_runs
@@ -133,19 +134,25 @@ def test_drift_is_found_and_mended_while_the_repository_does_not_answer(
     assert len(asked) == 1, "a repository is asked once, whatever it answers"
 
 
-def test_an_environment_whose_bucket_is_gone_does_not_stop_the_next_one(
+def test_an_environment_that_cannot_be_read_or_lost_its_bucket_does_not_stop_the_next_one(
     where: Environment, cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gone = environment(tmp_path / "gone" / "models")
+    gone, newer = (environment(tmp_path / name / "models") for name in ("gone", "newer"))
     gone.store = cloud_store(cloud, tmp_path)
     gone.save(gone.name, overwrite=True)
     cloud.world.buckets.pop("kept")
-    monkeypatch.setattr(story, "environment_names", lambda: ["nobody-made-it", gone.name, where.name])
+    monkeypatch.setattr(story, "environment_names", lambda: [newer.name, gone.name, where.name])
+    with get_client(sync_client=True) as client:
+        client.update_block_document(
+            UUID(newer.document), BlockDocumentUpdate(data={"rules": "of a newer one"})
+        )
     result = story.reconcile()
+    Environment.delete(newer.name)
     assert [(row.environment, row.service) for row in result.left] == [
-        ("nobody-made-it", ""),
+        (newer.name, ""),
         (gone.name, ""),
     ]
+    assert result.left[0].found == f"the environment {newer.name} cannot be read"
     assert result.rows[-1].done == f"release 1 is brought back: started run {repair_of(where)}"
 
 

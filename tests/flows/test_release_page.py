@@ -3,10 +3,16 @@
 import subprocess
 from pathlib import Path
 
+import pytest
+from prefect.exceptions import PrefectException
+from prefect.logging import disable_run_logger
+
 from blocks.smoke import CheckResult
+from flows import pages
 from flows.deploying import Deployed
 from flows.pages import page
 from releases.ledger import Entry
+from releases.problem import Unreachable
 from releases.release import ReleasedModel
 from tests.releases.test_swap import release
 
@@ -40,6 +46,28 @@ def test_it_compares_with_the_release_before_and_names_the_commits(tmp_path: Pat
         assert line in shown.splitlines()
     assert "better weights" in shown
     assert f"{first[:7]} first" not in shown, "that one was live before"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError("no space left on device"),
+        PrefectException("no such artifact"),
+        RuntimeError("Failed to reach API"),
+        Unreachable("the bucket is away"),
+    ],
+)
+def test_what_cannot_be_shown_fails_no_release_that_is_live(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def offer() -> None:
+        raise error
+
+    for name in ("create_markdown_artifact", "create_link_artifact"):
+        monkeypatch.setattr(pages, name, lambda *_, **__: None)
+    monkeypatch.setattr(pages.pick_lists, "offer", offer)
+    with disable_run_logger():
+        pages.publish(Deployed(release(1), "http://127.0.0.1:8080", []), None, "")
 
 
 def test_a_first_release_and_a_model_in_the_image_have_nothing_to_compare(tmp_path: Path) -> None:
