@@ -232,7 +232,13 @@ _SEATED = "var(txn.seat) -m found"
 _MISDIRECTED = f"!{{ {_SEATED} }} {{ var(txn.hosts) -m found }} !{{ path {STATUS_PATH} }}"
 _TO_TLS = f"!{{ ssl_fc }} !{{ {_SEATED} }} {{ var(txn.secure) -m found }} !{{ path {STATUS_PATH} }}"
 _FORWARDED = "{ req.hdr(X-Forwarded-Proto) -m found }"
-_TOO_LARGE = "{ var(txn.body) -m found } { req.hdr_val(content-length),sub(txn.body) gt 0 }"
+_LIMITED = "{ var(txn.body) -m found }"
+_TOO_LARGE = f"{_LIMITED} {{ req.hdr_val(content-length),sub(txn.body) gt 0 }}"
+_UNSIZED = f"{_LIMITED} !{{ req.hdr(content-length) -m found }}"
+# In HTTP/2 no header says whether a body follows: its first byte is waited for, unless it is a websocket.
+_PERHAPS = f"{_UNSIZED} {{ req.ver 2.0 }} !{{ req.hdr(upgrade) -m found }}"
+_ENDLESS = f"{_LIMITED} {{ req.hdr(transfer-encoding) -m found }} or {_UNSIZED} {{ req.body_size gt 0 }}"
+_SAY_LENGTH = r'"a body needs a Content-Length here, of at most %[var(txn.body)] bytes\n"'
 # The answer is the token asked for and the account's thumbprint, which is public (RFC 8555 section 8.3): so
 # every node gives it, for any name, and need not be told of an order.
 ACCOUNT = "account"
@@ -273,6 +279,8 @@ def _fixed(where: Where) -> list[str]:
         "  http-request set-var(txn.limits) var(txn.seat)",
         "  http-request set-var(txn.limits) var(txn.marked) if { var(txn.marked) -m found }",
         f"  http-request set-var(txn.body) var(txn.limits),map_str_int({FOLDER}/bodies.map)",
+        f"  http-request wait-for-body time 5s at-least 1 if {_PERHAPS}",
+        f"  http-request return status 411 content-type text/plain lf-string {_SAY_LENGTH} if {_ENDLESS}",
         f"  http-request deny deny_status 413 if {_TOO_LARGE}",
         f"  use_backend agent if {{ path {STATUS_PATH} }}",
         f"  use_backend %[var(txn.seat)] if {{ {_SEATED} }}",

@@ -111,7 +111,9 @@ class Limits(_Section):
     """What the edge enforces for every request."""
 
     request_timeout: Seconds = Field(60, description="Seconds the service may take to answer.")
-    max_body: Memory | None = Field(None, description="Largest request body; none: no limit.")
+    max_body: Memory | None = Field(
+        None, description="Largest request body, and each must say its length; none: no limit."
+    )
 
 
 class Hosts(_Section):

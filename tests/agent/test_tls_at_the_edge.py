@@ -94,6 +94,24 @@ def test_users_come_by_https_and_who_comes_by_http_is_sent_there(node: LocalNode
     assert not [one for one in told if key in one or "PRIVATE" in one]
 
 
+@pytest.mark.parametrize("http2", [False, True])
+def test_a_body_that_does_not_say_its_length_goes_round_no_limit(node: LocalNode, http2: bool) -> None:
+    text = certificate(NAME)
+    put(node, text)
+    node.confirmed(node.release(service="iris", hosts=secured(NAME), limits={"max_body": "1k"}))
+    node.confirmed(node.release(service="free"))
+    edge, sni = f"https://127.0.0.1:{node.target.tls_ports[0]}", {"sni_hostname": NAME}
+    with httpx.Client(http2=http2, verify=trusting(text), headers={"Host": NAME}, timeout=10) as client:
+        streamed = client.put(edge, content=iter([b"x" * 2000]), extensions=sni)
+        assert (streamed.http_version, streamed.status_code) == ("HTTP/2" if http2 else "HTTP/1.1", 411)
+        assert streamed.text == "a body needs a Content-Length here, of at most 1024 bytes\n"
+        assert client.put(edge, content=b"x" * 2000, extensions=sni).status_code == 413
+        assert client.get(edge, extensions=sni).status_code == 200
+        assert client.put(edge, content=b"x" * 1000, extensions=sni).headers[RELEASE_HEADER] == "1"
+    free = node.target.url(node.target.service_port("free", None))
+    assert httpx.put(free, content=iter([b"x" * 2000]), timeout=10).status_code != 411
+
+
 def test_a_service_is_told_how_its_users_came(node: LocalNode) -> None:
     text = certificate(NAME)
     put(node, text)
