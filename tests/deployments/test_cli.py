@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
-from deployments import cli
+from deployments import approval_commands, cli
 from releases.problem import BadInput, Unreachable
 from releases.status import NodeStatus, ServiceStatus
 
@@ -69,10 +69,11 @@ def test_a_release_that_finds_no_server_is_in_the_jobs_summary(
 def test_who_has_no_login_is_asked_for_a_name(monkeypatch: pytest.MonkeyPatch, decision: str) -> None:
     """As a container's user often has none."""
 
-    def nobody() -> str:
+    def nobody(**_: bool) -> str:
         raise KeyError("getpwuid(): uid not found: 1234")
 
     monkeypatch.setattr("getpass.getuser", nobody)
+    monkeypatch.setattr(approval_commands, "connected", nobody)  # before any server is started
     asked = CliRunner().invoke(cli.app, [decision, "amber-fox"]).exception
     assert isinstance(asked, BadInput)
     assert asked.next_step == f"model-deploy {decision} amber-fox --by NAME"
