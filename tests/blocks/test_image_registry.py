@@ -246,6 +246,18 @@ def test_an_image_goes_from_one_registry_to_another_under_the_same_digest(
         remove_registry(docker_client, node, port)
 
 
+@pytest.mark.fault(12)
+def test_an_image_says_by_a_label_what_it_was_built_from_whatever_its_tag(registry: str) -> None:
+    there = ImageRegistry(prefix=registry)
+    with small_image("model-deploy.source-key=abc") as local:
+        image = there.push(local, there.repository(secrets.token_hex(4)), ["src-other"])
+        known = there.label(image, "model-deploy.source-key"), there.label(image, "another")
+        docker.from_env().images.remove(image, force=True)
+        again = there.label(image, "model-deploy.source-key")
+        docker.from_env().images.remove(image, force=True)
+    assert (*known, again) == ("abc", "", "abc")
+
+
 def test_artifact_registry_gets_a_new_token_for_each_push(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
