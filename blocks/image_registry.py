@@ -150,6 +150,14 @@ class ImageRegistry(LightBlock, Block):
         except NO_ANSWER as error:
             raise self._not_had(f"{image} cannot be looked for", str(error)) from error
 
+    def label(self, image: str, name: str) -> str:
+        """A label of the image, pulled unless it is here; empty: none. Raises Unreachable, Failed."""
+        self.have(image)
+        try:
+            return str(self._client().images.get(image).labels.get(name, ""))
+        except NO_ANSWER as error:
+            raise self._not_had(f"{image} cannot be looked at", str(error)) from error
+
     def pull(self, image: str) -> None:
         """Have the image on this machine. Raises Unreachable, Failed where the login is refused."""
         api: Any = self._client(PUSH_SECONDS).api

@@ -15,6 +15,7 @@ from flows import earlier, pages
 from flows.sources import Sources
 from flows.stopwatch import Step, Stopwatch, say_loudly
 from flows.turn import LOOK_SECONDS, stop_if_cancelled
+from releases.source_key import LABEL, source_tag
 
 
 def find_or_make_image(
@@ -26,10 +27,12 @@ def find_or_make_image(
         say_loudly("the working tree has uncommitted changes: this build is marked dirty and never reused")
     elif not rebuild:
         with watch.step(Step.look_for_image):
-            found = earlier.built(where, sources.service, f"src-{sources.key}")
+            found = earlier.built(where, sources.service, sources.key)
         if found:
             log.info("these sources were tested and built before, which is skipped: %s is used", found.image)
-            return where.registry.bring(found.image, found.registry, repository, [f"src-{sources.key}"]), None
+            return where.registry.bring(
+                found.image, found.registry, repository, [source_tag(sources.key)]
+            ), None
     # Ours alone for as long as our turn is, and no other server's that shares the engine.
     builds = f"model-deploy-build/{sources.service}-{where.document}"
     local = f"{builds}:{sources.checkout.short}"
@@ -37,7 +40,7 @@ def find_or_make_image(
         with watch.step(Step.tests_and_build):
             tests = test_and_build(where, sources, local)
         with watch.step(Step.push):
-            tags = [f"src-{sources.key}"] if sources.key else []
+            tags = [source_tag(sources.key)] if sources.key else []
             return push_image(where, local, repository, [*tags, sources.checkout.short]), tests
     finally:
         where.builder.forget(builds)
@@ -101,7 +104,7 @@ def build_image(where: Environment, sources: Sources, local: str, stop: threadin
         "org.opencontainers.image.version": checkout.short,
         "org.opencontainers.image.source": checkout.source,
         "org.opencontainers.image.created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "model-deploy.source-key": sources.key,
+        LABEL: sources.key,
     }
     where.builder.build(checkout.folder, sources.spec.build, local, labels, get_run_logger().debug, stop)
 

@@ -14,6 +14,7 @@ from releases.evidence import Proof
 from releases.ledger import Entry
 from releases.model_manifest import MANIFEST, version_prefix
 from releases.release import ReleasedModel
+from releases.source_key import LABEL, source_tag
 from releases.spec import Model
 from releases.store import Store
 
@@ -26,21 +27,26 @@ class Built:
     registry: ImageRegistry
 
 
-def built(where: Environment, service: str, tag: str) -> Built | None:
-    """The image behind the tag: here, else one that was confirmed where releases come from."""
-    others = before(where)
+def built(where: Environment, service: str, key: str) -> Built | None:
+    """The image of the sources with this key: here, else one that was confirmed where releases come from."""
+    others, tag = before(where), source_tag(key)
     shared = any(one.registry.prefix == where.registry.prefix for one in others)
     mine = where.registry.find(where.registry.repository(service), tag)
-    if mine and (not shared or any(_entries([where], service, mine)) or _was_good(others, service, mine)):
+    if mine and (_is_ours(where, service, mine, key, shared=shared) or _was_good(others, service, mine, key)):
         return Built(mine, where.registry)
     unproven = mine
     for other in others:
         image = other.registry.find(other.registry.repository(service), tag)
-        if image and _was_good([other], service, image):
+        if image and _was_good([other], service, image, key):
             return Built(image, other.registry)
         unproven = unproven or image
     if unproven:
-        get_run_logger().warning("%s was never confirmed where it was built, so it is not used", unproven)
+        why = (
+            "was never confirmed where it was built from these sources"
+            if shared or not mine
+            else "was not built from these sources: the tag was moved"
+        )
+        get_run_logger().warning("%s, tagged %s, %s; it is not used", unproven, tag, why)
     return None
 
 
@@ -99,8 +105,20 @@ def before(where: Environment) -> list[Environment]:
     return [load_environment(name) for name in where.rules.promotes_from]
 
 
-def _was_good(environments: Sequence[Environment], service: str, image: str) -> bool:
-    return any(entry.confirmed for entry in _entries(environments, service, image))
+def _is_ours(where: Environment, service: str, image: str, key: str, *, shared: bool) -> bool:
+    """Whether it was built for this environment, and from these sources: a tag can be moved.
+
+    The image itself is only asked where the ledger does not know it: a run has ended after its push.
+    """
+    known = next(_entries([where], service, image), None)
+    if known:
+        return known.release.source_key == key
+    return not shared and where.registry.label(image, LABEL) == key
+
+
+def _was_good(environments: Sequence[Environment], service: str, image: str, key: str) -> bool:
+    entries = _entries(environments, service, image)
+    return any(entry.confirmed and entry.release.source_key == key for entry in entries)
 
 
 def _entries(environments: Sequence[Environment], service: str, image: str) -> Iterator[Entry]:

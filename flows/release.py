@@ -119,7 +119,7 @@ def propose(where: Environment, sources: Sources, weights: ReleasedModel | None)
             where=checkout.source,
             next_step="commit them",
         )
-    built = earlier.built(where, sources.service, f"src-{sources.key}") if asked else None
+    built = earlier.built(where, sources.service, sources.key) if asked else None
     commits = (
         commits_between(str(checkout.repository), live.revision, checkout.revision) if asked and live else []
     )

@@ -278,6 +278,18 @@ def test_what_the_engine_does_not_tag_is_said_and_a_tag_that_stays_fails_no_push
     assert here.find(repository, "one") == pushed
 
 
+@pytest.mark.fault(12)
+def test_an_image_says_by_a_label_what_it_was_built_from_whatever_its_tag(registry: str) -> None:
+    there = ImageRegistry(prefix=registry)
+    with small_image("model-deploy.source-key=abc") as local:
+        image = there.push(local, there.repository(secrets.token_hex(4)), ["src-other"])
+        known = there.label(image, "model-deploy.source-key"), there.label(image, "another")
+        docker.from_env().images.remove(image, force=True)
+        again = there.label(image, "model-deploy.source-key")
+        docker.from_env().images.remove(image, force=True)
+    assert (*known, again) == ("abc", "", "abc")
+
+
 def test_artifact_registry_gets_a_new_token_for_each_push(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -18,23 +18,29 @@ from releases.ledger import Ledger
 from releases.problem import BadInput
 from releases.release import Outcome, ReleasedModel, Verdict
 from releases.rules import Rules
+from releases.source_key import LABEL
 from releases.spec import Model
 from tests.flows.test_admission import Silent
 from tests.releases.test_swap import release as a_release
 
 pytestmark = pytest.mark.usefixtures("server")
 IMAGE = a_release(1).image
+KEY = "of these sources"
 
 
 class Registry:
     def __init__(self, prefix: str, image: str | None) -> None:
-        self.prefix, self.image = prefix, image
+        self.prefix, self.image, self.labelled = prefix, image, KEY
 
     def repository(self, service: str) -> str:
         return f"{self.prefix}/{service}"
 
     def find(self, _repository: str, _tag: str) -> str | None:
         return self.image
+
+    def label(self, image: str, name: str) -> str:
+        assert (image, name) == (self.image, LABEL)
+        return self.labelled
 
 
 def environment(folder: Path, name: str, registry: Registry) -> Any:
@@ -47,8 +53,8 @@ def environment(folder: Path, name: str, registry: Registry) -> Any:
     )
 
 
-def released(where: Any, verdict: Verdict, model: ReleasedModel | None = None) -> None:
-    given = {"service": "iris", "environment": where.name, "model": model}
+def released(where: Any, verdict: Verdict, model: ReleasedModel | None = None, key: str = KEY) -> None:
+    given = {"service": "iris", "environment": where.name, "model": model, "source_key": key}
     made = where.ledger("iris").claim(
         lambda number: a_release(number).model_copy(update=given | {"image": IMAGE})
     )
@@ -57,7 +63,7 @@ def released(where: Any, verdict: Verdict, model: ReleasedModel | None = None) -
 
 @flow
 def asks(where: Any) -> str:
-    found = earlier.built(where, "iris", "src-1")
+    found = earlier.built(where, "iris", KEY)
     return found.registry.prefix if found else "built anew"
 
 
@@ -75,6 +81,34 @@ def test_an_image_is_used_only_if_it_was_good_where_it_was_built(
     assert asks(dev) == "one", "its own it tries again"
     released(dev, Verdict.confirmed)
     assert asks(staging) == "one"
+
+
+@pytest.mark.fault(12)
+@pytest.mark.parametrize("known", [True, False], ids=["by the ledger", "by its label"])
+def test_a_tag_that_was_moved_to_an_image_of_other_sources_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, known: bool
+) -> None:
+    registry = Registry("one", IMAGE)
+    dev = environment(tmp_path, "dev", registry)
+    monkeypatch.setattr(earlier, "before", lambda _: [])
+    assert asks(dev) == "one", "a run has ended between its push and its release"
+    if known:
+        released(dev, Verdict.confirmed, key="of others")
+    else:
+        registry.labelled = "of others"
+    assert asks(dev) == "built anew"
+    assert "was not built from these sources: the tag was moved" in caplog.text
+
+
+@pytest.mark.fault(12)
+def test_a_tag_that_was_moved_where_releases_come_from_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dev = environment(tmp_path, "dev", Registry("one", IMAGE))
+    staging = environment(tmp_path, "staging", Registry("other", None))
+    monkeypatch.setattr(earlier, "before", lambda where: [dev] if where is staging else [])
+    released(dev, Verdict.confirmed, key="of others")
+    assert asks(staging) == "built anew"
 
 
 @flow
