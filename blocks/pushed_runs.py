@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterEndTime,
@@ -14,6 +14,9 @@ from prefect.client.schemas.filters import (
     FlowRunFilterState,
     FlowRunFilterStateType,
     FlowRunFilterTags,
+    LogFilter,
+    LogFilterFlowRunId,
+    LogFilterTimestamp,
 )
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
@@ -165,12 +168,16 @@ def attempt(run: FlowRun) -> Attempt:
     return Attempt(str(run.id), str(run.parameters.get("ref", "")), _ended(run), _created(run), tag)
 
 
-def give_up(run: UUID, after: timedelta) -> None:
-    """Say of a run that is shown as running, and has said nothing for so long, that its process is gone."""
+def give_up(run: UUID, after: timedelta) -> bool:
+    """Say of a run that is shown as running, and has said nothing for so long, that its process is gone.
+
+    Whether it was said: a run that has gone on meanwhile, or has written a line, lives.
+    """
     with get_client(sync_client=True) as client:
-        if not is_silent(client.read_flow_run(run), after):
-            return  # it has gone on meanwhile
+        if not is_silent(client.read_flow_run(run), after) or _has_spoken(client, run, after):
+            return False
         client.set_flow_run_state(run, Crashed(message="The process that ran this is gone."), force=True)
+    return True
 
 
 def is_silent(run: FlowRun, after: timedelta) -> bool:
@@ -178,6 +185,12 @@ def is_silent(run: FlowRun, after: timedelta) -> bool:
     state = run.state
     running = state is not None and state.type is StateType.RUNNING
     return running and state is not None and datetime.now(UTC) - state.timestamp > after
+
+
+def _has_spoken(client: SyncPrefectClient, run: UUID, within: timedelta) -> bool:
+    since = LogFilterTimestamp(after_=datetime.now(UTC) - within)
+    lines = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run]), timestamp=since)
+    return bool(client.read_logs(lines, limit=1))
 
 
 def _repair_key(service: str, environment: str, release: int) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from prefect import get_run_logger
@@ -41,15 +41,19 @@ def admitted(
 ) -> Iterator[Admission]:
     """Hold the service's turn with what was proposed admitted. Raises Refused, Rejected, Expired, Superseded.
 
-    An approval is void when another release went live before our turn: the person is asked again.
+    An approval is void when another release went live before our turn: the person is asked again. Where
+    nobody is asked, the gates judge anew. A freeze window that has begun meanwhile counts.
     """
     while True:
         admission = admit(where, propose(), override_freeze)
         with turn(service, where.name, admission.proposal.title, still_newest):
             settle_open_claims(where, service)
-            live, assumed = where.ledger(service).live(), admission.proposal.live
-            if admission.approval is None or (live.release if live else None) == assumed:
-                yield admission
+            live = where.ledger(service).live()
+            as_assumed = (live.release if live else None) == admission.proposal.live
+            if not as_assumed and admission.approval is None:
+                admission, as_assumed = admit(where, propose(), override_freeze), True
+            if as_assumed:
+                yield replace(admission, freeze_override=check_freeze(where, override_freeze))
                 return
         get_run_logger().warning("the approval is void: another release went live meanwhile; asking again")
 
@@ -62,7 +66,7 @@ def admit(where: Environment, proposal: Proposal, override_freeze: str) -> Admis
         if not finding.holds:
             raise Refused(f"{proposal.title} does not pass a gate", expected=finding.gate, got=finding.said)
     approval = approved(where, where.rules.approval, proposal) if where.rules.approval else None
-    return Admission(proposal, approval, check_freeze(where, override_freeze))
+    return Admission(proposal, approval)
 
 
 def check_freeze(where: Environment, override: str) -> str:

@@ -114,15 +114,15 @@ def public_port(environment: Environment, service: str, run: Run) -> int:
 
 
 def settle_open_claims(environment: Environment, service: str) -> None:
-    """Take back what a dead controller left on trial, and give its claims the outcome that the node shows.
+    """Take back what is left on trial, and give a dead controller's claims the outcome that the node shows.
 
     Only for who holds the turn: nobody else is deploying.
     """
     ledger = environment.ledger(service)
-    unsettled = ledger.unsettled()
-    if not unsettled:
+    unsettled, wanted = ledger.unsettled(), environment.target.desired(service)
+    if not unsettled and wanted.candidate is None:  # a run that ends while it proposes leaves one on trial
         return
-    wanted, live = environment.target.desired(service), ledger.live()
+    live = ledger.live()
     if wanted.candidate is not None:
         _take_back(environment, service, wanted.generation, None)
     elif wanted.generation in environment.target.status(service).reverted:  # confirmed too late

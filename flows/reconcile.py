@@ -188,9 +188,9 @@ def settle(where: Environment, service: str, stuck: list[FlowRun], row: Row) -> 
         if not free:
             return
         settle_open_claims(where, service)
-        for run in stuck:
-            give_up(run.id, STUCK)
-    row.done = f"settled {len(open_claims)} claims and {len(stuck)} runs that had died"
+        died = [run for run in stuck if give_up(run.id, STUCK)]
+    if open_claims or died:
+        row.done = f"settled {len(open_claims)} claims and {len(died)} runs that had died"
 
 
 def catch_up(

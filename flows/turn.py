@@ -35,6 +35,7 @@ LEASE_SECONDS = 60.0  # a run that was killed frees its place this much later
 LOOK_SECONDS = 1.0
 BUSY_SECONDS = 3.0  # a place that is free is not taken for held because Prefect is slow to say so
 LONGEST_WAIT = 3600.0
+SAY_SECONDS = 300.0  # one that waits and says nothing for long is taken for dead: see flows/reconcile.py
 GOING = [StateType.RUNNING, StateType.PENDING]
 NEVER_RESUMED = "and never resumed."
 ENDING = (StateType.CANCELLING, StateType.CANCELLED)
@@ -57,7 +58,7 @@ def turn(
     """
     name, tags = _place(service, environment), tags_of(service, environment)
     run = _announce(name, tags, title)
-    deadline, said = time.monotonic() + LONGEST_WAIT, False
+    deadline, say_at = time.monotonic() + LONGEST_WAIT, float("-inf")
     while True:
         held = _hold(name)
         try:
@@ -66,11 +67,11 @@ def turn(
             _stop_if_superseded(run, tags, still_newest)
             if time.monotonic() > deadline:
                 raise Unreachable(f"another release of {service} holds {environment} for an hour") from error
-            if not said:
+            if time.monotonic() > say_at:
                 get_run_logger().info(
                     "waiting: another release of %s is going on in %s", service, environment
                 )
-                said = True
+                say_at = time.monotonic() + SAY_SECONDS
             continue
         try:
             _stop_if_superseded(run, tags, still_newest)  # a newer one may have come in the meantime

@@ -36,7 +36,7 @@ def change(
     check: Callable[[Desired], None] = _any,
 ) -> ServiceDesired:
     """Change one service's part, leave the others' alone; what `check` or `make` raises changes nothing."""
-    with _locked(folder):
+    with locked(folder):
         desired = read(folder)
         check(desired)
         wanted = make(desired.of(service))
@@ -46,7 +46,7 @@ def change(
 
 def answer_challenges(folder: Path, thumbprint: str) -> None:
     """Name the ACME account that the edge answers for."""
-    with _locked(folder):
+    with locked(folder):
         desired = read(folder)
         if desired.acme != thumbprint:
             _write(folder, desired.model_copy(update={"acme": thumbprint}))
@@ -62,7 +62,8 @@ def _write(folder: Path, desired: Desired) -> None:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
+    """Be the only one on this machine that changes what is in the folder, or the node that it describes."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "desired.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -1,6 +1,5 @@
 """The local engine as a target: one node, this machine."""
 
-import json
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -16,7 +15,7 @@ from pydantic import Field, ValidationError
 
 from blocks.light_block import LightBlock
 from blocks.secrets import SecretFiles, Secrets
-from blocks.targets import desired_file, local_folders
+from blocks.targets import desired_file, local_folders, local_ports
 from blocks.targets.edges import Edges
 from blocks.targets.failure import failed
 from blocks.targets.local_network import ensure_network
@@ -24,7 +23,6 @@ from blocks.targets.target import Target, no_check
 from releases import desired as desire
 from releases import place
 from releases.desired import ServiceDesired
-from releases.place import Place, Taken
 from releases.problem import Failed, Refused, Unreachable
 from releases.release import Release
 from releases.status import STATUS_PATH, NodeStatus, Phase, ServiceStatus
@@ -82,8 +80,8 @@ class LocalTarget(LightBlock, Block):
         """Have the agent and its edge running, and answering. Raises Unreachable, Failed."""
         client = self._client()
         try:
-            ensure_network(client, self.node, {LABEL: self.node})
-            self._ensure_agent(client)
+            with desired_file.locked(self.folder):  # two services' first releases may begin at once
+                self._ensure_agent(client)
         except DockerException as error:
             raise Failed("the node cannot be set up", where=self.node, got=str(error)[:400]) from error
         self.check_reachable(UP_SECONDS)
@@ -124,21 +122,8 @@ class LocalTarget(LightBlock, Block):
         self, service: str, wanted: int | None, hosts: tuple[str, ...] = (), *, tls: bool = False
     ) -> int:
         """The service's port at the edge, chosen once. Raises Refused."""
-        file = self.folder / "ports.json"
-        kept: dict[str, int] = json.loads(file.read_bytes()) if file.exists() else {}
-        had = place.taken(desired_file.read(self.folder))
-        # A port that is shared is not kept: others may be released to it while this one is built.
-        known = [(name, Place(port)) for name, port in kept.items() if not _shares(name, had)]
         ports = place.ports_for(service, self.ports[1:], self.tls_ports, tls=tls)
-        port = place.choose(service, wanted, hosts, ports, [*known, *had])
-        if kept.get(service) != (None if hosts else port):
-            mine = {} if hosts else {service: port}
-            others = {name: other for name, other in kept.items() if name != service}
-            self.folder.mkdir(parents=True, exist_ok=True)
-            fresh = file.with_suffix(".new")
-            fresh.write_text(json.dumps({**others, **mine}), encoding="utf-8")
-            fresh.replace(file)
-        return port
+        return local_ports.choose(self.folder, service, wanted, hosts, ports)
 
     def desired(self, service: str) -> ServiceDesired:
         """What is desired of the service now."""
@@ -318,10 +303,6 @@ class LocalTarget(LightBlock, Block):
             ),
         )
         api.start(created["Id"])
-
-
-def _shares(service: str, had: list[Taken]) -> bool:
-    return any(name == service and place.hosts for name, place in had)
 
 
 def _quietly(remove: Callable[[], Any]) -> None:

@@ -4,6 +4,9 @@ import json
 import socket
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
 
 import httpx
 import pytest
@@ -124,6 +127,24 @@ def test_a_port_that_another_program_has_is_named_before_anything_is_started(tmp
             assert target._client().containers.list(all=True, filters={"name": f"^{target.node}-"}) == []
         finally:
             target.remove_node()
+
+
+def test_a_node_that_two_releases_want_at_once_is_set_up_once(tmp_path: Path) -> None:
+    home, ports = Home(tmp_path / "home"), free_ports(3)
+    home.prepare()
+    node, image, together = f"md-test-{ports[0]}", agent_image(), Barrier(2)
+
+    def set_up(_: int) -> None:
+        together.wait()
+        LocalTarget(home=home.path, node=node, ports=ports, agent_image=image).ensure_node()
+
+    target = LocalTarget(home=home.path, node=node, ports=ports, agent_image=image)
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(set_up, range(2)))
+        assert len(target._client().networks.list(names=[f"^{node}$"])) == 1
+    finally:
+        target.remove_node()
 
 
 def test_a_public_port_that_another_service_has_is_refused(node: LocalNode) -> None:

@@ -21,7 +21,7 @@ from flows.deploying import Deployed, deploy, settle_open_claims
 from flows.stopwatch import Stopwatch
 from releases import fleet
 from releases.ledger import Ledger
-from releases.problem import BadInput, Failed, Problem, Unreachable
+from releases.problem import BadInput, Cancelled, Failed, Problem, Unreachable
 from releases.release import Release, Verdict
 from releases.spec import SmokeCheck
 from releases.status import STATUS_PATH, Phase
@@ -228,6 +228,29 @@ def test_a_controller_that_died_in_the_middle_is_settled_by_the_next(
     settle(production)
     assert set(vms.live().values()) == {"1"}
     assert verdicts(production) == [Verdict.reverted, Verdict.reverted, Verdict.confirmed]
+
+
+def test_a_release_that_is_cancelled_while_vms_are_written_stands_in_nobodys_way(
+    production: Environment,
+    vms: Vms,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    vms.add("a", "b")
+    one_release(production, claimed(production, vms))
+    propose = ComputeEngineInstances.propose
+
+    def cancelled(target: ComputeEngineInstances, release: Release, key: str) -> int:
+        propose(target, release, key)
+        raise Cancelled
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ComputeEngineInstances, "propose", cancelled)
+        with pytest.raises(Cancelled):
+            one_release(production, claimed(production, vms))
+    assert verdicts(production) == [Verdict.failed, Verdict.confirmed]
+    settle(production)
+    one_release(production, claimed(production, vms))
+    assert set(vms.live().values()) == {"3"}
 
 
 @flow

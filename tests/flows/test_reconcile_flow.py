@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import LogCreate
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Cancelled, Completed, Crashed, Failed, Running, State, Suspended
 from pydantic import SecretStr
@@ -331,6 +332,28 @@ def test_a_run_that_waits_for_a_yes_to_an_old_commit_is_superseded(
         (old, "error", "a newer commit came while it waited for an approval")
     ]
     assert started[-1][0] == new
+
+
+@pytest.mark.usefixtures("started")
+def test_a_long_run_that_has_just_said_something_is_not_taken_for_dead(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(story, "STUCK", timedelta())
+    where, commit = environment(repository), "a" * 40
+    alive, dead = stored(where, commit, Running()), stored(where, commit, Running())
+    speaks(alive)
+    (row,) = story.reconcile(environment=where.name).rows
+    assert read(alive.id).state_name == "Running"
+    assert read(dead.id).state_name == "Crashed"
+    assert row.done.startswith("settled 0 claims and 1 runs that had died")
+
+
+def speaks(run: FlowRun) -> None:
+    """As late as can be, since every moment of silence counts here."""
+    late = datetime.now(UTC) + timedelta(hours=1)
+    line = LogCreate(name="flow", level=20, message="tagged", timestamp=late, flow_run_id=run.id)
+    with get_client(sync_client=True) as client:
+        client.create_logs([line])
 
 
 CHECK = [f"{OF_PULL_REQUEST}acme/models#7", f"{OF_CHECK}iris"]
