@@ -7,6 +7,7 @@ import typer
 
 from deployments.connection import connected, person, service_here
 from deployments.release_result import show_result
+from flows.ctrl_c import ctrl_c_cancels
 from releases.problem import BadInput, Refused
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def promote(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
 ) -> None:
     """Release what is live in one environment to the next: the same image, not built again."""
-    with connected(quiet=as_json):
+    with ctrl_c_cancels(), connected(quiet=as_json):
         from flows.promote import promote as flow  # noqa: PLC0415 - imports Prefect
 
         result = flow(service_here(service), source, to, override_freeze)

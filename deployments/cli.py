@@ -4,7 +4,6 @@ import atexit
 import gc
 import json
 import os
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -16,17 +15,18 @@ from deployments.approval_commands import approve, pending, promote, reject
 from deployments.certificate_commands import certificates
 from deployments.connection import connected, load, service_here
 from deployments.data_commands import collect, report
+from deployments.ending import end_with
 from deployments.github_commands import github_app
 from deployments.job_summary import job_summary
 from deployments.model_commands import model_app
 from deployments.provision_commands import provision, show_protections
 from deployments.reconcile_command import reconcile
 from deployments.release_result import show_result
-from releases import problem as problems
+from flows.ctrl_c import ctrl_c_cancels
+from releases.problem import BadInput
 
 EXIT_CODES = """Exit codes: 0 done; 1 failed, and taken back where anything was live; 2 bad input;
 3 refused or superseded; 4 something needed does not answer; 130 cancelled."""
-CODES = {problems.BadInput: 2, problems.Refused: 3, problems.Superseded: 3, problems.Unreachable: 4}
 
 app = typer.Typer(
     help=f"Release a model service, and take it back when it misbehaves.\n\n{EXIT_CODES}",
@@ -50,15 +50,7 @@ def main() -> None:
     # What is imported stays. To look for garbage in it takes 0.1 s now, half a second at the end.
     gc.set_threshold(100_000)
     atexit.register(gc.freeze)
-    try:
-        app()
-    except problems.Problem as problem:
-        sys.stderr.write(f"error: {problem}\n")
-        codes = [code for kind, code in CODES.items() if isinstance(problem, kind)]
-        sys.exit(codes[0] if codes else 1)
-    except (KeyboardInterrupt, problems.Cancelled):
-        sys.stderr.write("cancelled; what was live before is live\n")
-        sys.exit(130)
+    end_with(app)
 
 
 @app.command()
@@ -80,7 +72,7 @@ def release(
     check_no_credentials(source)
     if Path(source).exists():
         source = str(Path(source).absolute())
-    with job_summary() as summary, connected(quiet=as_json):
+    with ctrl_c_cancels(), job_summary() as summary, connected(quiet=as_json):
         from flows.release import release as flow  # noqa: PLC0415 - imports Prefect
 
         result = flow(
@@ -104,7 +96,7 @@ def rollback(
     as_json: AsJson = False,
 ) -> None:
     """Bring back an earlier release."""
-    with connected(quiet=as_json):
+    with ctrl_c_cancels(), connected(quiet=as_json):
         from flows.rollback import rollback as flow  # noqa: PLC0415 - imports Prefect
 
         result = flow(service=service_here(service), to=to, environment=environment)
@@ -247,9 +239,7 @@ def run_process(
     from deployments.stack import environment  # noqa: PLC0415
 
     if process not in list(Process):
-        raise problems.BadInput(
-            f"there is no process {process}", expected=f"one of {', '.join(Process)}", got=process
-        )
+        raise BadInput(f"there is no process {process}", expected=f"one of {', '.join(Process)}", got=process)
     home = Home()
     argv = command(Process(process), home, host or address(Process(process)))
     os.execve(argv[0], argv, {**os.environ, **environment(home)})  # noqa: S606

@@ -1,7 +1,6 @@
 """`script/demo`: a release of the sample service, and a wrong one that is taken back while requests run."""
 
 import json
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +8,7 @@ from urllib.parse import urlparse
 
 from blocks.command import run
 from deployments.connection import connected
+from deployments.ending import end_with
 from deployments.load import Request, running
 from deployments.local import bring_up
 from deployments.processes import Process
@@ -98,8 +98,4 @@ def _git(*words: str) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except Problem as problem:
-        print(f"error: {problem}", file=sys.stderr)
-        sys.exit(1)
+    end_with(main)

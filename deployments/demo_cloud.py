@@ -1,11 +1,14 @@
 """`script/demo-cloud`: a release goes dev → staging → production on VMs, and production is rolled back."""
 
 import json
+import os
+import select
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -18,6 +21,7 @@ import yaml
 from blocks.docker_client import find_docker
 from deployments.connection import connected
 from deployments.demo import FLOWER, JSON, another_version
+from deployments.ending import end_with
 from deployments.load import Request, running
 from deployments.local import bring_up
 from deployments.machine.home import Home
@@ -25,13 +29,14 @@ from deployments.machine.images import EDGE, agent_image
 from deployments.machine.registry import forget_images
 from deployments.set_up import SetUp
 from deployments.stack import ROOT
-from releases.problem import Failed, Problem
+from releases.problem import Failed
 
 ENVIRONMENTS = ("dev", "staging", "production")
 ZONE = "europe-west1-b"
 PORT = 8080
 VMS = 2
 BUCKETS = {"bucket": "models", "data_bucket": "data"}  # how `provision` calls them
+START_SECONDS = 60
 STOP_SECONDS = 60
 
 
@@ -73,7 +78,8 @@ def main() -> int:
         stack.callback(forgotten, home)
         failures = story(home, file, folder)
         if sys.stdin.isatty():
-            input("\nEnter ends it all: ")
+            with suppress(EOFError):  # Ctrl-D
+                input("\nEnter ends it all: ")
     return 1 if failures else 0
 
 
@@ -113,7 +119,7 @@ def sandbox(folder: Path, registry: str) -> Iterator[Sandbox]:
     argv, made = [sys.executable, "-m", "sandbox", "--machines", "--registry", registry], None
     process = subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True)
     try:
-        line = process.stdout.readline() if process.stdout else ""
+        line = _first_line(process)
         if not line:
             raise Failed(
                 "the stand-in for Google Cloud does not start", next_step="python -m sandbox --machines"
@@ -125,10 +131,27 @@ def sandbox(folder: Path, registry: str) -> Iterator[Sandbox]:
         made = Sandbox(said["project"], said["api"], token)
         yield made
     finally:
-        process.terminate()
-        process.wait(STOP_SECONDS)
+        _end(process)
         if made:
             forget_images(find_docker(), made.registry)
+
+
+def _first_line(process: "subprocess.Popen[str]") -> str:
+    """Empty where none comes in time."""
+    if process.stdout is None or not select.select([process.stdout], [], [], START_SECONDS)[0]:
+        return ""
+    return process.stdout.readline()
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
+    """Politely first: it takes its VMs along."""
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        print("the stand-in for Google Cloud did not end and was killed; its VMs may be left: docker ps")
 
 
 def described(cloud: Sandbox) -> dict[str, Any]:
@@ -186,8 +209,4 @@ def asking(url: str) -> Any:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except Problem as problem:
-        print(f"error: {problem}", file=sys.stderr)
-        sys.exit(1)
+    end_with(main)

@@ -16,6 +16,7 @@ from blocks.notifications import tell
 from blocks.smoke import CheckResult, run_checks_on_each
 from blocks.targets.failure import logs_command
 from flows.canary import canary
+from flows.ctrl_c import confirmed
 from flows.latency_plot import load_beside
 from flows.stopwatch import Step, Stopwatch, say_loudly
 from flows.trial import NODE_SLACK, Renewal, Trial, await_node, baking
@@ -78,6 +79,7 @@ def deploy(environment: Environment, release: Release, bake: float, watch: Stopw
             try_out(replace(trial, target=wave, keep=keep), checks, token, bake, watch)
         with watch.step(Step.confirm):  # all at once: until now every node takes it back by itself
             confirm(replace(trial, target=target))
+        confirmed()
     return Deployed(release, target.url(release.public_port, release.host), results, watch.seconds)
 
 

@@ -16,6 +16,7 @@ from blocks.environment import Environment
 from blocks.github import GitHub, State
 from blocks.image_builder import TestsFailed
 from blocks.pushed_runs import read_runs, tags_of
+from flows import ctrl_c
 from flows.github_shown import Shown, opened, remember
 from flows.turn import current_run
 from releases.problem import Cancelled, Problem, Superseded
@@ -192,7 +193,7 @@ def _tell_why(feedback: Feedback, error: BaseException) -> None:
         feedback.waits()
     elif isinstance(error, TestsFailed):
         feedback.ended("failure", f"{error.what}: {error.where}")
-    elif isinstance(error, Cancelled | Superseded):
+    elif isinstance(error, Cancelled | Superseded) or ctrl_c.pressed():
         feedback.ended("error", getattr(error, "what", "") or "cancelled; what was live before is live")
     elif isinstance(error, Problem):
         feedback.ended("failure", error.what)

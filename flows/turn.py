@@ -24,6 +24,7 @@ from prefect.states import Cancelled as CancelledState
 from prefect.states import Failed as FailedState
 
 from blocks.pushed_runs import PUSHED, UNREACHABLE, check_tags, tags_of
+from flows import ctrl_c
 from releases.approval import Expired, Rejected
 from releases.freeze import Frozen
 from releases.problem import Cancelled, Superseded, Unreachable
@@ -124,6 +125,8 @@ def stop_if_cancelled(*, anew: bool = False) -> None:
     To be called wherever the run may end: the server is asked at most once a second. `anew`: it is asked in
     any case, before what cannot be taken back.
     """
+    if ctrl_c.pressed():
+        raise Cancelled
     run_id = current_run()
     if run_id is None:
         return
@@ -149,7 +152,7 @@ def name_the_end(flow: Any, flow_run: FlowRun, state: State[Any]) -> None:  # no
         end: State[Any] = CancelledState(name=type(ended_by).__name__, message=str(ended_by))
     elif (state.message or "").endswith(NEVER_RESUMED):  # the server's own verdict replaced ours
         end = CancelledState(name=Expired.__name__, message="Nobody answered in time.")
-    elif isinstance(ended_by, Cancelled):
+    elif isinstance(ended_by, Cancelled) or ctrl_c.pressed():
         end = CancelledState(message="Cancelled by a person; what was live before is live.")
     elif isinstance(ended_by, Unreachable):
         end = FailedState(name=UNREACHABLE, message=str(ended_by))  # reconcile may try it again

@@ -138,6 +138,7 @@ def _wait_for_child(order: dict) -> None:
 
 def _run(order: dict, base: Path) -> None:
     os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore Ctrl-C
     os.chdir(order["cwd"])
     for number, suffix in ((1, ".out"), (2, ".err")):
         os.dup2(os.open(base.with_suffix(suffix), os.O_WRONLY | os.O_APPEND), number)

@@ -189,6 +189,6 @@ def test_the_demo_without_an_engine_says_what_to_type(
     if docker:
         put("docker", docker)
     done = run(machine, ROOT / "script/demo")
-    assert done.returncode == 1
+    assert done.returncode == 4
     assert done.stderr.startswith(f"error: {what}"), done.stderr
     assert done.stderr.splitlines()[-1].strip() == f"next: {step}"

@@ -3,6 +3,7 @@
 import json
 import re
 import secrets
+import signal
 import subprocess
 from collections.abc import Callable
 
@@ -173,6 +174,19 @@ def test_a_cancel_leaves_the_earlier_release_live(place: Place, step: str) -> No
     done = controller.wait(30)
     assert done.returncode == 130
     assert "Traceback" not in done.stderr
+    assert place.live() == before
+    assert place.states("release")[0] == "Cancelled"
+
+
+@pytest.mark.parametrize("step", ["reach the node", "smoke test", "switch"])
+def test_ctrl_c_is_a_cancel(place: Place, step: str) -> None:
+    before = place.well()
+    place.commit(bake=20, window=60)
+    controller = place.start("release", ".")
+    controller.wait_for(step)
+    controller.signal(signal.SIGINT)
+    done = controller.wait(30)
+    assert (done.returncode, done.stderr) == (130, "cancelled; what was live before is live\n")
     assert place.live() == before
     assert place.states("release")[0] == "Cancelled"
 
