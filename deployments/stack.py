@@ -27,6 +27,7 @@ SERVER_SECONDS = 120
 DEPLOY_SECONDS = 180
 STOP_SECONDS = 15
 EXEC_SECONDS = 1.0
+CONFIGURED = ("PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING", "PREFECT_UI_URL")
 CLOUD = re.compile(r"https://api\.prefect\.cloud/api/accounts/([^/]+)/workspaces/([^/]+)/?")
 
 
@@ -37,6 +38,15 @@ def api_url(home: Home) -> str:
 
 def _own_api_url(home: Home) -> str:
     return f"http://127.0.0.1:{home.chosen().prefect_port}/api"
+
+
+def keep_to_own_server(home: Home) -> bool:
+    """Forget the Prefect server that the environment names, unless it is this home's own; whether it did."""
+    if api_url(home) == _own_api_url(home):
+        return False
+    for name in CONFIGURED:
+        os.environ.pop(name, None)
+    return True
 
 
 def environment(home: Home) -> dict[str, str]:
