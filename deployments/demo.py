@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -11,9 +11,10 @@ from deployments.connection import connected
 from deployments.ending import end_with
 from deployments.load import Request, running
 from deployments.local import bring_up
+from deployments.machine.home import SHIPPED, Home
 from deployments.processes import Process
 from deployments.set_up import SetUp
-from deployments.stack import ROOT
+from deployments.stack import ROOT, keep_to_own_server
 from releases.problem import Failed, Problem
 
 FLOWER = {"sepal_length": 6.3, "sepal_width": 3.3, "petal_length": 6.0, "petal_width": 2.5}
@@ -25,8 +26,7 @@ LABELS = Path("serving/model/labels.json")
 
 def main() -> int:
     """Show the main job; 1 if anything is not as promised."""
-    print("==> this machine")
-    interface = bring_up(SetUp(), [Process.worker, Process.scheduled], in_containers=False)
+    interface = this_machine(SetUp(), [Process.worker, Process.scheduled])
     with connected(quiet=False):
         from flows.release import release  # noqa: PLC0415 - imports Prefect, which must know its server first
 
@@ -56,6 +56,18 @@ def main() -> int:
     print(f"Prefect UI  {interface}")
     print("take away   script/down --data")
     return 1 if failures else 0
+
+
+def this_machine(set_up: SetUp, processes: Collection[Process]) -> str:
+    """Bring it up with its own Prefect server, whichever a team's shell names; the UI's address."""
+    print("==> this machine")
+    another = keep_to_own_server(Home())
+    if another:
+        print(
+            "  PREFECT_API_URL names another Prefect server: the demo leaves it alone and uses this machine's"
+        )
+    # What was applied last may be that server's: its environments have no business here.
+    return bring_up(set_up, processes, in_containers=False, environments=SHIPPED if another else None)
 
 
 def wrong_version(folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""`script/demo-cloud`: a release goes dev → staging → production on VMs, and production is rolled back."""
+"""`script/demo-cloud`: a release goes cloud-dev → cloud-staging → cloud-production on VMs, and back there."""
 
 import json
 import os
@@ -11,19 +11,18 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
 import yaml
 
 from blocks.docker_client import find_docker
 from deployments.connection import connected
-from deployments.demo import FLOWER, JSON, another_version
+from deployments.demo import FLOWER, JSON, another_version, this_machine
 from deployments.ending import end_with
 from deployments.load import Request, running
-from deployments.local import bring_up
 from deployments.machine.home import Home
 from deployments.machine.images import EDGE, agent_image
 from deployments.machine.registry import forget_images
@@ -31,7 +30,11 @@ from deployments.set_up import SetUp
 from deployments.stack import ROOT
 from releases.problem import Failed
 
-ENVIRONMENTS = ("dev", "staging", "production")
+if TYPE_CHECKING:
+    from prefect.blocks.core import Block
+
+# The names are the demo's own: an environment that is called `production` may be a real one.
+ENVIRONMENTS = DEV, _, PRODUCTION = ("cloud-dev", "cloud-staging", "cloud-production")
 ZONE = "europe-west1-b"
 PORT = 8080
 VMS = 2
@@ -61,9 +64,8 @@ class Sandbox:
 
 def main() -> int:
     """Show it; 1 if anything is not as promised."""
-    print("==> this machine")
     set_up = SetUp()
-    bring_up(set_up, [])
+    this_machine(set_up, [])
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="model-deploy-cloud-")))
         home = stack.enter_context(connected(quiet=False))
@@ -75,7 +77,7 @@ def main() -> int:
         )
         for name in ENVIRONMENTS:
             set_up.step(name, partial(provisioned, name, file))
-        stack.callback(forgotten, home)
+        stack.callback(forgotten)
         failures = story(home, file, folder)
         if sys.stdin.isatty():
             with suppress(EOFError):  # Ctrl-D
@@ -93,19 +95,19 @@ def story(home: Home, file: Path, folder: Path) -> int:
 
     apply(home, file)
     for source in (ROOT, another_version(folder / ROOT.name)):
-        print(f"==> {source.name} to dev, then what is proven there to staging and to production")
-        release(source=str(source), environment="dev")
+        print(f"==> {source.name} to {DEV}, then what is proven there to the next, up to {PRODUCTION}")
+        release(source=str(source), environment=DEV)
         for lower, higher in pairwise(ENVIRONMENTS):
             live = promote("iris", from_environment=lower, to_environment=higher)
             digest = live.image.rpartition("@")[2]
             print(f"  {higher}: release {live.number}, version {live.version}, {digest[:19]}")
-    target = load_environment("production").target
+    target = load_environment(PRODUCTION).target
     with ExitStack() as stack:
         results = [stack.enter_context(asking(url)) for url in target.urls(PORT)]
-        print("==> production is rolled back, while requests run on both VMs")
-        back = rollback("iris", environment="production")
+        print(f"==> {PRODUCTION} is rolled back, while requests run on both VMs")
+        back = rollback("iris", environment=PRODUCTION)
     failed = [failure for result in results for failure in result.failures]
-    print(f"  production: release {back.number} is version {back.version} again, on every VM")
+    print(f"  {PRODUCTION}: release {back.number} is version {back.version} again, on every VM")
     print(f"  {len(failed)} of {sum(result.total for result in results)} requests failed {failed[:2] or ''}")
     for url in target.urls(PORT):
         sent = f"-H 'Content-Type: application/json' -d '{json.dumps(FLOWER)}'"
@@ -191,13 +193,15 @@ def provisioned(name: str, file: Path) -> str:
     return f"{len(plan.todo)} resources made"
 
 
-def forgotten(home: Home) -> None:
-    """What has been there before has its names again."""
+def forgotten() -> None:
+    """Take the demo's environments out of Prefect: what they name is gone."""
     from blocks.environment import Environment  # noqa: PLC0415
-    from deployments.apply import apply  # noqa: PLC0415
+    from blocks.provisioning.google_cloud import GoogleCloud  # noqa: PLC0415
 
-    Environment.delete("dev")
-    apply(home, home.environments_file)
+    kinds: tuple[type[Block], ...] = (Environment, GoogleCloud)
+    for name, kind in product(ENVIRONMENTS, kinds):
+        with suppress(ValueError):  # never applied
+            kind.delete(name)
 
 
 def asking(url: str) -> Any:

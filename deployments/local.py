@@ -21,18 +21,24 @@ from deployments.set_up import SetUp
 
 
 def bring_up(
-    set_up: SetUp, processes: Collection[Process], *, start: bool = True, in_containers: bool = True
+    set_up: SetUp,
+    processes: Collection[Process],
+    *,
+    start: bool = True,
+    in_containers: bool = True,
+    environments: Path | None = None,
 ) -> str:
     """Engine, images, registry, Prefect's server, blocks, flows, processes; the UI's address. Raises Problem.
 
     Without any process there is just enough for releases from the command line. Where somebody else starts
     them (`start` is false), Prefect's server is waited for. `in_containers`: scheduled runs get one each.
+    `environments`: the file that describes them, instead of the one that was applied last.
     """
     home = Home()
     prepare(home, set_up)
     set_up.step("Prefect server", lambda: _server(home, start=start))
     os.environ.update(stack.environment(home))
-    set_up.step("environments", lambda: _environments(home))
+    set_up.step("environments", lambda: _environments(home, environments or home.environments_file))
     if processes and in_containers:
         set_up.step("image of scheduled runs", lambda: ensure_flows(find_docker()))
     if processes:
@@ -53,10 +59,10 @@ def _server(home: Home, *, start: bool) -> str:
     return interface
 
 
-def _environments(home: Home) -> str:
+def _environments(home: Home, file: Path) -> str:
     from deployments.apply import apply  # noqa: PLC0415 - imports Prefect, which must know its server first
 
-    return ", ".join(f"{change.environment} {change.done}" for change in apply(home, home.environments_file))
+    return ", ".join(f"{change.environment} {change.done}" for change in apply(home, file))
 
 
 def _process(home: Home, process: Process) -> str:

@@ -33,6 +33,7 @@ EXEC_SECONDS = 1.0
 AS_BEFORE = (
     "start it as before: docker compose … up, systemctl restart model-deploy, or model-deploy run server"
 )
+CONFIGURED = ("PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING", "PREFECT_UI_URL")
 CLOUD = re.compile(r"https://api\.prefect\.cloud/api/accounts/([^/]+)/workspaces/([^/]+)/?")
 
 
@@ -43,6 +44,15 @@ def api_url(home: Home) -> str:
 
 def _own_api_url(home: Home) -> str:
     return f"http://{reached_at(Process.server)}:{home.chosen().prefect_port}/api"
+
+
+def keep_to_own_server(home: Home) -> bool:
+    """Forget the Prefect server that the environment names, unless it is this home's own; whether it did."""
+    if api_url(home) == _own_api_url(home):
+        return False
+    for name in CONFIGURED:
+        os.environ.pop(name, None)
+    return True
 
 
 def environment(home: Home) -> dict[str, str]:
