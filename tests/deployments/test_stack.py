@@ -260,7 +260,7 @@ def up(home: Home, monkeypatch: pytest.MonkeyPatch, *, start: bool) -> None:
     monkeypatch.setenv("MODEL_DEPLOY_HOME", str(home.path))
     monkeypatch.setattr(stack, "environment", lambda _: {})
     monkeypatch.setattr(local, "prepare", lambda *_: None)
-    monkeypatch.setattr(local, "_environments", lambda _: "none")
+    monkeypatch.setattr(local, "_environments", lambda *_: "none")
     with serving(lambda _: Answer()) as address:
         remembered(home, address)
         assert local.bring_up(SetUp(), [], start=start) == address
