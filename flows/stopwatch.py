@@ -32,10 +32,15 @@ class Step(StrEnum):
     confirm = "confirm"
 
 
-def say_loudly(text: str) -> None:
-    """What a person should know who did not ask: in the UI, and where the steps are printed."""
+def say(text: str, level: int = logging.INFO) -> None:
+    """In the UI, and where the steps are printed."""
     STEPS.info("%s", text)
-    get_run_logger().warning("%s", text)
+    get_run_logger().log(level, "%s", text)
+
+
+def say_loudly(text: str) -> None:
+    """What a person should know who did not ask."""
+    say(text, logging.WARNING)
 
 
 class Stopwatch:

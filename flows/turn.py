@@ -9,7 +9,6 @@ from typing import Any
 from uuid import UUID
 
 import httpx
-from prefect import get_run_logger
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
@@ -25,12 +24,15 @@ from prefect.states import Failed as FailedState
 
 from blocks.pushed_runs import PUSHED, UNREACHABLE, check_tags, tags_of
 from flows import ctrl_c
+from flows.stopwatch import say
 from releases.approval import Expired, Rejected
 from releases.freeze import Frozen
 from releases.problem import Cancelled, Superseded, Unreachable
 
-# Prefect logs every look at a place that is taken as an error.
-logging.getLogger("prefect._internal.concurrency").setLevel(logging.CRITICAL)
+# Prefect logs every look at a taken place as an error. A level would not outlive its set-up of logging.
+logging.getLogger("prefect._internal.concurrency").addFilter(
+    lambda record: "ConcurrencySlotAcquisition" not in record.getMessage()
+)
 
 LEASE_SECONDS = 60.0  # a run that was killed frees its place this much later
 LOOK_SECONDS = 1.0
@@ -69,9 +71,7 @@ def turn(
             if time.monotonic() > deadline:
                 raise Unreachable(f"another release of {service} holds {environment} for an hour") from error
             if time.monotonic() > say_at:
-                get_run_logger().info(
-                    "waiting: another release of %s is going on in %s", service, environment
-                )
+                say(f"waiting: another release of {service} is going on in {environment}")
                 say_at = time.monotonic() + SAY_SECONDS
             continue
         try:

@@ -149,6 +149,8 @@ def test_the_newest_of_the_waiting_releases_goes_on_and_those_between_are_supers
     assert [one.returncode for one in done] == [0, 3, 0], done
     assert re.search(r"^ +bake +done +2\d\.", done[0].stdout, re.MULTILINE), "the window cut the bake short"
     assert "a newer release has been asked for" in done[1].stderr
+    assert "waiting: another release of sample is going on in local" in done[2].stdout
+    assert done[2].stderr == ""
     assert place.live() == before + 2
     assert "Superseded" in place.states("release")
 
