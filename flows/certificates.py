@@ -58,7 +58,13 @@ def certificates(
     """
     result = CertificatesResult()
     for name in [environment] if environment else environment_names():
-        where = load_environment(name)
+        try:
+            where = load_environment(name)
+        except Problem as problem:
+            if environment:
+                raise  # the mistake of who gave it
+            result.rows.append(Row(environment=name, problem=str(problem)))
+            continue
         rows = look_after_all(where, service, renew)
         result.rows += rows
         show(name, rows)

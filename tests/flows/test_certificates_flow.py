@@ -158,6 +158,17 @@ def test_an_environment_whose_ledger_cannot_be_read_is_a_failure(
     assert "the bucket is gone" in failed.value.got
 
 
+def test_an_environment_that_cannot_be_read_does_not_hold_the_others_up(
+    where: Environment, fetched: list[str], told: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live(where, "iris", "iris.test")
+    monkeypatch.setattr(story, "environment_names", lambda: ["nowhere", where.name])
+    with pytest.raises(Failed, match="could not be had") as failed:
+        certificates()
+    assert failed.value.got.startswith("nowhere: there is no environment nowhere")
+    assert fetched == [f"{where.name}-iris-tls"]
+
+
 def test_while_a_release_goes_on_it_is_put_off(where: Environment, fetched: list[str]) -> None:
     live(where, "iris", "iris.test")
 
