@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from prefect.blocks.core import Block
 
 # The names are the demo's own: an environment that is called `production` may be a real one.
-ENVIRONMENTS = DEV, _, PRODUCTION = ("cloud-dev", "cloud-staging", "cloud-production")
+DEV, PRODUCTION = "cloud-dev", "cloud-production"
+ENVIRONMENTS = (DEV, "cloud-staging", PRODUCTION)
 ZONE = "europe-west1-b"
 PORT = 8080
 VMS = 2

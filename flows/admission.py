@@ -45,22 +45,23 @@ def admitted(
     nobody is asked, the gates judge anew. A freeze window that has begun meanwhile counts.
     """
     while True:
-        admission = admit(where, propose(), override_freeze)
+        proposal = propose()
+        check_freeze(where, override_freeze)  # before anybody is asked, or waited for
+        admission = admit(where, proposal)
         with turn(service, where.name, admission.proposal.title, still_newest):
             settle_open_claims(where, service)
             live = where.ledger(service).live()
             as_assumed = (live.release if live else None) == admission.proposal.live
             if not as_assumed and admission.approval is None:
-                admission, as_assumed = admit(where, propose(), override_freeze), True
+                admission, as_assumed = admit(where, propose()), True
             if as_assumed:
                 yield replace(admission, freeze_override=check_freeze(where, override_freeze))
                 return
         get_run_logger().warning("the approval is void: another release went live meanwhile; asking again")
 
 
-def admit(where: Environment, proposal: Proposal, override_freeze: str) -> Admission:
-    """Freeze windows and gates, then a person where the environment asks for one."""
-    check_freeze(where, override_freeze)
+def admit(where: Environment, proposal: Proposal) -> Admission:
+    """Gates, then a person where the environment asks for one. Raises Refused, Rejected, Expired."""
     for finding in proposal.findings:
         get_run_logger().info("gate %s: %s", finding.gate, finding.said)
         if not finding.holds:

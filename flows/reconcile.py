@@ -114,7 +114,7 @@ def others_go_on(environment: str, result: ReconcileResult) -> Iterator[None]:
         yield
     except Problem as problem:
         row = Row(environment=environment)
-        say(row, problem)
+        note(row, problem)
         result.rows.append(row)
 
 
@@ -159,10 +159,10 @@ def look_at(
         if live and not run and answered:
             tag_version(where, live.release)
     except Problem as problem:
-        say(row, problem)
+        note(row, problem)
 
 
-def say(row: Row, problem: Problem) -> None:
+def note(row: Row, problem: Problem) -> None:
     """What is wrong, in the row and in the log."""
     row.found = _said(row.found, problem.what)
     get_run_logger().warning("%s in %s: %s", row.service or "all services", row.environment, problem)
@@ -216,7 +216,7 @@ def try_to_catch_up(
     try:
         return catch_up(where, service, live, repositories, row), True
     except Problem as problem:
-        say(row, problem)
+        note(row, problem)
         return None, False
 
 

@@ -1,6 +1,6 @@
 """Prefect's database as its migrations make it, once for all servers of the tests.
 
-A server that starts with none migrates for 7 s of processor time: two thirds of its start.
+A server that starts with none makes all of Prefect's migrations, which is most of its start.
 """
 
 import fcntl

@@ -14,7 +14,7 @@ from releases.problem import Failed, Unreachable
 
 ASK_SECONDS = 60
 INSTALL_SECONDS = 600
-START_SECONDS = 180  # 21 s were seen where eleven containers were left to start again on two busy cores
+START_SECONDS = 180  # it starts containers that were left before it answers anybody
 ANSWER_SECONDS = 20
 DAEMON_LOG = Path("/var/log/dockerd.log")
 SYSTEMD = Path("/run/systemd/system")

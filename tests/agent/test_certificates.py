@@ -36,6 +36,13 @@ class Bench:
         place = Place(443, (f"{service}.test",), secret)
         self.places[service] = SimpleNamespace(places=(place,))
 
+    def replace_one(self) -> None:
+        """`old` serves, and a candidate with `new` is to follow."""
+        for name in ("old", "new"):
+            (self.secrets / name).write_text(certificate("iris.test"))
+            self.certificates.require(release("iris", name))
+        self.serve("iris", "old")
+
     def files(self) -> list[str]:
         return [path.name for path in sorted((self.edge / "certs").iterdir())]
 
@@ -54,10 +61,7 @@ def bench(tmp_path: Path) -> Bench:
 
 
 def test_a_candidates_certificate_is_kept_until_it_has_its_place_and_an_old_one_goes(bench: Bench) -> None:
-    for name in ("old", "new"):
-        (bench.secrets / name).write_text(certificate("iris.test"))
-        bench.certificates.require(release("iris", name))
-    bench.serve("iris", "old")
+    bench.replace_one()
     bench.certificates.prune("churn")
     assert bench.files() == ["new.pem", "old.pem"]
     bench.serve("iris", "new")
@@ -66,10 +70,7 @@ def test_a_candidates_certificate_is_kept_until_it_has_its_place_and_an_old_one_
 
 
 def test_the_certificate_of_a_candidate_that_was_taken_back_goes(bench: Bench) -> None:
-    for name in ("old", "new"):
-        (bench.secrets / name).write_text(certificate("iris.test"))
-        bench.certificates.require(release("iris", name))
-    bench.serve("iris", "old")
+    bench.replace_one()
     bench.certificates.prune("iris")
     assert bench.files() == ["old.pem"], "the key of what nobody serves is still there"
 

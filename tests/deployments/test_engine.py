@@ -63,7 +63,7 @@ def test_one_that_is_elsewhere_and_does_not_answer_is_none_to_start_here(
 def test_one_that_is_silent_while_it_starts_is_waited_for(
     starter: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its socket takes calls before it answers any: 21 s long where it found containers to start again."""
+    """Its socket takes calls before it answers any: until containers that were left have started again."""
     silent_once = f"""
         [ -e {starter.parent}/running ] || exit 1
         [ -e {starter.parent}/asked ] && echo 28.2.2 27.1.0 && exit

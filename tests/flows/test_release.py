@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from deployments.load import Request, running
-from tests.controllers import wait_until
+from tests.controllers import Command, wait_until
 from tests.place import Place, command
 
 pytestmark = pytest.mark.containers
@@ -155,11 +155,17 @@ def test_the_newest_of_the_waiting_releases_goes_on_and_those_between_are_supers
     assert "Superseded" in place.states("release")
 
 
-def test_a_controller_that_is_killed_leaves_the_earlier_release_live(place: Place) -> None:
+def in_mid_release(place: Place, step: str, window: float = 60) -> tuple[int, Command]:
+    """What is live, and the command of a release after it, which has done the step."""
     before = place.well()
-    place.commit(bake=20, window=4)
+    place.commit(bake=20, window=window)
     controller = place.start("release", ".")
-    controller.wait_for("smoke test after")
+    controller.wait_for(step)
+    return before, controller
+
+
+def test_a_controller_that_is_killed_leaves_the_earlier_release_live(place: Place) -> None:
+    before, controller = in_mid_release(place, "smoke test after", window=4)
     controller.kill()
     assert place.live() != before, "it was killed after the switch"
     wait_until(lambda: place.live() == before, 15)
@@ -168,10 +174,7 @@ def test_a_controller_that_is_killed_leaves_the_earlier_release_live(place: Plac
 
 @pytest.mark.parametrize("step", ["reach the node", "smoke test", "switch"])
 def test_a_cancel_leaves_the_earlier_release_live(place: Place, step: str) -> None:
-    before = place.well()
-    place.commit(bake=20, window=60)
-    controller = place.start("release", ".")
-    controller.wait_for(step)
+    before, controller = in_mid_release(place, step)
     place.cancel_newest()
     done = controller.wait(30)
     assert done.returncode == 130
@@ -182,10 +185,7 @@ def test_a_cancel_leaves_the_earlier_release_live(place: Place, step: str) -> No
 
 @pytest.mark.parametrize("step", ["reach the node", "smoke test", "switch"])
 def test_ctrl_c_is_a_cancel(place: Place, step: str) -> None:
-    before = place.well()
-    place.commit(bake=20, window=60)
-    controller = place.start("release", ".")
-    controller.wait_for(step)
+    before, controller = in_mid_release(place, step)
     controller.signal(signal.SIGINT)
     done = controller.wait(30)
     assert (done.returncode, done.stderr) == (130, "cancelled; what was live before is live\n")

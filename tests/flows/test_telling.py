@@ -169,7 +169,7 @@ def test_what_fails_or_is_taken_back_reaches_people_whatever_it_was(error: Excep
 
 @flow
 def asks_to_be_let_in(proposal: Any) -> None:
-    admission.admit(SimpleNamespace(rules=Rules(), name="production"), proposal, "")  # type: ignore[arg-type]
+    admission.admit(SimpleNamespace(rules=Rules(), name="production"), proposal)  # type: ignore[arg-type]
 
 
 def test_a_gate_that_does_not_hold_refuses_the_release() -> None:
